@@ -1,0 +1,19 @@
+"""`freshtrack --help` reads as a table of contents. Commands import what they need only when they run."""
+
+from __future__ import annotations
+
+import typer
+
+from cli import check
+
+app = typer.Typer(
+    name="freshtrack",
+    help="Cold-chain temperature monitoring on Apache Kafka.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+check.register(app)
+
+if __name__ == "__main__":
+    app(prog_name="freshtrack")

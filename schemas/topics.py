@@ -1,0 +1,179 @@
+"""Every topic, declared once: name, key, message types, partitions, retention and its one writer."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from schemas import messages as m
+
+if TYPE_CHECKING:
+    from types import UnionType
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+FOR_EVER = -1
+
+
+class Writer(StrEnum):
+    """The one process that may write a topic."""
+
+    PRODUCERS = "producers, api"
+    API = "api"
+    RELAY = "relay"
+    DETECTION = "worker detection"
+    NOTIFICATIONS = "worker notifications"
+    DIGESTS = "worker digests"
+
+
+class Topic(msgspec.Struct, frozen=True, kw_only=True):
+    """A declaration; `freshtrack topics create` makes the topic, workers refuse another partition count."""
+
+    name: str
+    key: str
+    carries: type | UnionType
+    writer: Writer
+    about: str
+    partitions: int = 4
+    retention_ms: int = 7 * DAY_MS
+    compacted: bool = False
+    max_message_bytes: int = 1_048_576
+
+    @property
+    def config(self) -> dict[str, str]:
+        """The topic's settings at the broker."""
+        settings = {"max.message.bytes": str(self.max_message_bytes)}
+        if self.compacted:
+            return settings | {"cleanup.policy": "compact", "min.compaction.lag.ms": str(HOUR_MS)}
+        return settings | {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
+
+
+READINGS = Topic(
+    name="readings",
+    key="unit id",
+    carries=m.ReadingBatch,
+    writer=Writer.PRODUCERS,
+    about="Batches of 1..n readings of one unit",
+    retention_ms=30 * DAY_MS,
+    max_message_bytes=4_194_304,
+)
+READINGS_DLQ = Topic(
+    name="readings-dlq",
+    key="unit id",
+    carries=m.DeadReading,
+    writer=Writer.DETECTION,
+    about="Records that could not be used, with the reason",
+    retention_ms=FOR_EVER,
+)
+ALERTS = Topic(
+    name="alerts",
+    key="unit id",
+    carries=m.Alert,
+    writer=Writer.DETECTION,
+    about="Alerts triggered, escalated in severity, resolved",
+    retention_ms=365 * DAY_MS,
+)
+ALERT_COMMANDS = Topic(
+    name="alert-commands",
+    key="unit id",
+    carries=m.Command,
+    writer=Writer.RELAY,
+    about="Acknowledge, notify now, silence",
+)
+SMS_CRITICAL, SMS_WARNING, SMS_INFO = (
+    Topic(
+        name=f"sms-{severity}",
+        key="user id",
+        carries=m.SmsRequest,
+        writer=Writer.NOTIFICATIONS,
+        about=f"The {severity} lane: one SMS to one person",
+    )
+    for severity in m.SEVERITIES
+)
+SMS_LANES = {
+    m.Severity.CRITICAL: SMS_CRITICAL,
+    m.Severity.WARNING: SMS_WARNING,
+    m.Severity.INFO: SMS_INFO,
+}
+SMS_RETRIES = Topic(
+    name="sms-retries",
+    key="user id",
+    carries=m.SmsRetry,
+    writer=Writer.NOTIFICATIONS,
+    about="Failed attempts with error and due time",
+)
+SMS_OUTCOMES = Topic(
+    name="sms-outcomes",
+    key="user id",
+    carries=m.Outcome,
+    writer=Writer.NOTIFICATIONS,
+    about="Every decision about an SMS",
+    retention_ms=365 * DAY_MS,
+)
+SMS_RECEIPTS = Topic(
+    name="sms-receipts",
+    key="user id",
+    carries=m.Receipt,
+    writer=Writer.API,
+    about="The provider's webhooks: sent, finalized, inbound replies",
+)
+SMS_DLQ = Topic(
+    name="sms-dlq",
+    key="user id",
+    carries=m.SmsDeadLetter,
+    writer=Writer.NOTIFICATIONS,
+    about="SMS that a person must look at",
+    retention_ms=FOR_EVER,
+)
+UNIT_AGGREGATES = Topic(
+    name="unit-aggregates",
+    key="unit id",
+    carries=m.AggregateBucket,
+    writer=Writer.DETECTION,
+    about="15-minute buckets with revision number",
+    retention_ms=90 * DAY_MS,
+)
+UNITS = Topic(
+    name="units",
+    key="unit id",
+    carries=m.UnitConfig,
+    writer=Writer.RELAY,
+    about="The newest configuration of each unit; a tombstone deletes",
+    compacted=True,
+)
+CONTACTS = Topic(
+    name="contacts",
+    key="user id",
+    carries=m.Contact,
+    writer=Writer.RELAY,
+    about="The newest version of each contact; a tombstone deletes",
+    compacted=True,
+)
+DIGEST_PREFERENCES = Topic(
+    name="digest-preferences",
+    key="user id",
+    carries=m.DigestPreference,
+    writer=Writer.RELAY,
+    about="Who gets which summary when; a tombstone deletes",
+    compacted=True,
+)
+
+TOPICS: tuple[Topic, ...] = (
+    READINGS,
+    READINGS_DLQ,
+    ALERTS,
+    ALERT_COMMANDS,
+    SMS_CRITICAL,
+    SMS_WARNING,
+    SMS_INFO,
+    SMS_RETRIES,
+    SMS_OUTCOMES,
+    SMS_RECEIPTS,
+    SMS_DLQ,
+    UNIT_AGGREGATES,
+    UNITS,
+    CONTACTS,
+    DIGEST_PREFERENCES,
+)
