@@ -1,0 +1,48 @@
+"""Logs: one event name and its fields a line, to the real stderr (Faust redirects `sys.stderr`)."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+SHARED: tuple[structlog.typing.Processor, ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+)
+
+
+def configure(*, level: str = "INFO", json: bool | None = None, worker: str = "") -> None:
+    """Send structlog and the standard library's loggers through one formatter.
+
+    `json` is the default where stderr is no terminal: what a log collector reads.
+    """
+    stream = sys.__stderr__
+    assert stream is not None
+    as_json = not stream.isatty() if json is None else json
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=stream.isatty())
+    )
+    finish: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if as_json:
+        finish.append(structlog.processors.dict_tracebacks)
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=SHARED, processors=[*finish, renderer]),
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # A rebalance makes aiokafka and Faust write dozens of lines; what matters of them we log ourselves.
+    for noisy in ("aiokafka", "faust", "mode", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    structlog.configure(
+        processors=[*SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(root.level),
+        cache_logger_on_first_use=True,
+    )
+    if worker:
+        structlog.contextvars.bind_contextvars(worker=worker)
