@@ -1,0 +1,48 @@
+"""The headers that our records carry, and what they mean."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from msgspec import Struct
+
+
+class Header(StrEnum):
+    """Names of headers; the values are UTF-8 text."""
+
+    ID = "id"
+    TYPE = "type"
+    TRACEPARENT = "traceparent"
+    ATTEMPT = "attempt"
+    ERROR = "error"
+    ERROR_CODE = "error-code"
+    DUE_AT = "due-at"
+    ORIGINAL_TOPIC = "original-topic"
+    ORIGINAL_PARTITION = "original-partition"
+    ORIGINAL_OFFSET = "original-offset"
+
+
+def type_name(message_type: type[Struct]) -> str:
+    """The value of the `type` header: the tag in a tagged union, else the name in snake case (`reading_batch`)."""
+    tag = msgspec.inspect.type_info(message_type)
+    if isinstance(tag, msgspec.inspect.StructType) and isinstance(tag.tag, str):
+        return tag.tag
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", message_type.__name__).lower()
+
+
+def content_id(key: bytes, value: bytes) -> str:
+    """The same record has the same id, whoever sends it again: 32 hexadecimal digits of BLAKE2b over key and value."""
+    return hashlib.blake2b(value, digest_size=16, key=hashlib.blake2b(key, digest_size=32).digest()).hexdigest()
+
+
+def new_traceparent() -> str:
+    """The start of a trace, as W3C Trace Context level 1 writes it: version, trace id, span id, sampled."""
+    ids = os.urandom(24).hex()
+    return f"00-{ids[:32]}-{ids[32:]}-01"
