@@ -350,7 +350,11 @@ class AggregateBucket(Struct, frozen=True, kw_only=True):
     covered_s: Annotated[float, Meta(ge=0, description="Time that readings vouch for; the rest is not graded")]
     mkt_seconds: Annotated[float, Meta(description="Seconds in the mean kinetic temperature's sum")] = 0.0
     mkt_sum: Annotated[float, Meta(description="Sum of exp(-dH/RT) times seconds")] = 0.0
-    excursions: Annotated[int, Meta(ge=0)] = 0
+    excursions: Annotated[int, Meta(ge=0, description="Excursions that began in the bucket")] = 0
+    first_at_ms: AtMs | None = None
+    last_at_ms: AtMs | None = None
+    high_c: Annotated[Celsius | None, Meta(description="The limit that `above_s` is measured against")] = None
+    low_c: Annotated[Celsius | None, Meta(description="The limit that `below_s` is measured against")] = None
 
 
 class DeadLetterReason(StrEnum):
@@ -365,6 +369,7 @@ class DeadLetterReason(StrEnum):
     KEY_MISMATCH = "key_mismatch"
     NOT_FINITE = "not_finite"
     IMPOSSIBLE_TEMPERATURE = "impossible_temperature"
+    IMPOSSIBLE_TIME = "impossible_time"
     FUTURE_TIME = "future_time"
     UNKNOWN_UNIT = "unknown_unit"
 

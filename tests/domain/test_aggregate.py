@@ -1,0 +1,252 @@
+"""Buckets against a plain reference that looks at a whole series at once."""
+
+import math
+import random
+from itertools import pairwise
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas import messages as m
+from streams.domain import aggregate as ag
+from streams.domain.aggregate_numbers import BUCKET_MS, Grading, grading
+from streams.domain.aggregate_state import About, ClosedBucket, Policy, Step, UnitBuckets
+from streams.domain.aggregate_totals import newest_revisions
+
+MINUTE = 60_000
+START = 1_774_000_000_000 // BUCKET_MS * BUCKET_MS
+GRADED = Grading(high_c=5.0, low_c=0.0, vouch_ms=17 * MINUTE)
+ABOUT = About("u-1", "org-1", GRADED)
+POLICY = Policy(grace_ms=2 * MINUTE, keep_ms=48 * 3_600_000, seal_at=8)
+
+
+class Worker:
+    """Does what the flow does: keeps rows and published buckets; encodes and decodes everything in between."""
+
+    def __init__(self, about: About = ABOUT, policy: Policy = POLICY) -> None:
+        self.about, self.policy = about, policy
+        self.state = UnitBuckets()
+        self.rows: dict[int, bytes] = {}
+        self.published: list[m.AggregateBucket] = []
+        self.too_late: list[m.Reading] = []
+
+    def load(self, unit_id: str, start: int) -> ClosedBucket | None:
+        assert unit_id == self.about.unit_id
+        row = self.rows.get(start)
+        return None if row is None else msgspec.msgpack.decode(row, type=ClosedBucket)
+
+    def _apply(self, step: Step | None) -> None:
+        self.state = msgspec.msgpack.decode(msgspec.msgpack.encode(self.state), type=UnitBuckets)
+        if step is None:
+            return
+        self.published += step.published
+        self.too_late += step.too_late
+        for start, row in step.rows.items():
+            if row is None:
+                self.rows.pop(start, None)
+            else:
+                self.rows[start] = msgspec.msgpack.encode(row)
+
+    def take(self, run: list[tuple[int, float]], now_ms: int = 0) -> None:
+        at, values = [r[0] for r in run], [r[1] for r in run]
+        self._apply(ag.take(self.state, at, values, self.about, self.load, now_ms, self.policy))
+
+    def wait(self, now_ms: int) -> None:
+        self._apply(ag.close_due(self.state, self.about, self.load, now_ms, self.policy))
+
+    def finish(self) -> None:
+        """Let the wall clock close everything."""
+        while (due := ag.due_at_ms(self.state, self.policy)) is not None:
+            self.wait(max(due, 1 << 50))
+
+    def final(self) -> dict[int, m.AggregateBucket]:
+        return {bucket.starts_at_ms: bucket for bucket in newest_revisions(self.published)}
+
+
+def reference(readings: list[tuple[int, float]], graded: Grading = GRADED) -> dict[int, dict[str, object]]:
+    """The buckets of a whole series, by cutting its vouched stretches at the borders; written for clarity."""
+    series: dict[int, float] = {}
+    for at, value in readings:
+        series[at] = max(value, series.get(at, -math.inf))
+    times = sorted(series)
+    out: dict[int, dict[str, object]] = {}
+
+    def of(start: int) -> dict[str, object]:
+        return out.setdefault(start, {"values": [], "above": 0, "below": 0, "covered": 0, "kinetic": [], "begun": 0})
+
+    side_before, vouched_until = 0, -(1 << 60)
+    for at, following in pairwise([*times, 1 << 60]):
+        value = series[at]
+        side = 1 if value > graded.high_c else -1 if value < graded.low_c else 0  # type: ignore[operator]
+        bucket = of(at - at % BUCKET_MS)
+        bucket["values"].append((at, value))  # type: ignore[attr-defined]
+        if side and (side != side_before or at > vouched_until):
+            bucket["begun"] += 1  # type: ignore[operator]
+        side_before, vouched_until = side, at + graded.vouch_ms
+        position, end = at, min(following, vouched_until)
+        while position < end:
+            border = position - position % BUCKET_MS + BUCKET_MS
+            lasts = min(border, end) - position
+            part = of(position - position % BUCKET_MS)
+            part["covered"] += lasts  # type: ignore[operator]
+            part["above"] += lasts if side > 0 else 0  # type: ignore[operator]
+            part["below"] += lasts if side < 0 else 0  # type: ignore[operator]
+            part["kinetic"].append(lasts / 1000 * math.exp(-10_000 / (value + 273.15)))  # type: ignore[attr-defined]
+            position += lasts
+    return out
+
+
+def agrees(found: dict[int, m.AggregateBucket], expected: dict[int, dict[str, object]]) -> None:
+    assert sorted(found) == sorted(expected)
+    for start, want in expected.items():
+        have = found[start]
+        values: list[tuple[int, float]] = want["values"]  # type: ignore[assignment]
+        temperatures = [value for _, value in values]
+        assert have.count == len(values)
+        assert math.isclose(have.sum_c, math.fsum(temperatures), abs_tol=1e-9)
+        assert (have.min_c, have.max_c) == (min(temperatures, default=None), max(temperatures, default=None))
+        assert (have.first_at_ms, have.first_c) == (values[0] if values else (None, None))
+        assert (have.last_at_ms, have.last_c) == (values[-1] if values else (None, None))
+        assert round(have.above_s * 1000) == want["above"]
+        assert round(have.below_s * 1000) == want["below"]
+        assert round(have.covered_s * 1000) == want["covered"]
+        assert have.excursions == want["begun"]
+        assert math.isclose(have.mkt_sum, math.fsum(want["kinetic"]), rel_tol=1e-9)  # type: ignore[arg-type]
+
+
+reading = st.tuples(
+    st.integers(0, 3 * 3_600_000).map(lambda ms: START + ms),
+    st.sampled_from([-1.0, 0.0, 2.5, 4.99, 5.0, 5.01, 9.0]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(reading, min_size=1, max_size=60), st.randoms(use_true_random=False))
+def test_any_order_repetition_and_batching_ends_in_the_numbers_of_the_whole_series(
+    readings: list[tuple[int, float]], rng: random.Random
+) -> None:
+    sent = readings + rng.sample(readings, rng.randrange(len(readings) + 1))
+    rng.shuffle(sent)
+    worker = Worker()
+    while sent:
+        size = rng.randint(1, 12)
+        worker.take(sent[:size], now_ms=START + rng.randrange(6 * 3_600_000))
+        sent = sent[size:]
+        if rng.random() < 0.2:
+            worker.wait(START + rng.randrange(6 * 3_600_000))
+    worker.finish()
+    assert worker.too_late == []
+    agrees(worker.final(), reference(readings))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(reading, min_size=1, max_size=60), st.integers(1, 20))
+def test_a_run_that_is_repeated_after_a_crash_changes_nothing(readings: list[tuple[int, float]], size: int) -> None:
+    worker = Worker()
+    for begin in range(0, len(readings), size):
+        worker.take(readings[begin : begin + size])
+    worker.finish()
+    once, published = worker.final(), len(worker.published)
+    for begin in range(0, len(readings), size):
+        worker.take(readings[begin : begin + size])
+    assert len(worker.published) == published
+    worker.finish()
+    assert worker.final() == once
+
+
+def test_a_long_gap_is_not_covered_and_its_buckets_are_not_published() -> None:
+    worker = Worker()
+    worker.take([(START, 3.0), (START + 5 * 3_600_000, 3.0)])
+    worker.finish()
+    starts = [bucket.starts_at_ms for bucket in worker.published]
+    gap_end = START + 5 * 3_600_000
+    assert starts == [START, START + BUCKET_MS, gap_end, gap_end + BUCKET_MS]
+    assert [bucket.covered_s for bucket in worker.published] == [900, 120, 900, 120]
+
+
+def test_a_bucket_that_only_the_reading_before_it_vouches_for_is_published_without_a_count() -> None:
+    worker = Worker()
+    worker.take([(START + 10 * MINUTE, 7.0)])
+    worker.wait(START + 17 * MINUTE)
+    worker.wait(START + 32 * MINUTE)
+    alone, after = worker.published
+    assert (alone.count, alone.covered_s, alone.above_s, alone.excursions) == (1, 300, 300, 1)
+    # 17 minutes from the reading: 12 of them in the second bucket, and the excursion is not counted again
+    assert (after.count, after.covered_s, after.above_s, after.excursions) == (0, 720, 720, 0)
+    assert after.max_c is None
+
+
+def test_a_reading_exactly_at_the_limit_is_in_range() -> None:
+    worker = Worker()
+    worker.take([(START, 5.0), (START + MINUTE, 0.0)])
+    worker.finish()
+    assert sum(bucket.above_s + bucket.below_s for bucket in worker.published) == 0
+
+
+def test_a_bucket_waits_for_the_grace_and_then_late_data_is_its_second_revision() -> None:
+    worker = Worker()
+    worker.take([(START, 3.0)])
+    worker.take([(START + BUCKET_MS + 2 * MINUTE - 1, 3.0)])
+    assert worker.published == []
+    worker.take([(START + BUCKET_MS + 2 * MINUTE, 3.0)])
+    assert [(b.starts_at_ms, b.revision, b.count) for b in worker.published] == [(START, 1, 1)]
+    worker.take([(START + 3 * MINUTE, 8.0)])
+    assert [(b.starts_at_ms, b.revision, b.count) for b in worker.published[1:]] == [(START, 2, 2)]
+
+
+def test_a_late_reading_that_vouches_into_the_following_buckets_revises_them_too() -> None:
+    worker = Worker()
+    worker.take([(START, 3.0), (START + 3 * BUCKET_MS, 3.0), (START + 5 * BUCKET_MS, 3.0)])
+    worker.published.clear()
+    worker.take([(START + 2 * BUCKET_MS - MINUTE, 9.0)])
+    revised = {(b.starts_at_ms - START) // BUCKET_MS: (b.revision, b.above_s) for b in worker.published}
+    # it falls into the second bucket, where the first reading vouched for two minutes, and covers all of the third
+    # the fourth begins with a reading of its own, so its numbers stay
+    assert revised == {1: (2, 60.0), 2: (1, 900.0)}
+
+
+def test_readings_older_than_what_is_kept_are_handed_back_and_their_rows_deleted() -> None:
+    policy = Policy(keep_ms=4 * BUCKET_MS)
+    worker = Worker(policy=policy)
+    for n in range(12):
+        worker.take([(START + n * BUCKET_MS, 3.0)])
+    # the newest reading lies in bucket 11 and four before it are kept
+    assert min(worker.rows) == START + 7 * BUCKET_MS
+    worker.take([(START + 6 * BUCKET_MS + 1, 4.0), (START + 7 * BUCKET_MS + 1, 4.0)])
+    assert worker.too_late == [m.Reading(START + 6 * BUCKET_MS + 1, 4.0)]
+    assert worker.final()[START + 7 * BUCKET_MS].count == 2
+
+
+def test_a_unit_that_measures_every_second_keeps_a_small_state() -> None:
+    policy = Policy()
+    worker = Worker(About("u-1", "org-1", Grading(5.0, None, 3000)), policy)
+    readings = [(START + n * 1000, 4.0 + n % 3) for n in range(2000)]
+    largest = 0
+    for begin in range(0, 2000, 20):
+        worker.take(readings[begin : begin + 20])
+        largest = max(largest, len(msgspec.msgpack.encode(worker.state)))
+    worker.finish()
+    assert largest < 2000
+    assert [bucket.count for bucket in worker.published] == [900, 900, 200]
+    assert worker.published[0].covered_s == 900
+
+
+def test_the_graded_range_is_that_of_the_most_urgent_rules() -> None:
+    def rule(severity: m.Severity, limit: m.Limit, limit_c: float) -> m.Rule:
+        return m.Rule(rule_id=f"{severity}{limit}{limit_c}", limit=limit, severity=severity, limit_c=limit_c)
+
+    config = m.UnitConfig(
+        unit_id="u",
+        organization_id="o",
+        name="Fridge",
+        expected_interval_s=60,
+        offline_after_missed=5,
+        rules=(
+            rule(m.Severity.WARNING, m.Limit.HIGH, 5),
+            rule(m.Severity.CRITICAL, m.Limit.HIGH, 9),
+            rule(m.Severity.CRITICAL, m.Limit.HIGH, 8),
+            rule(m.Severity.INFO, m.Limit.LOW, 1),
+        ),
+    )
+    assert grading(config) == Grading(high_c=8, low_c=1, vouch_ms=300_000)
