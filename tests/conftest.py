@@ -1,0 +1,124 @@
+"""What every test may ask for: a real broker, a real database, a fake SMS provider, and waiting without sleeping."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import pytest
+
+from local.kafka import EmbeddedKafka
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+T = TypeVar("T")
+
+DOCKER_SOCKET = Path("/var/run/docker.sock")
+
+
+class Kafka(NamedTuple):
+    """The session's broker; `embedded` is there when a test may stop, kill and restart it."""
+
+    bootstrap: str
+    embedded: EmbeddedKafka | None = None
+
+
+class Eventually:
+    """Waits for a condition with a deadline, so that no test sleeps and hopes.
+
+    Both ways return the condition's first truthy value, and fail the test when the deadline passes.
+    """
+
+    def __call__(self, condition: Callable[[], T], *, within_s: float = 10, every_s: float = 0.01, what: str = "") -> T:
+        """For tests without an event loop."""
+        deadline = time.monotonic() + within_s
+        while not (value := condition()):
+            self._give_up_after(deadline, within_s, what, value)
+            time.sleep(every_s)
+        return value
+
+    async def awaited(
+        self,
+        condition: Callable[[], T | Awaitable[T]],
+        *,
+        within_s: float = 10,
+        every_s: float = 0.01,
+        what: str = "",
+    ) -> T:
+        """For async tests; the condition may be async too."""
+        deadline = time.monotonic() + within_s
+        while True:
+            found = condition()
+            value: T = await found if inspect.isawaitable(found) else found
+            if value:
+                return value
+            self._give_up_after(deadline, within_s, what, value)
+            await asyncio.sleep(every_s)
+
+    @staticmethod
+    def _give_up_after(deadline: float, within_s: float, what: str, value: object) -> None:
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {within_s} s: {what or 'the condition'} (last value: {value!r})")
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Eventually:
+    return Eventually()
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """`@pytest.mark.anyio` runs async tests on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """A broker for the whole session: the one that is given, else a container, else the embedded one."""
+    if given := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        yield Kafka(given)
+    elif docker_answers():
+        from testcontainers.kafka import KafkaContainer
+
+        with KafkaContainer().with_kraft() as container:
+            yield Kafka(container.get_bootstrap_server())
+    else:
+        with EmbeddedKafka(tmp_path_factory.mktemp("kafka")) as broker:
+            yield Kafka(broker.bootstrap, broker)
+
+
+def docker_answers() -> bool:
+    """Whether a Docker engine answers within two seconds."""
+    if not (DOCKER_SOCKET.exists() or os.environ.get("DOCKER_HOST")):
+        return False
+    import docker  # type: ignore[import-untyped]
+    from docker.errors import DockerException  # type: ignore[import-untyped]
+
+    try:
+        client = docker.from_env(timeout=2)
+    except DockerException:
+        return False
+    try:
+        return bool(client.ping())
+    except (DockerException, OSError):
+        return False
+    finally:
+        client.close()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also the long forms, which take many minutes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
