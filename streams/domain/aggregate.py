@@ -17,20 +17,21 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from heapq import heappop, heappush
+from operator import le
 from typing import TYPE_CHECKING
 
 from schemas import messages as m
-from streams.domain.aggregate_numbers import BUCKET_MS, Before, Grading, Packed, numbers, union
+from streams.domain.aggregate_numbers import BUCKET_MS, Before, Grading, Packed, measure, union
 from streams.domain.aggregate_state import NEVER, About, ClosedBucket, OpenBucket, Policy, Step, UnitBuckets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from streams.domain.aggregate_numbers import Numbers
+    from collections.abc import Callable, Iterator, Sequence
 
     Load = Callable[[str, int], ClosedBucket | None]
 
 FORGET_AT_ONCE = 8
+# Sealed repetitions are removed at the latest when a row grows beyond this.
+SEALED_AT_MOST = 2000
 
 _offset = struct.Struct("=I").pack
 _value = struct.Struct("=d").pack
@@ -98,6 +99,23 @@ def close_due(
     return work.step
 
 
+def _by_bucket(at_ms: Sequence[int], celsius: Sequence[float]) -> Iterator[tuple[int, list[int], Sequence[float]]]:
+    """The run cut at the borders of buckets: start, offsets from it, temperatures; a start may come again."""
+    begin, count = 0, len(at_ms)
+    in_order = all(map(le, at_ms, at_ms[1:]))
+    while begin < count:
+        start = at_ms[begin] - at_ms[begin] % BUCKET_MS
+        ends = start + BUCKET_MS
+        if in_order:
+            end = bisect_left(at_ms, ends, begin)
+        else:
+            end = begin + 1
+            while end < count and start <= at_ms[end] < ends:
+                end += 1
+        yield start, [at - start for at in at_ms[begin:end]], celsius[begin:end]
+        begin = end
+
+
 class _Work:
     """One step on one unit's buckets, reading through the rows that it is about to write."""
 
@@ -119,13 +137,7 @@ class _Work:
         state = self.state
         state.newest_at_ms = max(state.newest_at_ms, last)
         late: dict[int, Packed] = {}
-        by_start: dict[int, tuple[list[int], list[float]]] = {}
-        for at, value in zip(at_ms, celsius, strict=True):
-            offset = at % BUCKET_MS
-            offsets, values = by_start.setdefault(at - offset, ([], []))
-            offsets.append(offset)
-            values.append(value)
-        for start, (offsets, values) in by_start.items():
+        for start, offsets, values in _by_bucket(at_ms, celsius):
             if start >= state.closed_until_ms:
                 bucket = self._open(start)
                 bucket.readings.append(offsets, values)
@@ -133,8 +145,7 @@ class _Work:
             elif start < self._horizon_ms():
                 self.step.too_late.extend(map(m.Reading, [start + offset for offset in offsets], values))
             else:
-                late[start] = Packed()
-                late[start].append(offsets, values)
+                late.setdefault(start, Packed()).append(offsets, values)
         if late:
             self._revise(late)
 
@@ -146,7 +157,6 @@ class _Work:
             start = bucket.starts_at_ms
             row = self.row(start) if bucket.sealed else None
             readings = union(row.readings, bucket.readings) if row else bucket.readings
-            readings.tidy()
             self._publish(start, row, readings, state.before, self.about.graded)
             state.closed_until_ms = start + BUCKET_MS
             self._reach_on()
@@ -169,11 +179,14 @@ class _Work:
         if bucket.readings.size <= self.policy.seal_at:
             return
         # Repetitions alone do not fill a bucket.
-        bucket.readings.tidy()
+        bucket.readings.read()
         if bucket.readings.size <= self.policy.seal_at // 2:
             return
         row = self.row(bucket.starts_at_ms) if bucket.sealed else None
-        readings = union(row.readings, bucket.readings) if row else bucket.readings
+        readings = row.readings if row else Packed()
+        readings.extend(bucket.readings)
+        if readings.size > SEALED_AT_MOST:
+            readings.read()
         self.step.rows[bucket.starts_at_ms] = ClosedBucket(0, readings, None, self.about.graded)
         bucket.readings, bucket.sealed = Packed(), True
 
@@ -183,11 +196,14 @@ class _Work:
         """Publish the next revision if the numbers changed; returns the last reading up to the bucket's end."""
         if before is not None and before.at_ms + graded.vouch_ms <= start:
             before = None
-        found = numbers(start, readings, before, graded)
-        revision = was.revision if was else 0
-        if was is None or revision == 0 or found != numbers(start, was.readings, was.before, graded):
-            revision += 1
-            self.step.published.append(self._message(start, revision, found, graded))
+        unit_id, organization_id = self.about.unit_id, self.about.organization_id
+        revision = was.revision + 1 if was else 1
+        found = measure(unit_id, organization_id, start, revision, readings, before, graded)
+        if was and revision > 1:
+            former = measure(unit_id, organization_id, start, revision, was.readings, was.before, graded)
+            revision -= found == former
+        if was is None or was.revision < revision:
+            self.step.published.append(found)
         self.step.rows[start] = ClosedBucket(revision, readings, before, graded)
         if found.last_at_ms is None or found.last_c is None:
             return before
@@ -195,30 +211,6 @@ class _Work:
         if self.state.before is None or self.state.before.at_ms <= last.at_ms:
             self.state.before = last
         return last
-
-    def _message(self, start: int, revision: int, found: Numbers, graded: Grading) -> m.AggregateBucket:
-        return m.AggregateBucket(
-            unit_id=self.about.unit_id,
-            organization_id=self.about.organization_id,
-            starts_at_ms=start,
-            revision=revision,
-            count=found.count,
-            sum_c=found.sum_c,
-            min_c=found.min_c,
-            max_c=found.max_c,
-            first_c=found.first_c,
-            last_c=found.last_c,
-            above_s=found.above_ms / 1000,
-            below_s=found.below_ms / 1000,
-            covered_s=found.covered_ms / 1000,
-            mkt_seconds=found.covered_ms / 1000,
-            mkt_sum=found.mkt_sum,
-            excursions=found.excursions,
-            first_at_ms=found.first_at_ms,
-            last_at_ms=found.last_at_ms,
-            high_c=graded.high_c,
-            low_c=graded.low_c,
-        )
 
     def _revise(self, late: dict[int, Packed]) -> None:
         """Add late readings to closed buckets, oldest first, and follow what their last readings vouch for."""
@@ -250,7 +242,7 @@ class _Work:
         while earlier + BUCKET_MS > start - vouch_ms:
             row = self.row(earlier)
             if row and row.readings.size:
-                offsets, celsius = row.readings.arrays()
+                offsets, celsius = row.readings.read()
                 at_ms = earlier + offsets[-1]
                 return Before(at_ms, celsius[-1]) if at_ms + vouch_ms > start else None
             earlier -= BUCKET_MS

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import math
 from array import array
+from math import exp
+from operator import lt, sub
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -62,7 +64,7 @@ class Packed(Struct, array_like=True, gc=False):
     """Readings of one bucket as two flat arrays: 12 bytes a reading, and one copy to append any number.
 
     `offsets` are unsigned 32-bit milliseconds since the bucket's start, `celsius` are 64-bit floats, both in the
-    machine's byte order. The arrays may hold repetitions in any order until `tidy`.
+    machine's byte order. The arrays may hold repetitions in any order until they are read.
     """
 
     offsets: bytes = b""
@@ -70,42 +72,38 @@ class Packed(Struct, array_like=True, gc=False):
 
     @property
     def size(self) -> int:
+        """How many readings, repetitions counted."""
         return len(self.offsets) >> 2
 
     def append(self, offsets: list[int], celsius: Iterable[float]) -> None:
         self.offsets += array("I", offsets).tobytes()
         self.celsius += array("d", celsius).tobytes()
 
-    def arrays(self) -> tuple[array[int], array[float]]:
-        """The readings in order of time, each instant once."""
-        offsets, celsius = array("I", self.offsets), array("d", self.celsius)
-        before = -1
-        for offset in offsets:
-            if offset <= before:
-                return _sorted_set(offsets, celsius)
-            before = offset
+    def extend(self, other: Packed) -> None:
+        self.offsets += other.offsets
+        self.celsius += other.celsius
+
+    def read(self) -> tuple[list[int], list[float]]:
+        """The offsets and temperatures in order of time, each instant once; they are kept so from here on."""
+        offsets = array("I", self.offsets).tolist()
+        celsius = array("d", self.celsius).tolist()
+        if all(map(lt, offsets, offsets[1:])):
+            return offsets, celsius
+        kept: dict[int, float] = {}
+        for offset, value in zip(offsets, celsius, strict=True):
+            known = kept.get(offset)
+            if known is None or value > known:
+                kept[offset] = value
+        offsets = sorted(kept)
+        celsius = [kept[offset] for offset in offsets]
+        self.offsets, self.celsius = array("I", offsets).tobytes(), array("d", celsius).tobytes()
         return offsets, celsius
-
-    def tidy(self) -> None:
-        """Sort and remove repetitions."""
-        offsets, celsius = self.arrays()
-        self.offsets, self.celsius = offsets.tobytes(), celsius.tobytes()
-
-
-def _sorted_set(offsets: array[int], celsius: array[float]) -> tuple[array[int], array[float]]:
-    kept: dict[int, float] = {}
-    for offset, value in zip(offsets, celsius, strict=True):
-        known = kept.get(offset)
-        if known is None or value > known:
-            kept[offset] = value
-    order = sorted(kept)
-    return array("I", order), array("d", [kept[offset] for offset in order])
 
 
 def union(one: Packed, other: Packed) -> Packed:
     """Both sets of readings: associative, commutative, and the union with itself changes nothing."""
     both = Packed(one.offsets + other.offsets, one.celsius + other.celsius)
-    both.tidy()
+    both.read()
     return both
 
 
@@ -116,74 +114,94 @@ class Before(Struct, frozen=True, array_like=True, gc=False):
     celsius: float
 
 
-class Numbers(Struct, frozen=True, gc=False):
-    """A bucket's numbers; durations are whole milliseconds."""
-
-    count: int
-    sum_c: float
-    min_c: float | None
-    max_c: float | None
-    first_at_ms: int | None
-    first_c: float | None
-    last_at_ms: int | None
-    last_c: float | None
-    above_ms: int
-    below_ms: int
-    covered_ms: int
-    mkt_sum: float
-    excursions: int
-
-
-def numbers(starts_at_ms: int, readings: Packed, before: Before | None, graded: Grading) -> Numbers:
-    """Compute a bucket; `before` may be any reading earlier than `starts_at_ms`, the newest one is meant."""
-    offsets, celsius = readings.arrays()
+def measure(
+    unit_id: str,
+    organization_id: str,
+    starts_at_ms: int,
+    revision: int,
+    readings: Packed,
+    before: Before | None,
+    graded: Grading,
+) -> m.AggregateBucket:
+    """The bucket's numbers; `before` may be any reading earlier than `starts_at_ms`, the newest one is meant."""
+    offsets, celsius = readings.read()
     high = math.inf if graded.high_c is None else graded.high_c
     low = -math.inf if graded.low_c is None else graded.low_c
-    vouch, exp = graded.vouch_ms, math.exp
-    above = below = covered = excursions = 0
-    terms: list[float] = []
-    side = 0
-    vouched_until = at = 0
+    vouch = graded.vouch_ms
+    count = len(offsets)
+    lasting = list(map(sub, offsets[1:], offsets))
+    if count:
+        lasting.append(BUCKET_MS - offsets[-1])
+        if max(lasting) > vouch:
+            lasting = [min(lasts, vouch) for lasts in lasting]
+    coldest, warmest = (min(celsius), max(celsius)) if count else (None, None)
+    covered = sum(lasting)
+    kinetic = [
+        exp(-DH_OVER_R_K / (value + ZERO_CELSIUS_K)) * lasts for value, lasts in zip(celsius, lasting, strict=True)
+    ]
+    side, vouched_until, reached = 0, -1, 0
     if before is not None:
         # One that vouches for nothing here still says whether an excursion is new, if it vouches up to the border.
-        at, value = before.at_ms - starts_at_ms, before.celsius
-        vouched_until = at + vouch
+        value = before.celsius
         side = (value > high) - (value < low)
-        end = min(vouched_until, offsets[0] if offsets else BUCKET_MS, BUCKET_MS)
-        if end > 0:
-            covered = end
-            above, below = (end if side > 0 else 0), (end if side < 0 else 0)
-            terms.append(exp(-DH_OVER_R_K / (value + ZERO_CELSIUS_K)) * end)
-    following = [*offsets[1:], BUCKET_MS]
-    for at, value, end in zip(offsets, celsius, following, strict=True) if offsets else ():
+        vouched_until = before.at_ms - starts_at_ms + vouch
+        reached = max(0, min(vouched_until, offsets[0] if count else BUCKET_MS, BUCKET_MS))
+        if reached:
+            covered += reached
+            kinetic.append(exp(-DH_OVER_R_K / (value + ZERO_CELSIUS_K)) * reached)
+    above = below = excursions = 0
+    if coldest is not None and warmest is not None and (warmest > high or coldest < low):
+        above, below, excursions = _out_of_range(offsets, celsius, lasting, high, low, side, vouched_until, vouch)
+    return m.AggregateBucket(
+        unit_id=unit_id,
+        organization_id=organization_id,
+        starts_at_ms=starts_at_ms,
+        revision=revision,
+        count=count,
+        sum_c=math.fsum(celsius),
+        min_c=coldest,
+        max_c=warmest,
+        first_c=celsius[0] if count else None,
+        last_c=celsius[-1] if count else None,
+        above_s=(above + reached if side > 0 else above) / 1000,
+        below_s=(below + reached if side < 0 else below) / 1000,
+        covered_s=covered / 1000,
+        mkt_seconds=covered / 1000,
+        mkt_sum=math.fsum(kinetic) / 1000,
+        excursions=excursions,
+        first_at_ms=starts_at_ms + offsets[0] if count else None,
+        last_at_ms=starts_at_ms + offsets[-1] if count else None,
+        high_c=graded.high_c,
+        low_c=graded.low_c,
+    )
+
+
+def _out_of_range(
+    offsets: list[int],
+    celsius: list[float],
+    lasting: list[int],
+    high: float,
+    low: float,
+    side: int,
+    vouched_until: int,
+    vouch: int,
+) -> tuple[int, int, int]:
+    """Milliseconds above and below, and how many excursions begin.
+
+    An excursion begins with a reading out of range on one side whose predecessor was not, or no longer vouched: what
+    happened in a gap is unknown, so it joins nothing.
+    """
+    above = below = excursions = 0
+    for at, value, lasts in zip(offsets, celsius, lasting, strict=True):
         now = (value > high) - (value < low)
         if now and (now != side or at > vouched_until):
             excursions += 1
-        side = now
-        vouched_until = at + vouch
-        lasts = min(end, vouched_until) - at
-        covered += lasts
+        side, vouched_until = now, at + vouch
         if now > 0:
             above += lasts
         elif now:
             below += lasts
-        terms.append(exp(-DH_OVER_R_K / (value + ZERO_CELSIUS_K)) * lasts)
-    some = bool(offsets)
-    return Numbers(
-        count=len(offsets),
-        sum_c=math.fsum(celsius),
-        min_c=min(celsius) if some else None,
-        max_c=max(celsius) if some else None,
-        first_at_ms=starts_at_ms + offsets[0] if some else None,
-        first_c=celsius[0] if some else None,
-        last_at_ms=starts_at_ms + offsets[-1] if some else None,
-        last_c=celsius[-1] if some else None,
-        above_ms=above,
-        below_ms=below,
-        covered_ms=covered,
-        mkt_sum=math.fsum(terms) / 1000,
-        excursions=excursions,
-    )
+    return above, below, excursions
 
 
 def mean_kinetic_temperature_c(mkt_sum: float, seconds: float) -> float | None:
