@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import pytest
 
 from local.kafka import EmbeddedKafka
+from local.postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -26,6 +27,13 @@ class Kafka(NamedTuple):
 
     bootstrap: str
     embedded: EmbeddedKafka | None = None
+
+
+class Postgres(NamedTuple):
+    """The session's database server; `embedded` is there when a test may stop, kill and restart it."""
+
+    url: str
+    embedded: EmbeddedPostgres | None = None
 
 
 class Eventually:
@@ -90,6 +98,18 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     else:
         with EmbeddedKafka(tmp_path_factory.mktemp("kafka")) as broker:
             yield Kafka(broker.bootstrap, broker)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A database server for the whole session: `DATABASE_URL` when that is set, else the embedded one."""
+    if given := os.environ.get("DATABASE_URL"):
+        yield Postgres(given)
+    else:
+        # What these databases hold is worth nothing after the session: no waiting for the disk.
+        quick = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+        with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), extra=quick) as server:
+            yield Postgres(server.url, server)
 
 
 def docker_answers() -> bool:
