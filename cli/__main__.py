@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import check
+from cli import check, db
 
 app = typer.Typer(
     name="freshtrack",
@@ -14,6 +14,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 check.register(app)
+db.register(app)
 
 if __name__ == "__main__":
     app(prog_name="freshtrack")

@@ -1,0 +1,85 @@
+"""How long history is kept, a setting a table, and its deletion in small batches."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+Days = Annotated[int, Field(ge=0, description="0 keeps for ever")]
+
+
+class RetentionSettings(BaseSettings):
+    """Days, each in the variable `RETENTION_` and its name; 0 keeps for ever.
+
+    Dead letters that nobody settled are kept whatever is set here.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="RETENTION_", frozen=True, extra="ignore")
+
+    alerts: Days = 1_095
+    alert_timeline: Days = 1_095
+    sms_alert_log: Days = 1_095
+    job_failures: Days = 365
+    unit_aggregates: Days = 1_095
+    digest_ledger: Days = 1_095
+    maintenance_windows: Days = 365
+    idempotency_keys: Days = 2
+
+
+class Rule(NamedTuple):
+    """Which rows of a table are over, and since when; tables of a rule must have the named column indexed."""
+
+    table: str
+    since: str
+    only: str = "true"
+
+
+RULES = (
+    Rule("alerts", "started_at", "resolved_at IS NOT NULL"),
+    Rule("alert_timeline", "at"),
+    Rule("sms_alert_log", "at"),
+    Rule("job_failures", "settled_at"),
+    Rule("unit_aggregates", "starts_at"),
+    Rule("digest_ledger", "period_starts_at"),
+    Rule("maintenance_windows", "ends_at"),
+    Rule("idempotency_keys", "created_at"),
+)
+
+
+async def prune(
+    engine: AsyncEngine, settings: RetentionSettings, *, now: datetime, batch: int = 1_000
+) -> dict[str, int]:
+    """Delete what is older than its setting; returns the number of rows a table.
+
+    Each batch is a transaction of its own, so that no lock is held long, and rows that another process holds are left
+    for the next time.
+    """
+    deleted = {}
+    for rule in RULES:
+        days: int = getattr(settings, rule.table)
+        deleted[rule.table] = await _prune(engine, rule, now - timedelta(days=days), batch) if days else 0
+    return deleted
+
+
+async def _prune(engine: AsyncEngine, rule: Rule, before: datetime, batch: int) -> int:
+    statement = text(
+        f"DELETE FROM {rule.table} WHERE ctid = ANY(ARRAY("  # noqa: S608 - names of ours, no input
+        f"SELECT ctid FROM {rule.table} WHERE {rule.since} < :before AND {rule.only} LIMIT :batch"
+        " FOR UPDATE SKIP LOCKED))"
+    )
+    total = 0
+    while True:
+        async with engine.begin() as connection:
+            gone = (await connection.execute(statement, {"before": before, "batch": batch})).rowcount
+        total += gone
+        if gone < batch:
+            return total
