@@ -101,6 +101,7 @@ class OwnedProcess:
         *,
         log: Path,
         env: Mapping[str, str] | None = None,
+        folder: Path | None = None,
         user: int | None = None,
         ending: signal.Signals = signal.SIGTERM,
     ) -> None:
@@ -110,6 +111,7 @@ class OwnedProcess:
             self._process = subprocess.Popen(
                 command,
                 env=env,
+                cwd=folder,
                 user=user,
                 group=user,
                 extra_groups=None if user is None else (),

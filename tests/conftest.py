@@ -13,6 +13,7 @@ import pytest
 
 from local.kafka import EmbeddedKafka
 from local.postgres import EmbeddedPostgres
+from local.telnyx.client import TelnyxProcess
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -110,6 +111,23 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         quick = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
         with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), extra=quick) as server:
             yield Postgres(server.url, server)
+
+
+@pytest.fixture(scope="session")
+def telnyx_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TelnyxProcess]:
+    with TelnyxProcess(tmp_path_factory.mktemp("telnyx")) as running:
+        yield running
+
+
+@pytest.fixture
+def telnyx(telnyx_process: TelnyxProcess) -> Iterator[TelnyxProcess]:
+    """A fake Telnyx on a free port, well-behaved and with an empty log: `.url`, `.api_key`, `.log()`, `.behave(...)`.
+
+    It runs in a process of its own, so that the arrival times in its log do not depend on what the test does.
+    """
+    telnyx_process.reset()
+    yield telnyx_process
+    telnyx_process.reset()
 
 
 def docker_answers() -> bool:
