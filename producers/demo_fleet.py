@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -88,7 +89,7 @@ _ORGANIZATIONS = (
 )
 
 
-def demo_fleet(*, copies: int = 1, failures_per_day: float = 2.0) -> Fleet:
+def demo_fleet(*, copies: int = 1, failures_per_day: float = 2.0, interval_s: float = INTERVAL_S) -> Fleet:
     """Twelve units of two organizations with six people; `copies` repeats the units under numbered names.
 
     `failures_per_day` counts for each unit and in compressed time: 2 with twelve units is a breach in most minutes.
@@ -100,7 +101,7 @@ def demo_fleet(*, copies: int = 1, failures_per_day: float = 2.0) -> Fleet:
     for organization in _ORGANIZATIONS:
         for copy in range(1, copies + 1):
             for place in organization.places:
-                unit = _unit(organization, place, copy)
+                unit = _unit(organization, place, copy, interval_s)
                 units.append(unit)
                 profile = replace(
                     place.profile,
@@ -143,7 +144,7 @@ def first_breach() -> Incident:
     )
 
 
-def _unit(organization: _Organization, place: _Place, copy: int) -> UnitConfig:
+def _unit(organization: _Organization, place: _Place, copy: int, interval_s: float) -> UnitConfig:
     number = "" if copy == 1 else f"-{copy}"
     return UnitConfig(
         unit_id=f"{organization.organization_id}-{place.name.lower().replace(' ', '-')}{number}",
@@ -152,7 +153,7 @@ def _unit(organization: _Organization, place: _Place, copy: int) -> UnitConfig:
         name=f"{place.name}{number.replace('-', ' ')}",
         display_unit=organization.display_unit,
         gateway_id=f"{organization.organization_id}-gateway-{copy}",
-        expected_interval_s=max(1, round(INTERVAL_S)),
+        expected_interval_s=max(1, math.ceil(interval_s)),
         offline_after_missed=15,
         rules=(
             Rule(

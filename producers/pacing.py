@@ -5,9 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from confluent_kafka import KafkaError, Message
+
+    from producers.kafka import ReadingsProducer
     from producers.simulator import Emission
 
 
@@ -35,3 +40,37 @@ def pace(
         if stopped(0):
             return
         yield emission
+
+
+class Tally(msgspec.Struct):
+    """What became of the batches that were sent."""
+
+    sent: int = 0
+    acknowledged: int = 0
+    failed: int = 0
+    last_error: str = ""
+
+    def count(self, error: KafkaError | None, _: Message) -> None:
+        """Take note of one batch's fate."""
+        if error is None:
+            self.acknowledged += 1
+        else:
+            self.failed += 1
+            self.last_error = error.str()
+
+    def __str__(self) -> str:
+        told = f"sent {self.sent} messages, {self.acknowledged} acknowledged"
+        return f"{told}, {self.failed} failed ({self.last_error})" if self.failed else told
+
+
+def play(producer: ReadingsProducer, emissions: Iterable[Emission], *, time_limit_s: float = 30.0) -> Tally:
+    """Send each emission as it comes, wait for the acknowledgements, and tell how it went.
+
+    Raises what the producer raises: BatchError, QueueFullError, NotDeliveredError.
+    """
+    tally = Tally()
+    for emission in emissions:
+        producer.send_batch(emission.batch, on_delivery=tally.count)
+        tally.sent += 1
+    producer.flush(time_limit_s)
+    return tally

@@ -1,0 +1,79 @@
+"""`topics`: make them from their declarations, check what is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from producers.settings import ProducerSettings
+
+commands = typer.Typer(no_args_is_help=True, help="Topics: make them from their declarations, check what is there.")
+
+Prefix = Annotated[
+    str | None, typer.Option(help="put before every topic's name; by default KAFKA_TOPIC_PREFIX", show_default=False)
+]
+
+
+def _settings() -> ProducerSettings:
+    from producers.settings import ProducerSettings as Settings
+
+    return Settings()
+
+
+def _fail(message: str) -> typer.Exit:
+    typer.secho(message, fg="red", err=True)
+    return typer.Exit(1)
+
+
+@commands.command()
+def create(
+    prefix: Prefix = None,
+    replication_factor: Annotated[int, typer.Option(min=1, help="copies of each partition; 3 in production")] = 1,
+) -> None:
+    """Make what is missing, set what differs, and say so; run it as often as you like.
+
+    Partitions are never added to a topic that exists: keys would move. Exits 1 when one has another count.
+    """
+    from confluent_kafka import KafkaException
+
+    from schemas.admin import BrokerUnreachableError, Did, create_topics
+
+    settings = _settings()
+    try:
+        changes = create_topics(
+            settings.librdkafka(),
+            prefix=settings.topic_prefix if prefix is None else prefix,
+            replication_factor=replication_factor,
+        )
+    except BrokerUnreachableError as error:
+        raise _fail(str(error)) from None
+    except KafkaException as error:
+        raise _fail(f"the broker refused: {error.args[0].str()}") from None
+    for change in changes:
+        typer.secho(str(change), fg="red" if change.did is Did.REFUSED else None)
+    raise typer.Exit(any(change.did is Did.REFUSED for change in changes))
+
+
+@commands.command()
+def check(prefix: Prefix = None) -> None:
+    """Say what differs from the declarations; exits 1 when something does."""
+    from schemas.admin import BrokerUnreachableError, check_topics
+    from schemas.topics import TOPICS
+
+    settings = _settings()
+    try:
+        problems = check_topics(settings.librdkafka(), prefix=settings.topic_prefix if prefix is None else prefix)
+    except BrokerUnreachableError as error:
+        raise _fail(str(error)) from None
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise typer.Exit(1)
+    typer.echo(f"all {len(TOPICS)} topics are as declared")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.add_typer(commands, name="topics", rich_help_panel="Operations")
