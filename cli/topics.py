@@ -14,6 +14,7 @@ commands = typer.Typer(no_args_is_help=True, help="Topics: make them from their 
 Prefix = Annotated[
     str | None, typer.Option(help="put before every topic's name; by default KAFKA_TOPIC_PREFIX", show_default=False)
 ]
+TimeLimit = Annotated[float, typer.Option(min=0.1, help="how long to wait for the broker")]
 
 
 def _settings() -> ProducerSettings:
@@ -31,6 +32,7 @@ def _fail(message: str) -> typer.Exit:
 def create(
     prefix: Prefix = None,
     replication_factor: Annotated[int, typer.Option(min=1, help="copies of each partition; 3 in production")] = 1,
+    time_limit_s: TimeLimit = 30.0,
 ) -> None:
     """Make what is missing, set what differs, and say so; run it as often as you like.
 
@@ -46,6 +48,7 @@ def create(
             settings.librdkafka(),
             prefix=settings.topic_prefix if prefix is None else prefix,
             replication_factor=replication_factor,
+            time_limit_s=time_limit_s,
         )
     except BrokerUnreachableError as error:
         raise _fail(str(error)) from None
@@ -57,14 +60,16 @@ def create(
 
 
 @commands.command()
-def check(prefix: Prefix = None) -> None:
+def check(prefix: Prefix = None, time_limit_s: TimeLimit = 30.0) -> None:
     """Say what differs from the declarations; exits 1 when something does."""
     from schemas.admin import BrokerUnreachableError, check_topics
     from schemas.topics import TOPICS
 
     settings = _settings()
     try:
-        problems = check_topics(settings.librdkafka(), prefix=settings.topic_prefix if prefix is None else prefix)
+        problems = check_topics(
+            settings.librdkafka(), prefix=settings.topic_prefix if prefix is None else prefix, time_limit_s=time_limit_s
+        )
     except BrokerUnreachableError as error:
         raise _fail(str(error)) from None
     for problem in problems:

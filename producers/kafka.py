@@ -114,8 +114,8 @@ class KafkaProducer:
                 until = until or monotonic() + (self._send_wait_s if wait_s is None else wait_s)
                 if monotonic() >= until:
                     raise QueueFullError(
-                        f"{len(self._producer)} messages wait for the broker and no room came in time; send more"
-                        " slowly, or raise queue.buffering.max.kbytes"
+                        f"about {len(self._producer)} messages wait for the broker and no room came in time; send"
+                        " more slowly, or raise queue.buffering.max.messages and queue.buffering.max.kbytes"
                     ) from None
                 self._producer.poll(0.02)
             else:
@@ -138,7 +138,7 @@ class KafkaProducer:
         left = self._producer.flush(time_limit_s)
         if left:
             raise NotDeliveredError(
-                f"{left} messages were not acknowledged within {time_limit_s:g} s; is the broker up?"
+                f"about {left} messages were not acknowledged within {time_limit_s:g} s; is the broker up?"
             )
 
     def close(self, time_limit_s: float = 30.0) -> None:
@@ -152,7 +152,7 @@ class KafkaProducer:
             self._poller.join(5)
 
     def __len__(self) -> int:
-        """How many messages wait for an acknowledgement."""
+        """About how many messages wait for an acknowledgement: librdkafka counts its own notices as well."""
         return len(self._producer)
 
     def __enter__(self) -> Self:
