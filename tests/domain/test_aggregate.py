@@ -9,59 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import messages as m
-from streams.domain import aggregate as ag
 from streams.domain.aggregate_numbers import BUCKET_MS, Grading, grading
-from streams.domain.aggregate_state import About, ClosedBucket, Policy, Step, UnitBuckets
-from streams.domain.aggregate_totals import newest_revisions
+from streams.domain.aggregate_state import About, Policy
+from tests.domain.bucket_worker import Worker
 
 MINUTE = 60_000
 START = 1_774_000_000_000 // BUCKET_MS * BUCKET_MS
 GRADED = Grading(high_c=5.0, low_c=0.0, vouch_ms=17 * MINUTE)
 ABOUT = About("u-1", "org-1", GRADED)
 POLICY = Policy(grace_ms=2 * MINUTE, keep_ms=48 * 3_600_000, seal_at=8)
-
-
-class Worker:
-    """Does what the flow does: keeps rows and published buckets; encodes and decodes everything in between."""
-
-    def __init__(self, about: About = ABOUT, policy: Policy = POLICY) -> None:
-        self.about, self.policy = about, policy
-        self.state = UnitBuckets()
-        self.rows: dict[int, bytes] = {}
-        self.published: list[m.AggregateBucket] = []
-        self.too_late: list[m.Reading] = []
-
-    def load(self, unit_id: str, start: int) -> ClosedBucket | None:
-        assert unit_id == self.about.unit_id
-        row = self.rows.get(start)
-        return None if row is None else msgspec.msgpack.decode(row, type=ClosedBucket)
-
-    def _apply(self, step: Step | None) -> None:
-        self.state = msgspec.msgpack.decode(msgspec.msgpack.encode(self.state), type=UnitBuckets)
-        if step is None:
-            return
-        self.published += step.published
-        self.too_late += step.too_late
-        for start, row in step.rows.items():
-            if row is None:
-                self.rows.pop(start, None)
-            else:
-                self.rows[start] = msgspec.msgpack.encode(row)
-
-    def take(self, run: list[tuple[int, float]], now_ms: int = 0) -> None:
-        at, values = [r[0] for r in run], [r[1] for r in run]
-        self._apply(ag.take(self.state, at, values, self.about, self.load, now_ms, self.policy))
-
-    def wait(self, now_ms: int) -> None:
-        self._apply(ag.close_due(self.state, self.about, self.load, now_ms, self.policy))
-
-    def finish(self) -> None:
-        """Let the wall clock close everything."""
-        while (due := ag.due_at_ms(self.state, self.policy)) is not None:
-            self.wait(max(due, 1 << 50))
-
-    def final(self) -> dict[int, m.AggregateBucket]:
-        return {bucket.starts_at_ms: bucket for bucket in newest_revisions(self.published)}
 
 
 def reference(readings: list[tuple[int, float]], graded: Grading = GRADED) -> dict[int, dict[str, object]]:
@@ -128,7 +84,7 @@ def test_any_order_repetition_and_batching_ends_in_the_numbers_of_the_whole_seri
 ) -> None:
     sent = readings + rng.sample(readings, rng.randrange(len(readings) + 1))
     rng.shuffle(sent)
-    worker = Worker()
+    worker = Worker(ABOUT, POLICY)
     while sent:
         size = rng.randint(1, 12)
         worker.take(sent[:size], now_ms=START + rng.randrange(6 * 3_600_000))
@@ -143,7 +99,7 @@ def test_any_order_repetition_and_batching_ends_in_the_numbers_of_the_whole_seri
 @settings(max_examples=100, deadline=None)
 @given(st.lists(reading, min_size=1, max_size=60), st.integers(1, 20))
 def test_a_run_that_is_repeated_after_a_crash_changes_nothing(readings: list[tuple[int, float]], size: int) -> None:
-    worker = Worker()
+    worker = Worker(ABOUT, POLICY)
     for begin in range(0, len(readings), size):
         worker.take(readings[begin : begin + size])
     worker.finish()
@@ -156,7 +112,7 @@ def test_a_run_that_is_repeated_after_a_crash_changes_nothing(readings: list[tup
 
 
 def test_a_long_gap_is_not_covered_and_its_buckets_are_not_published() -> None:
-    worker = Worker()
+    worker = Worker(ABOUT, POLICY)
     worker.take([(START, 3.0), (START + 5 * 3_600_000, 3.0)])
     worker.finish()
     starts = [bucket.starts_at_ms for bucket in worker.published]
@@ -166,7 +122,7 @@ def test_a_long_gap_is_not_covered_and_its_buckets_are_not_published() -> None:
 
 
 def test_a_bucket_that_only_the_reading_before_it_vouches_for_is_published_without_a_count() -> None:
-    worker = Worker()
+    worker = Worker(ABOUT, POLICY)
     worker.take([(START + 10 * MINUTE, 7.0)])
     worker.wait(START + 17 * MINUTE)
     worker.wait(START + 32 * MINUTE)
@@ -178,14 +134,14 @@ def test_a_bucket_that_only_the_reading_before_it_vouches_for_is_published_witho
 
 
 def test_a_reading_exactly_at_the_limit_is_in_range() -> None:
-    worker = Worker()
+    worker = Worker(ABOUT, POLICY)
     worker.take([(START, 5.0), (START + MINUTE, 0.0)])
     worker.finish()
     assert sum(bucket.above_s + bucket.below_s for bucket in worker.published) == 0
 
 
 def test_a_bucket_waits_for_the_grace_and_then_late_data_is_its_second_revision() -> None:
-    worker = Worker()
+    worker = Worker(ABOUT, POLICY)
     worker.take([(START, 3.0)])
     worker.take([(START + BUCKET_MS + 2 * MINUTE - 1, 3.0)])
     assert worker.published == []
@@ -196,7 +152,7 @@ def test_a_bucket_waits_for_the_grace_and_then_late_data_is_its_second_revision(
 
 
 def test_a_late_reading_that_vouches_into_the_following_buckets_revises_them_too() -> None:
-    worker = Worker()
+    worker = Worker(ABOUT, POLICY)
     worker.take([(START, 3.0), (START + 3 * BUCKET_MS, 3.0), (START + 5 * BUCKET_MS, 3.0)])
     worker.published.clear()
     worker.take([(START + 2 * BUCKET_MS - MINUTE, 9.0)])
@@ -208,7 +164,7 @@ def test_a_late_reading_that_vouches_into_the_following_buckets_revises_them_too
 
 def test_readings_older_than_what_is_kept_are_handed_back_and_their_rows_deleted() -> None:
     policy = Policy(keep_ms=4 * BUCKET_MS)
-    worker = Worker(policy=policy)
+    worker = Worker(ABOUT, policy)
     for n in range(12):
         worker.take([(START + n * BUCKET_MS, 3.0)])
     # the newest reading lies in bucket 11 and four before it are kept

@@ -1,0 +1,64 @@
+"""Whether a unit kept its range in a period, as far as its readings can tell."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from streams.domain import digest_tables as tables
+from streams.domain import digest_words as words
+from streams.domain.digest_view import Row, Table, Tone
+
+if TYPE_CHECKING:
+    from streams.domain.digest_facts import Digest, UnitSummary
+
+
+class Verdict(StrEnum):
+    """In the order in which a report shows it."""
+
+    NOT_COMPLIANT = "not compliant"
+    NOT_GRADED = "not graded"
+    COMPLIANT = "compliant"
+
+
+TONES = {Verdict.NOT_COMPLIANT: Tone.BAD, Verdict.NOT_GRADED: Tone.UNKNOWN, Verdict.COMPLIANT: Tone.GOOD}
+
+
+def verdict(unit: UnitSummary) -> Verdict:
+    """Any time out of range is not compliant; too little coverage, or no limits, cannot be compliant."""
+    if unit.out_ms or unit.excursions:
+        return Verdict.NOT_COMPLIANT
+    return Verdict.NOT_GRADED if unit.why_not_graded else Verdict.COMPLIANT
+
+
+def by_verdict(digest: Digest) -> list[tuple[Verdict, UnitSummary]]:
+    order = tuple(Verdict)
+    return sorted(((verdict(unit), unit) for unit in digest.units), key=lambda pair: order.index(pair[0]))
+
+
+def compliance_table(digest: Digest, display_unit: str, at_most: int, where: str) -> Table:
+    """Each unit's verdict, not compliant first."""
+    rows = tuple(
+        Row(
+            cells=(
+                unit.name,
+                judged,
+                words.temperature(unit.min_c, display_unit),
+                words.temperature(unit.max_c, display_unit),
+                words.temperature(unit.mkt_c, display_unit),
+                tables.out_of_range(unit),
+                f"{unit.excursions:,}",
+                words.percent(unit.coverage),
+            ),
+            tone=TONES[judged],
+            remark="; ".join(
+                filter(None, (words.limits(unit.high_c, unit.low_c, display_unit), unit.why_not_graded or ""))
+            ),
+        )
+        for judged, unit in by_verdict(digest)[:at_most]
+    )
+    return Table(
+        headers=("Unit", "Verdict", "Min", "Max", "MKT", "Out of range", "Excursions", "Coverage"),
+        rows=rows,
+        left_out=tables.left_out(len(digest.units) - at_most, "unit", where),
+    )
