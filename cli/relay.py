@@ -1,0 +1,68 @@
+"""`relay` and `config republish`: configuration and orders on their way from the database to Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Annotated
+
+import typer
+
+from cli.db import database_settings
+
+config = typer.Typer(no_args_is_help=True, help="The configuration topics.")
+
+
+def relay(
+    metrics_port: Annotated[int | None, typer.Option(help="serve Prometheus metrics on 127.0.0.1")] = None,
+) -> None:
+    """Publish what the database's outbox holds; one works, the others stand by."""
+    from producers.relay import Relay
+    from producers.settings import ProducerSettings
+    from streams import log
+
+    database = database_settings()
+    log.configure(worker="relay")
+
+    async def run() -> None:
+        running = Relay(database, ProducerSettings())
+        if metrics_port is not None:
+            from prometheus_client import start_http_server
+
+            start_http_server(metrics_port, addr="127.0.0.1")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, running.stop)
+        await running.run()
+
+    asyncio.run(run())
+
+
+@config.command()
+def republish() -> None:
+    """Fill units, contacts and digest preferences in Kafka anew from the database."""
+    from producers.errors import NotDeliveredError
+    from producers.republish import republish as enqueue
+    from producers.settings import ProducerSettings
+    from schemas.database.engine import make_engine
+
+    database = database_settings()
+
+    async def run() -> None:
+        engine = make_engine(database)
+        try:
+            for topic, entries, tombstones in await enqueue(engine, ProducerSettings()):
+                typer.echo(f"{topic:20} {entries} entries, {tombstones} tombstones")
+        finally:
+            await engine.dispose()
+
+    try:
+        asyncio.run(run())
+    except (OSError, NotDeliveredError) as error:
+        typer.secho(str(error), fg="red", err=True)
+        raise typer.Exit(1) from None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(rich_help_panel="Processes")(relay)
+    app.add_typer(config, name="config", rich_help_panel="Operations")
