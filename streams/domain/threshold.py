@@ -90,6 +90,22 @@ class Watch:
         return any(window.starts_at_ms <= at_ms < window.ends_at_ms for window in self.config.maintenance)
 
 
+def settled(watch: Watch, state: UnitState, run: Run, now_ms: int) -> UnitState | None:
+    """The state after a run of which `evaluate` would only count the readings; None when it must be asked."""
+    times, temperatures = run.times, run.temperatures
+    if (
+        state.breaches
+        or times[0] <= state.at_ms
+        or times[0] < now_ms - watch.live_window_ms
+        or not run.ascending
+        or run.pairs[0][0].offset <= state.fence
+        or max(temperatures) > watch.highest_c
+        or min(temperatures) < watch.lowest_c
+    ):
+        return None
+    return UnitState(run.pairs[-1][0].offset, times[-1])
+
+
 def evaluate(watch: Watch, state: UnitState, run: Run, now_ms: int) -> Evaluation:
     """Take a run of readings in. The same arguments give the same alerts with the same ids.
 

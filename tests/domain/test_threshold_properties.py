@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schemas import messages as m
 from streams.domain.readings import sort_records
-from streams.domain.threshold import UnitState, Watch, evaluate
+from streams.domain.threshold import Evaluation, Tally, UnitState, Watch, evaluate, settled
 from tests.domain.records import START_MS, Raw, record
 
 Series = list[tuple[int, float]]
@@ -195,3 +195,18 @@ def test_a_rerun_makes_the_same_alerts_whatever_the_batches(
     records = records_of(data, series)
     on = watch(*some, windows=[])
     assert fed(data, on, records) == fed(data, on, records)
+
+
+@settings(max_examples=200, deadline=None)
+@given(series_of_readings(), SOME_RULES, st.integers(-5, 100), st.data())
+def test_a_run_that_settles_would_only_have_been_counted(
+    series: Series, some: tuple[m.Rule, ...], now_s: int, data: st.DataObject
+) -> None:
+    on = watch(*some, windows=[], live_window_s=20)
+    state, now_ms = UnitState(), START_MS + now_s * 1000
+    for part in records_of(data, series):
+        run = sort_records([part], START_MS + 10**9).runs[b"u"]
+        after = settled(on, state, run, now_ms)
+        evaluation = evaluate(on, state, run, now_ms)
+        assert after is None or evaluation == Evaluation(after, [], Tally(evaluated=len(run.times)))
+        state = evaluation.state
