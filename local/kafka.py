@@ -10,6 +10,9 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Self
 
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
 from local.jars import kafka_jars
 from local.ports import LOOPBACK, free_port, is_free
 from local.processes import OwnedProcess
@@ -73,6 +76,7 @@ class EmbeddedKafka:
         while self._controller_port == self._port:
             self._controller_port = free_port()
         self._process: OwnedProcess | None = None
+        self._admin: AdminClient | None = None
 
     @property
     def bootstrap(self) -> str:
@@ -84,28 +88,41 @@ class EmbeddedKafka:
         """The running broker's process id."""
         return self._running().pid
 
-    def start(self, timeout_s: float = 60) -> Self:
-        """Start the broker on its data and wait until it answers a metadata request.
+    def command(self) -> list[str]:
+        """What runs the broker, for a supervisor of one's own; its data folder is made here, if it is new.
 
-        The very first start of a machine also fetches Kafka's jars, outside `timeout_s`. Raises JarsUnavailableError,
-        KafkaDidNotStartError.
+        The very first one on a machine also fetches Kafka's jars. Raises JarsUnavailableError, KafkaDidNotStartError.
         """
-        if self._process is not None and self._process.ended() is None:
-            return self
         for port in (self._port, self._controller_port):
             if not is_free(port):
                 raise KafkaDidNotStartError(f"Kafka cannot listen on {LOOPBACK}:{port}: the port is in use")
-        jars = kafka_jars()
-        deadline = time.monotonic() + timeout_s
+        java = _java_command(kafka_jars())
         self.folder.mkdir(parents=True, exist_ok=True)
         properties = self._write_properties()
-        java = _java_command(jars)
         if not (self.folder / "data" / "meta.properties").exists():
             self._format(java, properties)
-        tuned = [java[0], f"-Xmx{self._heap}", "-XX:+UseSerialGC", *java[1:], "kafka.Kafka", str(properties)]
-        self._process = OwnedProcess(tuned, log=self.log)
+        return [java[0], f"-Xmx{self._heap}", "-XX:+UseSerialGC", *java[1:], "kafka.Kafka", str(properties)]
+
+    def answers(self) -> bool:
+        """Whether the broker answers a metadata request now, not only a connection; waits 0.25 s for it."""
+        if self._admin is None:
+            self._admin = _silent_admin(self.bootstrap)
         try:
-            self._wait_until_it_answers(deadline, timeout_s)
+            if not self._admin.list_topics(timeout=0.25).brokers:
+                return False
+        except KafkaException:
+            return False
+        self._admin = None
+        return True
+
+    def start(self, timeout_s: float = 60) -> Self:
+        """Start the broker on its data and wait until it answers; `command()` says what this raises."""
+        if self._process is not None and self._process.ended() is None:
+            return self
+        self._process = OwnedProcess(self.command(), log=self.log)
+        deadline = time.monotonic() + timeout_s
+        try:
+            self._wait_for_answer(self._process, deadline, timeout_s)
         except BaseException:
             self.kill()
             raise
@@ -151,31 +168,26 @@ class EmbeddedKafka:
         if done.returncode != 0:
             raise KafkaDidNotStartError(f"Kafka could not format {self.folder}: {done.stdout}{done.stderr}")
 
-    def _wait_until_it_answers(self, deadline: float, timeout_s: float) -> None:
-        from confluent_kafka import KafkaException
-        from confluent_kafka.admin import AdminClient
-
-        silent = logging.getLogger("local.kafka.waiting")
-        silent.disabled = True  # "connection refused" is what we wait through
-        settings: dict[str, str | int | float | bool] = {
-            "bootstrap.servers": self.bootstrap,
-            "reconnect.backoff.ms": 20,
-            "reconnect.backoff.max.ms": 50,
-        }
-        admin = AdminClient(settings, logger=silent)
-        process = self._running()
-        while (code := process.ended()) is None:
-            try:
-                if admin.list_topics(timeout=0.25).brokers:
-                    return
-            except KafkaException:
-                if time.monotonic() > deadline:
-                    what = f"gave no answer on {self.bootstrap} within {timeout_s} s"
-                    raise KafkaDidNotStartError(self._account(what)) from None
-        raise KafkaDidNotStartError(self._account(f"ended with {code} at its start"))
+    def _wait_for_answer(self, process: OwnedProcess, deadline: float, timeout_s: float) -> None:
+        while not self.answers():
+            if (code := process.ended()) is not None:
+                raise KafkaDidNotStartError(self._account(f"ended with {code} at its start"))
+            if time.monotonic() > deadline:
+                raise KafkaDidNotStartError(self._account(f"gave no answer on {self.bootstrap} within {timeout_s} s"))
 
     def _account(self, what: str) -> str:
         return f"Kafka {what}; {self.log} ends:\n{self._running().last_lines()}"
+
+
+def _silent_admin(bootstrap: str) -> AdminClient:
+    silent = logging.getLogger("local.kafka.waiting")
+    silent.disabled = True  # "connection refused" is what is waited through
+    settings: dict[str, str | int | float | bool] = {
+        "bootstrap.servers": bootstrap,
+        "reconnect.backoff.ms": 20,
+        "reconnect.backoff.max.ms": 50,
+    }
+    return AdminClient(settings, logger=silent)
 
 
 def _java_command(jars: tuple[Path, ...]) -> list[str]:

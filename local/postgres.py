@@ -63,7 +63,7 @@ class EmbeddedPostgres:
         self.log = self.folder / "postgres.log"
         self._data = self.folder / "data"
         self._extra = dict(extra or {})
-        self._user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
+        self.user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
         beside = self.folder / "socket"
         short = len(str(beside / SOCKET).encode()) <= SOCKET_PATH_LIMIT
         self._socket_folder = beside if short else Path(tempfile.gettempdir()) / f"freshtrack-{token_hex(6)}"
@@ -81,19 +81,26 @@ class EmbeddedPostgres:
             raise RuntimeError("PostgreSQL was not started: call start() first")
         return self._process.pid
 
+    def command(self) -> list[str]:
+        """What runs the server as the user `user`, for a supervisor of one's own; its data is made here, if it is new.
+
+        Raises PostgresDidNotStartError.
+        """
+        programs = self._prepare_folders()
+        if not (self._data / "PG_VERSION").exists():
+            self._make_data(programs)
+        settings = SETTINGS | {"unix_socket_directories": str(self._socket_folder)} | self._extra
+        options = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
+        return [str(programs / "postgres"), "-D", str(self._data), *options]
+
     def start(self, timeout_s: float = 30) -> Self:
         """Start the server on its data and wait until it takes connections. Raises PostgresDidNotStartError."""
         if self._process is not None and self._process.ended() is None:
             return self
         deadline = time.monotonic() + timeout_s
-        programs = self._prepare_folders()
-        if not (self._data / "PG_VERSION").exists():
-            self._make_data(programs)
-        settings = SETTINGS | {"unix_socket_directories": str(self._socket_folder)} | self._extra
-        command: list[str | Path] = [programs / "postgres", "-D", self._data]
-        command += [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
+        command = self.command()
         while True:
-            process = self._process = OwnedProcess(command, log=self.log, user=self._user, ending=SIGINT)
+            process = self._process = OwnedProcess(command, log=self.log, user=self.user, ending=SIGINT)
             try:
                 if self._wait_until_ready(process, deadline, timeout_s):
                     return self
@@ -122,9 +129,9 @@ class EmbeddedPostgres:
         programs = _programs()
         for folder in (self.folder, self._data, self._socket_folder):
             folder.mkdir(parents=True, exist_ok=True)
-        if self._user is not None:
+        if self.user is not None:
             for folder in (self._data, self._socket_folder):
-                os.chown(folder, self._user, -1)
+                os.chown(folder, self.user, -1)
             for folder in (*programs.parents, *self._data.parents, *self._socket_folder.parents):
                 if not (mode := folder.stat().st_mode) & 0o001:
                     folder.chmod(mode | 0o001)
@@ -139,9 +146,9 @@ class EmbeddedPostgres:
         ]
         made = subprocess.run(
             command,
-            user=self._user,
-            group=self._user,
-            extra_groups=None if self._user is None else (),
+            user=self.user,
+            group=self.user,
+            extra_groups=None if self.user is None else (),
             cwd=self._data,
             capture_output=True,
             text=True,
@@ -153,7 +160,7 @@ class EmbeddedPostgres:
     def _wait_until_ready(self, process: OwnedProcess, deadline: float, timeout_s: float) -> bool:
         """False when it ended because the rest of a killed server is still there: to be tried again."""
         while (code := process.ended()) is None:
-            if self._says_ready(process.pid):
+            if self.is_ready(process.pid):
                 return True
             if time.monotonic() > deadline:
                 what = f"was not ready within {timeout_s} s"
@@ -166,8 +173,11 @@ class EmbeddedPostgres:
             return False
         raise PostgresDidNotStartError(f"PostgreSQL {what}; {self.log} ends:\n{words}")
 
-    def _says_ready(self, pid: int) -> bool:
-        """The server keeps its state in the eighth line of `postmaster.pid`; a killed one leaves its file behind."""
+    def is_ready(self, pid: int) -> bool:
+        """Whether the server with this process id takes connections now.
+
+        It keeps its state in the eighth line of `postmaster.pid`; a killed one leaves its file behind.
+        """
         try:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:

@@ -1,0 +1,51 @@
+"""Broker, database and fake Telnyx under the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from local.children import kafka_child, postgres_child, telnyx_child
+from local.kafka import EmbeddedKafka
+from local.ports import free_port, is_free
+from local.postgres import EmbeddedPostgres
+from local.stack import Stack
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Eventually
+
+pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]
+
+
+async def test_all_three_run_in_a_stack_and_come_back_when_killed(tmp_path: Path, eventually: Eventually) -> None:
+    kafka, server, port = EmbeddedKafka(tmp_path / "kafka"), EmbeddedPostgres(tmp_path / "pg"), free_port()
+    notices: list[str] = []
+    stack = Stack(
+        [kafka_child(kafka), postgres_child(server), telnyx_child(port, "key")],
+        on_notice=lambda _, sentence: notices.append(sentence),
+    )
+    await asyncio.wait_for(stack.start(), 60)
+    try:
+        assert await asyncio.to_thread(kafka.answers)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.get(f"http://127.0.0.1:{port}/control/counts")).json()["arrivals"] == 0
+
+        for name in ("kafka", "postgres"):
+            pid = stack.pid(name)
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            await eventually.awaited(lambda name=name: stack.starts(name) == 2)
+            await asyncio.wait_for(stack.ready(name), 30)
+
+        assert sorted(sentence.split()[0] for sentence in notices) == ["kafka", "postgres"]
+    finally:
+        await asyncio.wait_for(stack.stop(), 30)
+    assert is_free(port)
+    assert is_free(int(kafka.bootstrap.rpartition(":")[2]))
