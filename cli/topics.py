@@ -40,7 +40,7 @@ def create(
     """
     from confluent_kafka import KafkaException
 
-    from schemas.admin import BrokerUnreachableError, Did, create_topics
+    from schemas.admin import BrokerUnreachableError, Did, TopicError, create_topics
 
     settings = _settings()
     try:
@@ -50,7 +50,7 @@ def create(
             replication_factor=replication_factor,
             time_limit_s=time_limit_s,
         )
-    except BrokerUnreachableError as error:
+    except (BrokerUnreachableError, TopicError) as error:
         raise _fail(str(error)) from None
     except KafkaException as error:
         raise _fail(f"the broker refused: {error.args[0].str()}") from None

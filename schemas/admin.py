@@ -7,6 +7,7 @@ unit's readings and the state that a worker keeps for it.
 from __future__ import annotations
 
 from enum import StrEnum
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -70,15 +71,14 @@ def create_topics(
     """Make what is missing and set what differs; a second run changes nothing.
 
     `settings` are librdkafka's. A topic with another partition count is left untouched and told as REFUSED.
-    Raises BrokerUnreachableError, and KafkaException for what the broker refuses.
+    Raises BrokerUnreachableError, TopicError, and KafkaException for what the broker refuses.
     """
     client = _client(settings)
     wanted = {prefix + topic.name: topic for topic in topics}
-    found = _existing(client, time_limit_s)
+    missing = {n: t for n, t in wanted.items() if n not in _existing(client, time_limit_s)}
     # A process beside this one may be making the same topics: the broker tells which were first.
-    made = _create(client, {n: t for n, t in wanted.items() if n not in found}, replication_factor, time_limit_s)
-    if made:
-        found |= _existing(client, time_limit_s)
+    made = _create(client, missing, replication_factor, time_limit_s)
+    found = _once_known(client, wanted, time_limit_s)
     altered = _alter(client, {n: t for n, t in wanted.items() if n not in made}, time_limit_s)
     changes = []
     for name, topic in wanted.items():
