@@ -164,6 +164,22 @@ def _existing(client: AdminClient, time_limit_s: float) -> dict[str, TopicMetada
         ) from error
 
 
+def _once_known(client: AdminClient, names: Iterable[str], time_limit_s: float) -> dict[str, TopicMetadata]:
+    """What exists, once all `names` do: a broker may answer for a moment as if a new topic were not there."""
+    deadline = monotonic() + time_limit_s
+    while True:
+        found = _existing(client, time_limit_s)
+        missing = [name for name in names if name not in found]
+        if not missing:
+            return found
+        if monotonic() > deadline:
+            raise TopicError(
+                f"{', '.join(missing)} were made, but the broker does not show them after {time_limit_s:g} s;"
+                " look at its log and run `freshtrack topics create` again"
+            )
+        sleep(0.05)
+
+
 def _create(client: AdminClient, topics: Mapping[str, Topic], replication_factor: int, time_limit_s: float) -> set[str]:
     if not topics:
         return set()
