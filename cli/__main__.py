@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import check, db, produce, relay, topics
+from cli import check, db, produce, relay, schemas, topics
 
 app = typer.Typer(
     name="freshtrack",
@@ -18,6 +18,7 @@ db.register(app)
 relay.register(app)
 produce.register(app)
 topics.register(app)
+schemas.register(app)
 
 if __name__ == "__main__":
     app(prog_name="freshtrack")
