@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]
 
 
+def came_back(stack: Stack, name: str) -> bool:
+    return stack.starts(name) == 2
+
+
 async def test_all_three_run_in_a_stack_and_come_back_when_killed(tmp_path: Path, eventually: Eventually) -> None:
     kafka, server, port = EmbeddedKafka(tmp_path / "kafka"), EmbeddedPostgres(tmp_path / "pg"), free_port()
     notices: list[str] = []
@@ -41,7 +46,7 @@ async def test_all_three_run_in_a_stack_and_come_back_when_killed(tmp_path: Path
             pid = stack.pid(name)
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
-            await eventually.awaited(lambda name=name: stack.starts(name) == 2)
+            await eventually.awaited(partial(came_back, stack, name))
             await asyncio.wait_for(stack.ready(name), 30)
 
         assert sorted(sentence.split()[0] for sentence in notices) == ["kafka", "postgres"]
