@@ -74,7 +74,17 @@ def digest(source: Source, period: Period, as_of_ms: int) -> Digest:
         waited_ms=source.waited_ms,
         sums=_sums(ordered, began, source.sms, period),
         units=tuple(ordered),
-        alerts=tuple(sorted(alerts, key=lambda alert: (alert.severity.rank, alert.started_at_ms, alert.alert_id))),
+        alerts=tuple(
+            sorted(
+                alerts,
+                key=lambda alert: (
+                    not _is_open(alert, as_of_ms),
+                    alert.severity.rank,
+                    alert.started_at_ms,
+                    alert.alert_id,
+                ),
+            )
+        ),
         days=days.done(),
         curves=tuple(curves[unit.unit_id] for unit in ordered if unit.unit_id in curves)[:CURVES],
         before=source.before,

@@ -36,6 +36,15 @@ def by_verdict(digest: Digest) -> list[tuple[Verdict, UnitSummary]]:
     return sorted(((verdict(unit), unit) for unit in digest.units), key=lambda pair: order.index(pair[0]))
 
 
+def sentence(digest: Digest) -> tuple[str, Tone]:
+    """The report in one sentence."""
+    judged = [one for one, _ in by_verdict(digest)]
+    counts = [(one, judged.count(one)) for one in Verdict]
+    told = ", ".join(f"{number:,} {one}" for one, number in counts if number)
+    worst = next((one for one, number in counts if number), Verdict.NOT_GRADED)
+    return f"Of {words.count(len(judged), 'unit')}: {told or 'none'}.", TONES[worst]
+
+
 def compliance_table(digest: Digest, display_unit: str, at_most: int, where: str) -> Table:
     """Each unit's verdict, not compliant first."""
     rows = tuple(
@@ -51,9 +60,7 @@ def compliance_table(digest: Digest, display_unit: str, at_most: int, where: str
                 words.percent(unit.coverage),
             ),
             tone=TONES[judged],
-            remark="; ".join(
-                filter(None, (words.limits(unit.high_c, unit.low_c, display_unit), unit.why_not_graded or ""))
-            ),
+            remark=tables.limits_and_doubt(unit, display_unit),
         )
         for judged, unit in by_verdict(digest)[:at_most]
     )
@@ -61,4 +68,5 @@ def compliance_table(digest: Digest, display_unit: str, at_most: int, where: str
         headers=("Unit", "Verdict", "Min", "Max", "MKT", "Out of range", "Excursions", "Coverage"),
         rows=rows,
         left_out=tables.left_out(len(digest.units) - at_most, "unit", where),
+        texts=2,
     )

@@ -11,6 +11,7 @@ from schemas import messages as m
 from streams.domain import digest_tables as tables
 from streams.domain import digest_words as words
 from streams.domain.digest_compliance import compliance_table
+from streams.domain.digest_compliance import sentence as weekly_sentence
 from streams.domain.digest_facts import Standing
 from streams.domain.digest_monthly import monthly
 from streams.domain.digest_view import Section, View
@@ -38,11 +39,13 @@ def view(digest: Digest, display_unit: str) -> View:
     match digest.period.cadence:
         case m.Cadence.DAILY:
             sections = _daily(digest, display_unit)
+            sentence, tone = tables.verdict(digest)
         case m.Cadence.WEEKLY:
             sections = _weekly(digest, display_unit)
+            sentence, tone = weekly_sentence(digest)
         case m.Cadence.MONTHLY:
             sections = monthly(digest, display_unit, ON_THE_PAGE)
-    sentence, tone = tables.verdict(digest)
+            sentence, tone = tables.verdict(digest)
     cadence = digest.period.cadence
     return View(
         subject=words.subject(cadence, digest.organization_name),

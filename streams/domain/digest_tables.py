@@ -84,9 +84,7 @@ def left_out(more: int, what: str, where: str) -> str:
 
 
 def _unit_row(unit: UnitSummary, display_unit: str) -> Row:
-    remark = words.limits(unit.high_c, unit.low_c, display_unit)
-    if unit.why_not_graded:
-        remark += f"; {unit.why_not_graded}"
+    remark = limits_and_doubt(unit, display_unit)
     if unit.open_alerts:
         remark += f"; {words.count(unit.open_alerts, 'open alert')}"
     if unit.revised_buckets:
@@ -104,10 +102,20 @@ def _unit_row(unit: UnitSummary, display_unit: str) -> Row:
     )
 
 
+def limits_and_doubt(unit: UnitSummary, display_unit: str) -> str:
+    """The unit's limits, and why it is not graded."""
+    if unit.high_c is None and unit.low_c is None:
+        return unit.why_not_graded or ""
+    limits = words.limits(unit.high_c, unit.low_c, display_unit)
+    return f"{limits}; {unit.why_not_graded}" if unit.why_not_graded else limits
+
+
 def out_of_range(unit: UnitSummary) -> str:
-    """The time out of range; "not graded" where nothing can be said."""
+    """The time out of range; where that is none, in doubt whether none was measured or none can be known."""
     if not unit.out_ms and (not unit.covered_ms or (unit.high_c is None and unit.low_c is None)):
         return "not graded"
+    if not unit.out_ms and unit.why_not_graded:
+        return "none measured"
     return words.duration(unit.out_ms)
 
 
@@ -117,6 +125,7 @@ def alerts_table(digest: Digest, alerts: Sequence[AlertRecord], display_unit: st
         headers=("Unit", "Alert", "When", "Lasted", "Extreme", "Acknowledged"),
         rows=tuple(_alert_row(alert, names, digest, display_unit) for alert in alerts[:at_most]),
         left_out=left_out(len(alerts) - at_most, "alert", where),
+        texts=6,
     )
 
 
@@ -161,7 +170,7 @@ def gaps_table(digest: Digest, at_most: int, where: str) -> Table:
         )
         for unit, gap in found[:at_most]
     )
-    return Table(("Unit", "When", "Without readings"), tuple(rows), left_out(len(found) - at_most, "gap", where))
+    return Table(("Unit", "When", "Without readings"), tuple(rows), left_out(len(found) - at_most, "gap", where), 2)
 
 
 def revisions_section(digest: Digest, display_unit: str, at_most: int) -> list[Section]:
@@ -203,7 +212,7 @@ def curves_section(digest: Digest, display_unit: str) -> list[Section]:
 def _curve_in_words(digest: Digest, unit_id: str, display_unit: str) -> str:
     unit = next(unit for unit in digest.units if unit.unit_id == unit_id)
     return (
-        f"{unit.name}: {words.temperature(unit.min_c, display_unit)} to {words.temperature(unit.max_c, display_unit)}, "
+        f"{words.temperature(unit.min_c, display_unit)} to {words.temperature(unit.max_c, display_unit)}, "
         f"limits {words.limits(unit.high_c, unit.low_c, display_unit)}, out of range {out_of_range(unit)}"
     )
 

@@ -27,11 +27,12 @@ class Row(Struct, frozen=True):
 
 
 class Table(Struct, frozen=True):
-    """`left_out` says in words how many rows are not shown, and where they are."""
+    """The first `texts` columns hold text, the others figures; `left_out` says which rows are not shown, and where."""
 
     headers: tuple[str, ...]
     rows: tuple[Row, ...]
     left_out: str = ""
+    texts: int = 1
 
 
 class Picture(Struct, frozen=True):

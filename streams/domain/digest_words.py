@@ -11,6 +11,8 @@ from streams.domain.schedule import zone
 if TYPE_CHECKING:
     from streams.domain.schedule import Period
 
+# A figure and its unit stay on one line.
+NBSP = "\N{NO-BREAK SPACE}"
 NOTHING = "–"  # noqa: RUF001
 
 TITLES = {
@@ -38,7 +40,7 @@ def temperature(celsius: float | None, display_unit: str) -> str:
     if celsius is None:
         return NOTHING
     shown = celsius * 9 / 5 + 32 if display_unit == "F" else celsius
-    return f"{round(shown, 1) + 0.0:.1f} °{display_unit}"
+    return f"{round(shown, 1) + 0.0:.1f}{NBSP}°{display_unit}"
 
 
 def limits(high_c: float | None, low_c: float | None, display_unit: str) -> str:
@@ -55,22 +57,26 @@ def duration(ms: int) -> str:
     """To the minute, below five minutes to the second: 2 d 3 h, 1 h 05 min, 12 min, 3 min 20 s."""
     seconds = (ms + 500) // 1000
     if seconds < 60:
-        return f"{seconds} s" if seconds else "none"
+        return _spaced(f"{seconds} s") if seconds else "none"
     if seconds < 300:
-        return f"{seconds // 60} min" + (f" {seconds % 60} s" if seconds % 60 else "")
+        return _spaced(f"{seconds // 60} min" + (f" {seconds % 60} s" if seconds % 60 else ""))
     minutes = (seconds + 30) // 60
     if minutes < 60:
-        return f"{minutes} min"
+        return _spaced(f"{minutes} min")
     if minutes < 48 * 60:
-        return f"{minutes // 60} h" + (f" {minutes % 60:02} min" if minutes % 60 else "")
+        return _spaced(f"{minutes // 60} h" + (f" {minutes % 60:02} min" if minutes % 60 else ""))
     hours = minutes // 60
-    return f"{hours // 24} d" + (f" {hours % 24} h" if hours % 24 else "")
+    return _spaced(f"{hours // 24} d" + (f" {hours % 24} h" if hours % 24 else ""))
+
+
+def _spaced(text: str) -> str:
+    return text.replace(" ", NBSP)
 
 
 def percent(part: float) -> str:
     """Cut, not rounded: only what is whole is called 100 %."""
     tenths = int(part * 1000 + 1e-9)
-    return f"{tenths // 10} %" if tenths % 10 == 0 else f"{tenths / 10} %"
+    return _spaced(f"{tenths // 10} %" if tenths % 10 == 0 else f"{tenths / 10} %")
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
