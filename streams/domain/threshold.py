@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -78,16 +79,21 @@ class Watch:
 
     def __init__(self, config: m.UnitConfig) -> None:
         self.config = config
-        rules = {rule.rule_id: rule for rule in config.rules}.values()
-        self.gauges = tuple(
-            Gauge(rule, config.organization_id) for rule in sorted(rules, key=lambda rule: rule.severity.rank)
-        )
-        self.highest_c = min((rule.limit_c for rule in rules if rule.limit is m.Limit.HIGH), default=float("inf"))
-        self.lowest_c = max((rule.limit_c for rule in rules if rule.limit is m.Limit.LOW), default=float("-inf"))
+        self.gauges, self.lowest_c, self.highest_c = _gauges(config.rules, config.organization_id)
         self.live_window_ms = config.live_window_s * 1000
 
     def in_maintenance(self, at_ms: int) -> bool:
         return any(window.starts_at_ms <= at_ms < window.ends_at_ms for window in self.config.maintenance)
+
+
+@lru_cache(maxsize=1000)
+def _gauges(rules: tuple[m.Rule, ...], organization_id: str) -> tuple[tuple[Gauge, ...], float, float]:
+    """The gauges, and the range within which all are quiet. Many units share the same rules: so they share these."""
+    distinct = {rule.rule_id: rule for rule in rules}.values()
+    gauges = tuple(Gauge(rule, organization_id) for rule in sorted(distinct, key=lambda rule: rule.severity.rank))
+    highest_c = min((rule.limit_c for rule in distinct if rule.limit is m.Limit.HIGH), default=float("inf"))
+    lowest_c = max((rule.limit_c for rule in distinct if rule.limit is m.Limit.LOW), default=float("-inf"))
+    return gauges, lowest_c, highest_c
 
 
 def settled(watch: Watch, state: UnitState, run: Run, now_ms: int) -> UnitState | None:
