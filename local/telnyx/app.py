@@ -14,7 +14,7 @@ import msgspec
 from local.telnyx import messages
 from local.telnyx.behaviour import Behaviour, Orders, Script
 from local.telnyx.messages import Message, RefusedError
-from local.telnyx.records import Arrival, Counts, Log
+from local.telnyx.records import Arrival, Counts, Log, Lookup
 from local.telnyx.webhooks import Webhooks
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class FakeTelnyx:
     def __init__(self, api_key: str) -> None:
         self._bearer = f"Bearer {api_key}".encode()
         self._script = Script()
-        self._log = Log(arrivals=[], deliveries=[])
+        self._log = Log(arrivals=[], lookups=[], deliveries=[])
         self._messages: dict[str, Message] = {}
         self._last_to: dict[str, Message] = {}
         self._webhooks = Webhooks(api_key, self._log.deliveries)
@@ -66,7 +66,12 @@ class FakeTelnyx:
         if scope["method"] == "POST" and path == "/v2/messages":
             answer = await self._send_message(scope, body, receive)
         elif path.startswith("/v2/messages/") and scope["method"] == "GET":
-            answer = self._one_message(scope, path.removeprefix("/v2/messages/"))
+            message_id = path.removeprefix("/v2/messages/")
+            answer = self._one_message(scope, message_id)
+            lookup = Lookup(
+                message_id=message_id, at_ms=time.time() * 1000, at_s=time.monotonic(), status=answer.status
+            )
+            self._log.lookups.append(lookup)
         elif path.startswith("/control/"):
             answer = await self._control(f"{scope['method']} {path}", scope, body)
         else:
@@ -182,6 +187,7 @@ class FakeTelnyx:
 
     def _forget_log(self) -> None:
         self._log.arrivals.clear()
+        self._log.lookups.clear()
         self._log.deliveries.clear()
         self._log.most_in_flight = self._log.in_flight
 

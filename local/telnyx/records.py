@@ -32,6 +32,15 @@ class Arrival(Struct, kw_only=True):
     answered_s: MonotonicS | None = None
 
 
+class Lookup(Struct, kw_only=True):
+    """One question for the state of a message."""
+
+    message_id: str
+    at_ms: WallMs
+    at_s: MonotonicS
+    status: int
+
+
 class Delivery(Struct, kw_only=True):
     """One attempt to hand over a webhook."""
 
@@ -50,6 +59,7 @@ class Log(Struct, kw_only=True):
     """Everything since the last reset; `since` leaves out the arrivals before that sequence number."""
 
     arrivals: list[Arrival] = []
+    lookups: list[Lookup] = []
     deliveries: list[Delivery] = []
     in_flight: int = 0
     most_in_flight: int = 0

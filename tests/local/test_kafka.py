@@ -14,7 +14,8 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from local.kafka import EmbeddedKafka, KafkaDidNotStartError
+from local.kafka import EmbeddedKafka
+from local.kafka_command import KafkaDidNotStartError
 from local.ports import is_free
 
 if TYPE_CHECKING:

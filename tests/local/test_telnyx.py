@@ -65,7 +65,7 @@ def test_a_message_is_accepted_with_an_id_and_waits_in_the_queue(telnyx: TelnyxP
 
 
 def test_an_accepted_message_can_be_asked_for_until_it_is_delivered(
-    provider: httpx.Client, eventually: Eventually
+    telnyx: TelnyxProcess, provider: httpx.Client, eventually: Eventually
 ) -> None:
     message_id = send(provider).json()["data"]["id"]
 
@@ -74,6 +74,7 @@ def test_an_accepted_message_can_be_asked_for_until_it_is_delivered(
 
     eventually(lambda: status() == "delivered")
     assert first_error(provider.get("/v2/messages/unknown"))["code"] == "10005"
+    assert [(lookup.message_id, lookup.status) for lookup in telnyx.log().lookups][-1] == ("unknown", 404)
 
 
 def test_a_wrong_or_missing_key_is_401_with_code_10009(telnyx: TelnyxProcess, provider: httpx.Client) -> None:
