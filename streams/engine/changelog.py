@@ -1,0 +1,114 @@
+"""The changelog of a table: its topic, and its records, sent a batch at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from streams.engine.publish import RecordTooLargeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import faust
+
+    from streams.settings import WorkerSettings
+
+HOUR_MS = 3_600_000
+DECLARE_LIMIT_S = 30.0
+FRAMING_BYTES = 512
+
+
+class ChangelogError(RuntimeError):
+    """A changelog cannot be used as it is; the message says what to do."""
+
+
+async def declare(settings: WorkerSettings, topic: str, partitions: int) -> None:
+    """Make the changelog topic, unless it is there; refuse one with another number of partitions.
+
+    The last hour stays uncompacted: a worker that was frozen may publish an old value after its successor's newer one.
+    Compaction would keep only the late one; recovery must see both to choose by fence.
+    """
+    configuration = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(HOUR_MS)}
+    wanted = NewTopic(topic, partitions, settings.replication_factor, topic_configs=configuration)
+    async with asyncio.timeout(DECLARE_LIMIT_S):
+        admin = AIOKafkaAdminClient(**settings.aiokafka())
+        await admin.start()
+        try:
+            response = await admin.create_topics([wanted])
+            for _, code, reason in response.topic_errors:
+                if code not in {0, TopicAlreadyExistsError.errno}:
+                    raise ChangelogError(f"changelog {topic} cannot be created: {for_code(code).__name__}, {reason}")
+            found = await _partitions_of(admin, topic)
+        finally:
+            await admin.close()
+    if found != partitions:
+        raise ChangelogError(
+            f"changelog {topic} has {found} partitions, the table needs {partitions}: the keys of its state would be"
+            " looked for in other partitions; use the former number, or delete the topic and read the source again"
+        )
+
+
+async def _partitions_of(admin: AIOKafkaAdminClient, topic: str) -> int:
+    while True:
+        (description,) = await admin.describe_topics([topic])
+        if description["error_code"] == 0:
+            return len(description["partitions"])
+        await asyncio.sleep(0.05)
+
+
+class ChangelogWriter:
+    """Sends records to one partition; `acknowledged(partition, first offset, count)` is called for what arrived."""
+
+    def __init__(
+        self, app: faust.App, topic: str, partition: int, acknowledged: Callable[[int, int, int], None]
+    ) -> None:
+        self._app = app
+        self._producer = app.producer._ensure_producer()  # noqa: SLF001 - Faust's `send` costs 30 µs a record
+        self._topic = topic
+        self._partition = partition
+        self._acknowledged = acknowledged
+
+    def check_sizes(self, items: Mapping[bytes, bytes | None]) -> None:
+        """Raises RecordTooLargeError before anything has changed."""
+        limit = self._app.conf.producer_max_batch_size - FRAMING_BYTES
+        for key, value in items.items():
+            if value is not None and len(key) + len(value) > limit:
+                raise RecordTooLargeError(
+                    f"the value of key {key!r} for {self._topic} has {len(value):,} bytes, the limit is {limit:,};"
+                    " nothing was written"
+                )
+
+    async def send(self, items: Mapping[bytes, bytes | None]) -> list[asyncio.Future[Any]]:
+        """Queue one record a key, in order; the futures are tracked, so that no commit overtakes them."""
+        sent: list[asyncio.Future[Any]] = []
+        now_ms = int(time.time() * 1000)
+        batch = self._producer.create_batch()
+        for key, value in items.items():
+            if batch.append(timestamp=now_ms, key=key, value=value) is None:
+                sent.append(await self._send(batch))
+                batch = self._producer.create_batch()
+                if batch.append(timestamp=now_ms, key=key, value=value) is None:
+                    raise RecordTooLargeError(f"key {key!r} does not fit in a batch of {self._topic}")
+        sent.append(await self._send(batch))
+        return sent
+
+    async def _send(self, batch: Any) -> asyncio.Future[Any]:  # noqa: ANN401 - aiokafka ships no types
+        count = batch.record_count()
+        batch.close()  # or it waits for `linger`
+        sends = self._app.consumer.sends
+        future: asyncio.Future[Any] = await sends.within_limit(
+            self._producer.send_batch(batch, self._topic, partition=self._partition)
+        )
+        sends.track(future)
+
+        def done(future: asyncio.Future[Any]) -> None:
+            if not future.cancelled() and future.exception() is None:
+                self._acknowledged(self._partition, future.result().offset, count)
+
+        future.add_done_callback(done)
+        return future

@@ -1,0 +1,33 @@
+"""Which value of a key counts when a changelog is read again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from streams.consumer import Record
+
+
+def newest_by_fence(
+    records: Iterable[Record],
+    fence_of: Callable[[bytes], int] | None,
+    stored: Callable[[bytes], bytes | None],
+) -> dict[bytes, bytes | None]:
+    """The values that the keys of `records` have after them, given what is `stored` already; None: deleted.
+
+    Of two values the one with the higher fence stays, of two with the same fence the later one. A deletion ends all
+    that lies before it.
+    """
+    values: dict[bytes, bytes | None] = {}
+    for record in records:
+        key, value = record.key, record.value
+        if key is None:
+            continue
+        if value is not None and fence_of is not None:
+            known = values[key] if key in values else stored(key)
+            if known is not None and fence_of(known) > fence_of(value):
+                value = known
+        values[key] = value
+    return values

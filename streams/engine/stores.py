@@ -1,0 +1,119 @@
+"""Where a table keeps its values on this machine: a RocksDB or a dictionary for each partition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import rocksdict
+from faust.stores import memory, rocksdb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from faust.types import TP
+
+# Of each partition of each table; four partitions of two tables stay below 100 MB with these.
+ROCKSDB_OPTIONS = {
+    "write_buffer_size": 8 << 20,
+    "max_write_buffer_number": 2,
+    "block_cache_size": 8 << 20,
+    "target_file_size_base": 16 << 20,
+}
+
+
+class PartitionStore(Protocol):
+    """What a table asks of its store. `offset` is that of the newest changelog record that the values contain."""
+
+    def read(self, partition: int, key: bytes) -> bytes | None: ...
+    def read_many(self, partition: int, keys: Iterable[bytes]) -> list[bytes | None]: ...
+    def apply(self, partition: int, items: Mapping[bytes, bytes | None], offset: int | None = None) -> None: ...
+    def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]: ...
+    def offset(self, partition: int) -> int | None: ...
+    def set_offset(self, partition: int, offset: int) -> None: ...
+
+
+class MemoryStore(memory.Store):  # type: ignore[misc]
+    """A dictionary a partition, dropped when the partition goes: Faust's own shows keys of partitions that went."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._partitions: dict[int, dict[bytes, bytes]] = {}
+        self._offsets: dict[int, int] = {}
+
+    def read(self, partition: int, key: bytes) -> bytes | None:
+        return self._of(partition).get(key)
+
+    def read_many(self, partition: int, keys: Iterable[bytes]) -> list[bytes | None]:
+        get = self._of(partition).get
+        return [get(key) for key in keys]
+
+    def apply(self, partition: int, items: Mapping[bytes, bytes | None], offset: int | None = None) -> None:
+        values = self._of(partition)
+        for key, value in items.items():
+            if value is None:
+                values.pop(key, None)
+            else:
+                values[key] = value
+        if offset is not None:
+            self._offsets[partition] = offset
+
+    def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        return iter(list(self._of(partition).items()))
+
+    def offset(self, partition: int) -> int | None:
+        return self._offsets.get(partition)
+
+    def set_offset(self, partition: int, offset: int) -> None:
+        self._offsets[partition] = offset
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        """Faust asks for it when recovery begins."""
+        return self._offsets.get(tp.partition)
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        del assigned, newly_assigned, generation_id
+        for tp in revoked:
+            if tp.topic in self.table.changelog_topic.topics:
+                self._partitions.pop(tp.partition, None)
+                self._offsets.pop(tp.partition, None)
+
+    def _of(self, partition: int) -> dict[bytes, bytes]:
+        return self._partitions.setdefault(partition, {})
+
+
+class RocksDBStore(rocksdb.Store):  # type: ignore[misc]
+    """A database a partition; Faust opens and closes them, and knows the key under which their offset lies."""
+
+    def read(self, partition: int, key: bytes) -> bytes | None:
+        value: bytes | None = self._db_for_partition(partition).get(key)
+        return value
+
+    def read_many(self, partition: int, keys: Iterable[bytes]) -> list[bytes | None]:
+        values: list[bytes | None] = self._db_for_partition(partition).get(list(keys))
+        return values
+
+    def apply(self, partition: int, items: Mapping[bytes, bytes | None], offset: int | None = None) -> None:
+        batch: Any = rocksdict.WriteBatch(raw_mode=True)
+        for key, value in items.items():
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        if offset is not None:
+            # In the same write: an offset must never be on the disk without the values that it stands for.
+            batch.put(self.offset_key, str(offset).encode())
+        self._db_for_partition(partition).write(batch)
+
+    def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        # A list, for an iterator would keep the database open, and locked, after its partition went.
+        db = self._db_for_partition(partition)
+        return iter([(key, value) for key, value in db.items() if key != self.offset_key])
+
+    def offset(self, partition: int) -> int | None:
+        raw = self._db_for_partition(partition).get(self.offset_key)
+        return None if raw is None else int(raw)
+
+    def set_offset(self, partition: int, offset: int) -> None:
+        self._db_for_partition(partition).put(self.offset_key, str(offset).encode())
