@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import check, db, produce, relay, schemas, topics
+from cli import api, check, db, demo, keys, produce, relay, schemas, topics, worker
 
 app = typer.Typer(
     name="freshtrack",
@@ -13,12 +13,16 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-check.register(app)
+demo.register(app)
+worker.register(app)
 db.register(app)
+api.register(app)
+keys.register(app)
 relay.register(app)
 produce.register(app)
 topics.register(app)
 schemas.register(app)
+check.register(app)
 
 if __name__ == "__main__":
     app(prog_name="freshtrack")

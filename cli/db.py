@@ -27,14 +27,15 @@ def database_settings() -> DatabaseSettings:
     from schemas.database.engine import DatabaseSettings as Settings
 
     try:
-        return Settings()  # type: ignore[call-arg]  # from the environment
+        return Settings()
     except ValidationError as error:
         wrong = "; ".join(f"DATABASE_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
         typer.secho(f"{wrong}. Set DATABASE_URL to postgresql://USER:PASSWORD@HOST:5432/NAME.", fg="red", err=True)
         raise typer.Exit(2) from None
 
 
-def _with_engine(work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
+def with_engine(work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
+    """Run `work` on the database of the environment; ends the command with one sentence when it does not answer."""
     from schemas.database.engine import make_engine
 
     settings = database_settings()
@@ -58,7 +59,7 @@ def upgrade(revision: Annotated[str, typer.Argument(help="a revision, or head")]
     """Migrate to the newest revision; safe to run from many processes at once."""
     from schemas.database.upgrade import upgrade as migrate
 
-    before, after = _with_engine(lambda engine: migrate(engine, revision))
+    before, after = with_engine(lambda engine: migrate(engine, revision))
     typer.echo(f"already at {after}" if before == after else f"{before or 'empty'} -> {after}")
 
 
@@ -71,7 +72,7 @@ def status() -> None:
         async with engine.connect() as connection:
             return await connection.run_sync(present_revision)
 
-    found, needed = _with_engine(present), newest_revision()
+    found, needed = with_engine(present), newest_revision()
     typer.echo(f"database {found or 'empty'}, this version needs {needed}")
     raise typer.Exit(found != needed)
 
@@ -83,7 +84,7 @@ def prune(batch: Annotated[int, typer.Option(min=1, help="rows a transaction")] 
     from schemas.database.retention import prune as delete
 
     now = datetime.now(UTC)
-    deleted = _with_engine(lambda engine: delete(engine, RetentionSettings(), now=now, batch=batch))
+    deleted = with_engine(lambda engine: delete(engine, RetentionSettings(), now=now, batch=batch))
     for table, rows in deleted.items():
         typer.echo(f"{table:20} {rows}")
 

@@ -1,7 +1,6 @@
 """What people set: organizations, contacts, units with their rules, who is told in which order, digests, API keys."""
 
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -10,17 +9,9 @@ from sqlalchemy.types import Text
 
 from schemas.database.declarative import CreatedAt, Row, Version, one_of
 from schemas.messages import SEVERITIES, Limit
+from schemas.roles import Role
 
 DISPLAY_UNITS = ("C", "F")
-
-
-class Role(StrEnum):
-    """What an API key may do; `api.principals` says which endpoint asks for which."""
-
-    GATEWAY = "gateway"
-    MEMBER = "member"
-    OPS = "ops"
-    ADMIN = "admin"
 
 
 class OrganizationRow(Row):

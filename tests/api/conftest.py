@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import httpx
 import pytest
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.app import create_app
+from api.keys import make_key
+from api.settings import ApiSettings
 from producers.settings import ProducerSettings
 from schemas.admin import create_topics
-from schemas.database.configuration import OrganizationRow
+from schemas.database.configuration import ApiKeyRow, OrganizationRow
+from schemas.database.engine import DatabaseSettings
+from schemas.database.queues import OutboxRow
 from tests.databases import database, empty_database, migrated_template, postgres_address
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from schemas.roles import Role
     from tests.conftest import Kafka
 
 __all__ = ["database", "empty_database", "migrated_template", "postgres_address"]
@@ -30,7 +42,56 @@ def kafka_settings(kafka: Kafka) -> ProducerSettings:
 
 
 @pytest.fixture
+def kafka_address() -> ProducerSettings:
+    """Where nothing listens: what needs a broker asks for the fixture `kafka_settings` and gives that instead."""
+    return ProducerSettings(bootstrap_servers="127.0.0.1:1")
+
+
+@pytest.fixture
 async def organization(database: AsyncEngine) -> str:
     async with AsyncSession(database) as session, session.begin():
         session.add(OrganizationRow(organization_id="acme", name="Acme Foods", display_unit="F"))
     return "acme"
+
+
+class Api(NamedTuple):
+    """A running application: a client without a key, its database, its broker, and a clock that tests may set."""
+
+    client: httpx.AsyncClient
+    database: AsyncEngine
+    kafka: ProducerSettings
+    app: FastAPI
+
+    async def key(self, role: Role, organization_id: str | None) -> dict[str, str]:
+        """The header of a new key."""
+        made = make_key()
+        async with AsyncSession(self.database) as session, session.begin():
+            session.add(
+                ApiKeyRow(
+                    key_id=made.key_id,
+                    organization_id=organization_id,
+                    role=role,
+                    name=f"{role} of {organization_id}",
+                    secret_sha256=made.secret_sha256,
+                )
+            )
+        return {"Authorization": f"Bearer {made.key}"}
+
+    async def outbox(self) -> list[tuple[str, str, dict[str, Any] | None]]:
+        """Topic, key and decoded value of each waiting message, in order."""
+        async with AsyncSession(self.database) as session:
+            rows = await session.scalars(select(OutboxRow).order_by(OutboxRow.sequence))
+            return [(row.topic, row.key, None if row.value is None else json.loads(row.value)) for row in rows]
+
+
+@pytest.fixture
+async def api(database: AsyncEngine, organization: str, kafka_address: ProducerSettings) -> AsyncIterator[Api]:
+    """The API on the test's database, with the organizations acme and other."""
+    async with AsyncSession(database) as session, session.begin():
+        session.add(OrganizationRow(organization_id="other", name="Other Ltd"))
+    settings = DatabaseSettings(url=database.url.render_as_string(hide_password=False))
+    app = create_app(ApiSettings(key_cache_s=0, unit_cache_s=0), settings, kafka_address)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app, raise_app_exceptions=True)
+        async with httpx.AsyncClient(transport=transport, base_url="http://api.example.com") as client:
+            yield Api(client, database, kafka_address, app)

@@ -1,0 +1,120 @@
+"""The application: `create_app` puts the parts together; nothing connects before the first request needs it."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api import health, problems, readings
+from api.edge import Edge
+from api.ingest import Ingest
+from api.keys import Keys
+from api.services import Services, monotonic, wall_clock
+from producers.errors import NotDeliveredError
+from producers.kafka import ReadingsProducer
+from schemas.database.engine import make_engine
+from schemas.http import ProblemBody
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
+
+    from api.settings import ApiSettings
+    from producers.settings import ProducerSettings
+    from schemas.database.engine import DatabaseSettings
+
+ROUTERS = (readings.router, health.router)
+SECURITY = {
+    "key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, `ft.ID.SECRET`, made by `freshtrack key create` or POST /v1/api-keys.",
+    }
+}
+
+
+def create_app(
+    settings: ApiSettings,
+    database: DatabaseSettings,
+    kafka: ProducerSettings,
+    *,
+    now: Callable[[], datetime] = wall_clock,
+    clock: Callable[[], float] = monotonic,
+) -> FastAPI:
+    """`now` is the wall clock (aware, UTC), `clock` the monotonic one in seconds; tests give their own."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        engine = make_engine(database)
+        producer = ReadingsProducer(
+            kafka.librdkafka()
+            | {
+                "delivery.timeout.ms": round(settings.delivery_limit_s * 1000),
+                "linger.ms": 2,
+                # Bodies are bounded by the API's own limit; this is for what their records take in librdkafka.
+                "queue.buffering.max.kbytes": max(1_024, 2 * settings.unsent_limit_bytes // 1_024),
+            },
+            prefix=kafka.topic_prefix,
+        )
+        app.state.services = Services(
+            settings=settings,
+            engine=engine,
+            keys=Keys(engine, settings, clock, now),
+            ingest=Ingest(engine, producer, settings, clock),
+            now=now,
+            broker_answers=_broker_check(kafka),
+        )
+        try:
+            yield
+        finally:
+            # Those who sent what is left were told 503.
+            with suppress(NotDeliveredError):
+                producer.close(settings.delivery_limit_s)
+            await engine.dispose()
+
+    app = FastAPI(
+        title="FreshTrack Stream",
+        version="1",
+        summary="Cold-chain temperature monitoring: readings in, alerts out.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    problems.install(app)
+    app.add_middleware(Edge, settings=settings)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _broker_check(kafka: ProducerSettings) -> Callable[[float], bool]:
+    admin = AdminClient(kafka.librdkafka(), logger=logging.getLogger("freshtrack.librdkafka"))
+
+    def answers(limit_s: float) -> bool:
+        try:
+            admin.list_topics(timeout=limit_s)
+        except KafkaException:
+            return False
+        return True
+
+    return answers
+
+
+def _openapi(app: FastAPI) -> dict[str, object]:
+    """FastAPI's own, with the shapes that msgspec checks and the kind of the key."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        components = document.setdefault("components", {})
+        components.setdefault("schemas", {}).update(readings.COMPONENTS)
+        components["schemas"].setdefault("ProblemBody", ProblemBody.model_json_schema())
+        components["securitySchemes"] = SECURITY
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,115 @@
+"""The outermost layer of every request: sizes, time limit, security headers, metrics. Plain ASGI: ingest is hot."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Histogram
+
+from api.problems import Problem, rendered, unavailable, unexpected
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from api.settings import ApiSettings
+
+ANSWERED = Counter("freshtrack_api_requests", "Requests by route and answer", ["method", "route", "status"])
+TOOK = Histogram(
+    "freshtrack_api_seconds",
+    "Time from a request's head to the end of its answer",
+    ["route"],
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15),
+)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"strict-transport-security", b"max-age=31536000"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+]
+
+
+class _Exchange:
+    """One request and its answer on their way through: counts what comes in, adds headers to what goes out."""
+
+    def __init__(self, receive: Receive, send: Send, body_limit: int) -> None:
+        self._receive = receive
+        self._send = send
+        self._body_limit = body_limit
+        self._received = 0
+        self.status = 0
+
+    def refuse_announced(self, scope: Scope) -> None:
+        """Raises Problem when the request says by itself that it is too large."""
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit() and int(value) > self._body_limit:
+                raise too_large(self._body_limit)
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._received += len(message.get("body", b""))
+            if self._received > self._body_limit:
+                raise too_large(self._body_limit)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = list(message.get("headers", ()))
+            present = {name.lower() for name, _ in headers}
+            headers += [header for header in SECURITY_HEADERS if header[0] not in present]
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+
+class Edge:
+    """Wraps the application. A handler that sets one of the security headers itself keeps its own."""
+
+    def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
+        self._app = app
+        self._body_limit = settings.body_limit_bytes
+        self._time_limit_s = settings.time_limit_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begin = time.perf_counter()
+        exchange = _Exchange(receive, send, self._body_limit)
+        try:
+            await self._answer(scope, exchange)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            ANSWERED.labels(method, route, exchange.status or 500).inc()
+            TOOK.labels(route).observe(time.perf_counter() - begin)
+
+    async def _answer(self, scope: Scope, exchange: _Exchange) -> None:
+        try:
+            exchange.refuse_announced(scope)
+            async with asyncio.timeout(self._time_limit_s):
+                await self._app(scope, exchange.receive, exchange.send)
+        except Exception as error:
+            if exchange.status:
+                raise
+            if isinstance(error, TimeoutError):
+                problem = unavailable(f"This took longer than {self._time_limit_s:g} s and was given up.")
+            else:
+                problem = error if isinstance(error, Problem) else unexpected(scope["path"], error)
+            await rendered(problem)(scope, exchange.receive, exchange.send)
+
+
+def too_large(limit: int) -> Problem:
+    """The rest of such a body is not read, so the connection cannot be used again."""
+    return Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"A body may have {limit} bytes; split it.",
+        headers={"Connection": "close"},
+    )

@@ -1,0 +1,71 @@
+"""Whether the process lives, whether it can do its work, and its numbers."""
+
+import asyncio
+from http import HTTPStatus
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from api.services import Used
+from schemas.database.upgrade import newest_revision, present_revision
+from schemas.http import Shape
+
+router = APIRouter(tags=["operations"])
+
+CHECK_LIMIT_S = 3.0
+
+
+class Liveness(Shape):
+    status: str
+
+
+class Readiness(Shape):
+    """`ready` only when the database answers and has this version's revision, and the broker answers."""
+
+    status: str
+    database: str
+    kafka: str
+
+
+@router.get("/healthz")
+async def healthz() -> Liveness:
+    """The process answers."""
+    return Liveness(status="ok")
+
+
+@router.get("/readyz", responses={503: {"model": Readiness, "description": "Something that it needs is away"}})
+async def readyz(services: Used, response: Response) -> Readiness:
+    """Whether requests can be served; a load balancer sends none while this is 503."""
+    database, kafka = await asyncio.gather(_database(services), _kafka(services))
+    ready = database == kafka == "ok"
+    response.status_code = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+    return Readiness(status="ready" if ready else "not ready", database=database, kafka=kafka)
+
+
+async def _database(services: Used) -> str:
+    try:
+        async with asyncio.timeout(CHECK_LIMIT_S), services.engine.connect() as connection:
+            await connection.execute(select(1))
+            revision = await connection.run_sync(present_revision)
+    except (OSError, DBAPIError, PoolTimeoutError):
+        return "does not answer"
+    needed = newest_revision()
+    return "ok" if revision == needed else f"has revision {revision}, needs {needed}: run freshtrack db upgrade"
+
+
+async def _kafka(services: Used) -> str:
+    try:
+        async with asyncio.timeout(CHECK_LIMIT_S):
+            answers = await asyncio.to_thread(services.broker_answers, CHECK_LIMIT_S - 0.5)
+    except TimeoutError:
+        answers = False
+    return "ok" if answers else "does not answer"
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics() -> Response:
+    """For Prometheus."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,172 @@
+"""Readings on their way from a request to the broker: whose units they are, how much may wait, who acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Gauge
+from sqlalchemy import select
+
+from api.problems import unavailable
+from producers.errors import QueueFullError
+from schemas import messages as m
+from schemas.database.configuration import UnitRow
+from schemas.messages import DeadLetterReason as Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from confluent_kafka import KafkaError, Message
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from api.settings import ApiSettings
+    from api.submissions import Part
+    from producers.kafka import ReadingsProducer
+
+TAKEN = Counter("freshtrack_api_readings", "Readings by what became of them", ["result"])
+UNSENT = Gauge("freshtrack_api_unsent_bytes", "Bodies of requests that wait for the broker")
+KNOWN_UNITS = 200_000
+# Well below what workers take as one record (1 MiB).
+RECORD_READINGS = 5_000
+
+
+class Acknowledgements:
+    """Brings the broker's answers from the producer's thread to the event loop: one wake-up for many answers."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._arrived: deque[tuple[Waiter, str | None]] = deque()
+        self._woken = False
+
+    def arrived(self, waiter: Waiter, error: str | None) -> None:
+        """Called in the producer's thread."""
+        self._arrived.append((waiter, error))
+        if not self._woken:
+            self._woken = True
+            try:
+                self._loop.call_soon_threadsafe(self._deliver)
+            except RuntimeError:
+                # The loop is closed: whoever waited is gone as well.
+                self._arrived.clear()
+
+    def _deliver(self) -> None:
+        # Cleared first: what arrives from here on wakes the loop once more.
+        self._woken = False
+        while self._arrived:
+            waiter, error = self._arrived.popleft()
+            waiter.answered(error)
+
+
+class Waiter:
+    """One request that waits until the broker answered for all of its records."""
+
+    def __init__(self, acknowledgements: Acknowledgements) -> None:
+        self._acknowledgements = acknowledgements
+        self._open = 0
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.error: str | None = None
+
+    def on_delivery(self, error: KafkaError | None, _: Message) -> None:
+        self._acknowledgements.arrived(self, None if error is None else error.str())
+
+    def sent(self) -> None:
+        self._open += 1
+
+    def answered(self, error: str | None) -> None:
+        self._open -= 1
+        self.error = self.error or error
+        if self._open == 0 and not self._done.done():
+            self._done.set_result(None)
+
+    async def wait(self, limit_s: float) -> None:
+        if self._open:
+            await asyncio.wait_for(self._done, limit_s)
+
+
+class Ingest:
+    """Sends a request's readings and waits for the broker; memory is bounded by bytes, whatever the broker does."""
+
+    def __init__(
+        self, engine: AsyncEngine, producer: ReadingsProducer, settings: ApiSettings, clock: Callable[[], float]
+    ) -> None:
+        self._engine = engine
+        self._producer = producer
+        self._settings = settings
+        self._clock = clock
+        self._owners: dict[str, tuple[str, float]] = {}
+        self._acknowledgements = Acknowledgements(asyncio.get_running_loop())
+        self._unsent_bytes = 0
+
+    def forget(self, unit_id: str) -> None:
+        """Ask the database again whose unit this is."""
+        self._owners.pop(unit_id, None)
+
+    async def send(self, parts: Sequence[Part], organization_id: str, body_bytes: int) -> None:
+        """Returns when the broker has every reading that is left in `parts`; the others are refused there.
+
+        Raises Problem (503) when the broker does not take them all in time, or too much already waits.
+        """
+        if self._unsent_bytes + body_bytes > self._settings.unsent_limit_bytes:
+            TAKEN.labels("unavailable").inc(sum(len(part.readings) for part in parts))
+            raise unavailable("Kafka takes readings more slowly than they come, or is away. Send this again later.")
+        self._unsent_bytes += body_bytes
+        UNSENT.set(self._unsent_bytes)
+        try:
+            await self._refuse_units_of_others(parts, organization_id)
+            await self._publish(parts)
+        finally:
+            self._unsent_bytes -= body_bytes
+            UNSENT.set(self._unsent_bytes)
+        TAKEN.labels("accepted").inc(sum(len(part.readings) for part in parts))
+        if refused := sum(part.refused for part in parts):
+            TAKEN.labels("refused").inc(refused)
+
+    async def _refuse_units_of_others(self, parts: Sequence[Part], organization_id: str) -> None:
+        now = self._clock()
+        owners = self._owners
+        unsure = [part.unit_id for part in parts if (owner := owners.get(part.unit_id)) is None or owner[1] < now]
+        if unsure:
+            await self._look_up(unsure, now)
+        for part in parts:
+            owner = owners.get(part.unit_id)
+            if owner is None or owner[0] != organization_id:
+                part.refuse_all(Reason.UNKNOWN_UNIT, f"there is no unit {part.unit_id}; make it first")
+
+    async def _look_up(self, unit_ids: Sequence[str], now: float) -> None:
+        wanted = select(UnitRow.unit_id, UnitRow.organization_id).where(UnitRow.unit_id.in_(set(unit_ids)))
+        async with self._engine.connect() as connection:
+            found = (await connection.execute(wanted)).all()
+        if len(self._owners) > KNOWN_UNITS:
+            self._owners.clear()
+        for unit_id in unit_ids:
+            self._owners.pop(unit_id, None)
+        good_until = now + self._settings.unit_cache_s
+        self._owners.update({unit_id: (owner, good_until) for unit_id, owner in found})
+
+    async def _publish(self, parts: Sequence[Part]) -> None:
+        waiter = Waiter(self._acknowledgements)
+        try:
+            for part in parts:
+                for batch in _batches(part):
+                    self._producer.send_batch(batch, on_delivery=waiter.on_delivery, wait_s=0)
+                    waiter.sent()
+            await waiter.wait(self._settings.delivery_limit_s + 1)
+        except (TimeoutError, QueueFullError) as error:
+            raise self._not_stored(str(error) or "no answer in time") from None
+        if waiter.error is not None:
+            raise self._not_stored(waiter.error)
+
+    def _not_stored(self, why: str) -> Exception:
+        TAKEN.labels("unavailable").inc()
+        return unavailable(
+            f"Kafka did not acknowledge all readings ({why}). Send the whole request again: what did arrive"
+            " is recognized and not counted twice."
+        )
+
+
+def _batches(part: Part) -> Iterator[m.ReadingBatch]:
+    readings = part.readings
+    for start in range(0, len(readings), RECORD_READINGS):
+        yield m.ReadingBatch(part.unit_id, list(readings[start : start + RECORD_READINGS]))

@@ -1,0 +1,189 @@
+"""API keys: `ft.<key id>.<secret>`. Who calls, what the role may do, and how often."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from api.problems import Problem, invalid
+from schemas.database.configuration import ApiKeyRow
+from schemas.roles import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
+    from datetime import datetime
+
+    from starlette.requests import Request
+
+    from api.settings import ApiSettings
+
+PREFIX = "ft"
+ORGANIZATION_HEADER = "FreshTrack-Organization"
+
+# What a role may do. A gateway only sends; a member looks and answers alerts; ops configures; an admin makes keys.
+INGEST: Final = frozenset({Role.GATEWAY, Role.OPS, Role.ADMIN})
+READ: Final = frozenset({Role.MEMBER, Role.OPS, Role.ADMIN})
+CONFIGURE: Final = frozenset({Role.OPS, Role.ADMIN})
+ADMINISTER: Final = frozenset({Role.ADMIN})
+
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="freshtrack"'}
+KNOWN_KEYS = 10_000
+# Twice the rate may come at once before a key must slow down.
+BURST_S = 2.0
+
+
+class Made(msgspec.Struct, frozen=True):
+    """A new key: its id, what is stored of the secret, and the whole key, which is shown once."""
+
+    key_id: str
+    secret_sha256: bytes
+    key: str
+
+
+def make_key() -> Made:
+    """128 random bits name it, 256 are the secret."""
+    key_id, secret = secrets.token_hex(16), secrets.token_urlsafe(32)
+    return Made(key_id, _digest(secret), f"{PREFIX}.{key_id}.{secret}")
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who calls: the key, its role, and the organization that the request is about."""
+
+    key_id: str
+    role: Role
+    organization_id: str
+
+    @property
+    def name(self) -> str:
+        """How records name someone who is no user."""
+        return f"key:{self.key_id}"
+
+
+class _Known(msgspec.Struct):
+    role: Role
+    organization_id: str | None
+    secret_sha256: bytes
+    ends_at: datetime | None
+    loaded_at: float
+    # The theoretical arrival time of GCRA: how far the key's budget is used up, on the monotonic clock.
+    used_until: float = 0.0
+
+
+class Keys:
+    """Checks keys against the database, and remembers them for a few seconds. `clock` is monotonic, in seconds."""
+
+    def __init__(
+        self, engine: AsyncEngine, settings: ApiSettings, clock: Callable[[], float], now: Callable[[], datetime]
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._clock = clock
+        self._now = now
+        self._known: dict[str, _Known] = {}
+
+    async def caller(self, request: Request, allowed: AbstractSet[Role]) -> Caller:
+        """Who calls; raises Problem: 401 without a good key, 403 for another role, 429 when too often."""
+        key_id, known = await self.checked(request)
+        if known.role not in allowed:
+            raise Problem(
+                HTTPStatus.FORBIDDEN,
+                f"A key with the role {known.role} may not do this; it takes {' or '.join(sorted(allowed))}.",
+            )
+        organization_id = known.organization_id
+        if organization_id is None:
+            organization_id = request.headers.get(ORGANIZATION_HEADER)
+            if organization_id is None:
+                raise Problem(
+                    HTTPStatus.BAD_REQUEST,
+                    f"This key is for all organizations: name one in the header {ORGANIZATION_HEADER}.",
+                )
+            if not (organization_id.isascii() and organization_id.isprintable()):
+                raise invalid(ORGANIZATION_HEADER, "not the id of an organization")
+        return Caller(key_id, known.role, organization_id)
+
+    async def operator(self, request: Request) -> str:
+        """The id of a key that is for all organizations; raises Problem for any other."""
+        key_id, known = await self.checked(request)
+        if known.organization_id is not None:
+            raise Problem(HTTPStatus.FORBIDDEN, "This takes a key for all organizations.")
+        return key_id
+
+    async def checked(self, request: Request) -> tuple[str, _Known]:
+        """A key that exists, with its right secret, neither expired nor revoked, and not used too often."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        parts = token.strip().split(".")
+        if scheme.lower() != "bearer" or len(parts) != 3 or parts[0] != PREFIX or not token.isascii():
+            raise Problem(
+                HTTPStatus.UNAUTHORIZED, "Send an API key in the header Authorization: Bearer KEY.", headers=CHALLENGE
+            )
+        _, key_id, secret = parts
+        known = await self._look_up(key_id)
+        # An unknown key takes the comparison too, so that the time tells nothing.
+        expected = known.secret_sha256 if known else bytes(32)
+        right = hmac.compare_digest(_digest(secret), expected)
+        if known is None or not right or (known.ends_at is not None and known.ends_at <= self._now()):
+            raise Problem(HTTPStatus.UNAUTHORIZED, "This API key is not valid.", headers=CHALLENGE)
+        self._count(known)
+        return key_id, known
+
+    def forget(self, key_id: str) -> None:
+        """Ask the database again at the next call."""
+        self._known.pop(key_id, None)
+
+    async def _look_up(self, key_id: str) -> _Known | None:
+        known = self._known.get(key_id)
+        if known is not None and self._clock() - known.loaded_at < self._settings.key_cache_s:
+            return known
+        async with AsyncSession(self._engine) as session:
+            row = await session.get(ApiKeyRow, key_id)
+        if row is None:
+            self._known.pop(key_id, None)
+            return None
+        ends = [at for at in (row.expires_at, row.revoked_at) if at is not None]
+        fresh = _Known(
+            role=Role(row.role),
+            organization_id=row.organization_id,
+            secret_sha256=row.secret_sha256,
+            ends_at=min(ends, default=None),
+            loaded_at=self._clock(),
+            used_until=known.used_until if known else 0.0,
+        )
+        if len(self._known) >= KNOWN_KEYS:
+            self._known.clear()
+        self._known[key_id] = fresh
+        return fresh
+
+    def _count(self, known: _Known) -> None:
+        """The generic cell rate algorithm; raises Problem with the time to wait."""
+        gateway = known.role is Role.GATEWAY
+        per_s = self._settings.gateway_requests_per_s if gateway else self._settings.requests_per_s
+        now = self._clock()
+        used_until = max(known.used_until, now) + 1 / per_s
+        wait_s = used_until - now - BURST_S
+        if wait_s > 0:
+            raise Problem(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"This key may send {per_s:g} requests a second.",
+                headers={"Retry-After": str(int(wait_s) + 1)},
+            )
+        known.used_until = used_until
+
+
+async def keys_of(session: AsyncSession, organization_id: str, after: str | None, limit: int) -> list[ApiKeyRow]:
+    """An organization's keys in the order of their ids."""
+    wanted = select(ApiKeyRow).where(ApiKeyRow.organization_id == organization_id)
+    if after is not None:
+        wanted = wanted.where(ApiKeyRow.key_id > after)
+    return list(await session.scalars(wanted.order_by(ApiKeyRow.key_id).limit(limit)))

@@ -1,0 +1,145 @@
+"""Errors as RFC 9457 problems: what is wrong, and what to do. No trace of the code leaves the process."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import structlog
+from fastapi import FastAPI, Response
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+
+from schemas.database.outbox import MessageTooLargeError
+from schemas.http import InvalidPart, ProblemBody
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fastapi import Request
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER = {"Retry-After": "2"}
+
+
+class Problem(HTTPException):
+    """An error that the client is told of. `slug` names its kind, `more` adds members to the body."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        slug: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        errors: Sequence[InvalidPart] = (),
+        more: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(status, detail, dict(headers or {}))
+        self.slug = slug
+        self.errors = errors
+        self.more = more or {}
+
+
+def not_found(what: str, name: str) -> Problem:
+    """The same whether it does not exist or belongs to somebody else."""
+    return Problem(HTTPStatus.NOT_FOUND, f"There is no {what} {name}.")
+
+
+def conflict(detail: str) -> Problem:
+    return Problem(HTTPStatus.CONFLICT, detail)
+
+
+def invalid(pointer: str, detail: str) -> Problem:
+    """A body of the right shape that cannot be used for what it says."""
+    return Problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        f"{pointer}: {detail}",
+        slug="invalid",
+        errors=[InvalidPart(pointer=pointer, detail=detail)],
+    )
+
+
+def unavailable(detail: str) -> Problem:
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=RETRY_AFTER)
+
+
+def rendered(error: HTTPException) -> Response:
+    """The answer that tells of an error."""
+    status = HTTPStatus(error.status_code)
+    slug = getattr(error, "slug", None) or status.phrase.lower().replace(" ", "-")
+    body = {
+        "type": f"urn:freshtrack:{slug}",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": error.detail,
+        **({"errors": [part.model_dump() for part in errors]} if (errors := getattr(error, "errors", ())) else {}),
+        **getattr(error, "more", {}),
+    }
+    return Response(json.dumps(body), status, headers=error.headers, media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Turn every error into a problem."""
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _wrong_shape)
+    app.add_exception_handler(MessageTooLargeError, _too_large)
+    for away in (OSError, DBAPIError, PoolTimeoutError):
+        app.add_exception_handler(away, _database)
+
+
+def _http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return rendered(error)
+
+
+def _wrong_shape(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    parts = [InvalidPart(pointer=_pointer(part["loc"]), detail=part["msg"]) for part in error.errors()][:20]
+    detail = "; ".join(f"{part.pointer}: {part.detail}" for part in parts[:3])
+    if any(part["type"] == "json_invalid" for part in error.errors()):
+        return rendered(Problem(HTTPStatus.BAD_REQUEST, f"The body is no JSON: {detail}", slug="not-json"))
+    return rendered(Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, slug="invalid", errors=parts))
+
+
+def _pointer(location: Sequence[str | int]) -> str:
+    where, *path = location or ("body",)
+    if where == "body":
+        return "/" + "/".join(str(step).replace("~", "~0").replace("/", "~1") for step in path)
+    return str(path[0]) if path else str(where)
+
+
+def _too_large(_: Request, error: Exception) -> Response:
+    return rendered(Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), slug="too-large-for-kafka"))
+
+
+def _database(request: Request, error: Exception) -> Response:
+    if isinstance(error, IntegrityError):
+        return rendered(conflict("Somebody else changed the same at the same moment; read it again and repeat."))
+    if isinstance(error, DataError | ProgrammingError):
+        return rendered(unexpected(request.url.path, error))
+    log.warning("api.database_unavailable", path=request.url.path, error=type(error).__name__)
+    return rendered(unavailable("The database does not answer; nothing was changed. Try again."))
+
+
+def unexpected(path: str, error: Exception) -> Problem:
+    """What nobody foresaw: logged here with its trace, told without it."""
+    log.error("api.failed", path=path, error=type(error).__name__, exc_info=error)
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something failed here; it was logged.")
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, object]]:
+    """For OpenAPI: these errors have a problem as their body."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "model": ProblemBody,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
+        }
+        for status in statuses
+    }

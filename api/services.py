@@ -1,0 +1,71 @@
+"""What a process of the API holds while it runs, and how endpoints get at it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from api import keys
+from api.keys import Caller, Keys
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Set as AbstractSet
+
+    from api.ingest import Ingest
+    from api.settings import ApiSettings
+    from schemas.roles import Role
+
+
+class Services(msgspec.Struct, frozen=True):
+    """One a process. `now` gives the wall clock, aware and in UTC; `broker_answers` blocks up to the given seconds."""
+
+    settings: ApiSettings
+    engine: AsyncEngine
+    keys: Keys
+    ingest: Ingest
+    now: Callable[[], datetime]
+    broker_answers: Callable[[float], bool]
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """Commits at the end, before the answer leaves; an error takes everything back."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+
+def wall_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def monotonic() -> float:
+    return time.monotonic()
+
+
+def services_of(request: Request) -> Services:
+    found: Services = request.app.state.services
+    return found
+
+
+def _allowing(roles: AbstractSet[Role]) -> Callable[[Request], Awaitable[Caller]]:
+    async def caller(request: Request) -> Caller:
+        return await services_of(request).keys.caller(request, roles)
+
+    return caller
+
+
+async def _operator(request: Request) -> str:
+    return await services_of(request).keys.operator(request)
+
+
+Used = Annotated[Services, Depends(services_of)]
+Reader = Annotated[Caller, Depends(_allowing(keys.READ))]
+Configurer = Annotated[Caller, Depends(_allowing(keys.CONFIGURE))]
+Administrator = Annotated[Caller, Depends(_allowing(keys.ADMINISTER))]
+Operator = Annotated[str, Depends(_operator)]

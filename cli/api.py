@@ -1,0 +1,45 @@
+"""`api`: the HTTP interface."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.db import database_settings
+
+
+def api(
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one")] = 8080,
+) -> None:
+    """Serve the HTTP interface; start as many as there is load."""
+    import uvicorn
+
+    from api.app import create_app
+    from api.settings import ApiSettings
+    from producers.settings import ProducerSettings
+    from streams import log
+
+    database = database_settings()
+    log.configure(worker="api")
+    application = create_app(ApiSettings(), database, ProducerSettings())
+    uvicorn.run(
+        application,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=65,
+        timeout_graceful_shutdown=30,
+        h11_max_incomplete_event_size=65_536,
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command(rich_help_panel="Processes")(api)

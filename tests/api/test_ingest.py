@@ -1,0 +1,141 @@
+"""Readings by HTTP: acknowledged by the broker, item by item, and never for another organization's unit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from schemas import messages as m
+from schemas.database.configuration import UnitRow
+from schemas.roles import Role
+from schemas.topics import READINGS
+from tests.api.topic_records import records
+
+if TYPE_CHECKING:
+    from producers.settings import ProducerSettings
+    from tests.api.conftest import Api
+
+pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]
+
+NOW_MS = round(datetime.now(UTC).timestamp() * 1000)
+
+
+@pytest.fixture
+def kafka_address(kafka_settings: ProducerSettings) -> ProducerSettings:
+    return kafka_settings
+
+
+@pytest.fixture
+async def gateway(api: Api) -> dict[str, str]:
+    async with AsyncSession(api.database) as session, session.begin():
+        for unit, owner in (("fridge", "acme"), ("freezer", "acme"), ("theirs", "other")):
+            session.add(UnitRow(unit_id=unit, organization_id=owner, name=unit))
+    return await api.key(Role.GATEWAY, "acme")
+
+
+def reading(seconds_ago: int = 0, celsius: float = 4.0) -> dict[str, Any]:
+    return {"at_ms": NOW_MS - seconds_ago * 1000, "temperature_c": celsius}
+
+
+def arrived(api: Api) -> dict[str, list[m.Reading]]:
+    found: dict[str, list[m.Reading]] = {}
+    for record in records(api.kafka, READINGS):
+        batch = msgspec.json.decode(record.value or b"", type=m.ReadingBatch)
+        assert batch.unit_id == record.key
+        found.setdefault(batch.unit_id, []).extend(batch.readings)
+    return found
+
+
+async def test_one_reading_is_in_kafka_when_the_answer_comes(api: Api, gateway: dict[str, str]) -> None:
+    answer = await api.client.post("/v1/readings", json={"unit_id": "fridge", **reading()}, headers=gateway)
+
+    assert answer.status_code == HTTPStatus.ACCEPTED, answer.text
+    assert answer.json() == {
+        "accepted": 1,
+        "refused": 0,
+        "items": [{"unit_id": "fridge", "accepted": 1, "refused": 0, "refusals": []}],
+    }
+    assert arrived(api) == {"fridge": [m.Reading(NOW_MS, 4.0)]}
+
+
+async def test_many_readings_and_several_units_go_in_one_request(api: Api, gateway: dict[str, str]) -> None:
+    batches = [
+        {"unit_id": "fridge", "readings": [reading(2), reading(1)]},
+        {"unit_id": "freezer", "readings": [reading(1, -18)]},
+    ]
+    many = await api.client.post("/v1/readings", json=batches[0], headers=gateway)
+    several = await api.client.post("/v1/readings", json={"batches": batches}, headers=gateway)
+
+    assert (many.status_code, many.json()["accepted"]) == (202, 2)
+    assert (several.status_code, several.json()["accepted"]) == (202, 3)
+    assert {unit: len(readings) for unit, readings in arrived(api).items()} == {"fridge": 4, "freezer": 1}
+
+
+async def test_what_is_wrong_is_refused_alone_with_its_reason(api: Api, gateway: dict[str, str]) -> None:
+    readings = [reading(1), reading(2, 200), {"at_ms": "now"}, reading(-400), reading(3)]
+    body = {"batches": [{"unit_id": "fridge", "readings": readings}, {"unit_id": "nowhere", "readings": [reading()]}]}
+
+    answer = await api.client.post("/v1/readings", json=body, headers=gateway)
+
+    assert (answer.status_code, answer.json()["accepted"], answer.json()["refused"]) == (202, 2, 4)
+    fridge, nowhere = answer.json()["items"]
+    assert [(refusal["index"], refusal["reason"]) for refusal in fridge["refusals"]] == [
+        (1, "impossible_temperature"),
+        (2, "wrong_shape"),
+        (3, "future_time"),
+    ]
+    assert [refusal["reason"] for refusal in nowhere["refusals"]] == ["unknown_unit"]
+    assert [r.at_ms for r in arrived(api)["fridge"]] == [NOW_MS - 1000, NOW_MS - 3000]
+
+
+async def test_a_unit_of_another_organization_is_unknown(api: Api, gateway: dict[str, str]) -> None:
+    answer = await api.client.post("/v1/readings", json={"unit_id": "theirs", **reading()}, headers=gateway)
+
+    assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert answer.json()["items"][0]["refusals"][0]["reason"] == "unknown_unit"
+    assert arrived(api) == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b'{"unit_id": "fridge", "at_ms": 1, "temperature_c": NaN}', 400),
+        (b'{"unit_id": "fridge", "at_ms": 1, "temperature_c": 1e999}', 422),
+        (b'{"unit_id": "fridge", "at_ms": 1772366400000, "temperature_c": 900}', 422),
+        (b"[]", 422),
+        (b"{}", 422),
+        (b'{"unit_id": "fridge"}', 422),
+        (b'{"unit_id": "fridge", "readings": []}', 422),
+        (b'{"unit_id": "fridge", "readings": [], "batches": []}', 422),
+        (b'{"unit_id": "fridge", "temperature": 4}', 422),
+        (b'{"batches": []}', 422),
+        (b"[" * 100_000, 422),
+        (b'{"unit_id": "\xff"}', 400),
+    ],
+)
+async def test_what_is_no_submission_gets_a_problem(
+    api: Api, gateway: dict[str, str], body: bytes, status: int
+) -> None:
+    answer = await api.client.post("/v1/readings", content=body, headers=gateway)
+
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert {"type", "title", "status", "detail"} <= answer.json().keys()
+
+
+@pytest.mark.parametrize(
+    ("role", "status"), [(Role.GATEWAY, 202), (Role.MEMBER, 403), (Role.OPS, 202), (Role.ADMIN, 202)]
+)
+async def test_gateways_ops_and_admins_may_send_and_members_not(
+    api: Api, gateway: dict[str, str], role: Role, status: int
+) -> None:
+    key = await api.key(role, "acme")
+    answer = await api.client.post("/v1/readings", json={"unit_id": "fridge", **reading()}, headers=key)
+    assert answer.status_code == status
