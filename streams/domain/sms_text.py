@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ONE_PART = 160
 _SHORTEST_NAME = 8
-_ORGANIZATION = 24
+_ORGANIZATION_AT_LEAST, _ORGANIZATION_AT_MOST = 16, 24
 
 _OWN_WORDS = {"\N{DEGREE SIGN}": "", "\N{MICRO SIGN}": "u", "\N{EURO SIGN}": "EUR"}
 
@@ -136,7 +136,7 @@ def _one_part(start: str, unit: m.UnitConfig | None, unit_id: str, end: str) -> 
     organization = plain(unit.organization_name) if unit else ""
     room = ONE_PART - gsm7_units(start) - gsm7_units(end) - len(": ")
     if organization:
-        most = min(_ORGANIZATION, max(room - len(name) - 1, _SHORTEST_NAME))
+        most = min(_ORGANIZATION_AT_MOST, max(room - len(name) - 1, _ORGANIZATION_AT_LEAST))
         if room - most - 1 >= _SHORTEST_NAME:
             organization = shortened(organization, most)
             return f"{start} {organization}: {shortened(name, room - len(organization) - 1)}{end}"

@@ -110,6 +110,7 @@ def test_without_webhooks_a_timeout_waits_five_seconds_an_attempt(attempt: int, 
         (Unanswered(Silence.TIMEOUT), AwaitReceipt(NOW + 90_000, last=False, error_code="timeout", error="")),
         # an answer about this very message counts also now
         (Refused("40310", "oh", 422), Dead(DeadReason.RECIPIENT, "40310", "oh")),
+        (Refused("40006", "oh", 422), Dead(DeadReason.EXHAUSTED, "40006", "oh", ops_told=True)),
         (Accepted("id", 1), Sent("id", 1)),
     ],
 )

@@ -27,7 +27,7 @@ UNIT = m.UnitConfig(
 )
 replaced = msgspec.structs.replace
 
-names = st.text(max_size=300)
+names = st.text(max_size=300) | st.text("ab [é°", min_size=70, max_size=300)
 temperatures = st.none() | st.floats(-300, 2000)
 
 
@@ -95,6 +95,24 @@ def test_a_unit_without_configuration_is_called_by_its_id_in_celsius() -> None:
     assert breach_text(TRIGGERED, None, "u-1") == (
         f"CRITICAL: freezer-2 at 8.5 C, above 5.0 C for 10 min. Reply ACK {CODE}"
     )
+
+
+def test_long_names_fill_the_part_to_its_last_character() -> None:
+    unit = replaced(UNIT, name="Freezer" * 40, organization_name="Acme" * 40)
+    text = breach_text(TRIGGERED, unit, "u-1")
+    assert len(text) == 160
+    assert text.startswith("CRITICAL AcmeAcmeAcmeAc..: FreezerFreezer")
+
+
+def test_a_long_unit_name_never_pushes_out_the_organization() -> None:
+    text = breach_text(TRIGGERED, replaced(UNIT, name="n" * 300), "u-1")
+    assert text.startswith("CRITICAL Acme Foods: nnn")
+    assert len(text) == 160
+
+
+def test_a_short_unit_name_leaves_its_organization_more_room() -> None:
+    text = breach_text(TRIGGERED, replaced(UNIT, organization_name="Very Long Name Of An Organization"), "u-1")
+    assert text.startswith("CRITICAL Very Long Name Of An O..: Walk-in 2")
 
 
 @pytest.mark.parametrize(
