@@ -54,8 +54,9 @@ class Sends:
             async with asyncio.timeout(self._limit_s):
                 return await awaitable
         except Exception as error:
-            self.fail(error)
-            raise PublishError(f"a record was not taken within {self._limit_s:g} s: {error!r}") from error
+            failure = PublishError(f"a record was not taken within {self._limit_s:g} s: {error!r}")
+            self.fail(failure)
+            raise failure from error
         except asyncio.CancelledError:
             # The values are in the table of this worker already, and will never be in the changelog.
             self.fail(PublishError("a write was cancelled before its records were sent"))
