@@ -2,7 +2,7 @@ import itertools
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import messages as m
@@ -162,6 +162,7 @@ events = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(chains, min_size=1, max_size=5), events)
 def test_levels_only_rise_and_every_chain_ends(
     duties: list[tuple[Level, ...]], happened: list[tuple[str, str, int]]

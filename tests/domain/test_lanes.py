@@ -2,7 +2,7 @@ from collections import Counter, defaultdict
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -92,6 +92,7 @@ def test_a_critical_message_overtakes_twenty_thousand() -> None:
     assert turns.waiting(INFO) == 20_000
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.just(INFO), st.sampled_from("opq"), st.integers(0, 9).map(str)), max_size=60))
 def test_between_two_turns_of_an_organization_every_other_that_waits_has_one(
     waiting: list[tuple[Severity, str, str]],
@@ -159,6 +160,7 @@ class ManyInFlight(RuleBasedStateMachine):
 
 
 TestManyInFlight = ManyInFlight.TestCase
+TestManyInFlight.settings = settings(deadline=None)
 
 
 def test_an_organization_at_its_cap_waits_until_an_hour_after_the_first_of_them() -> None:

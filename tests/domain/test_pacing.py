@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.domain.pacing import JITTER_MS, WINDOW_MS, Pacer, Shares, concurrency, partition_share, share, spacing_ms
@@ -77,6 +77,7 @@ def departures(shares: Shares, pacer: Pacer, limit: int, begin_ms: float, end_ms
     return left_ms
 
 
+@settings(deadline=None)
 @given(
     limit=st.integers(4, 60),
     owners=st.lists(st.lists(st.sampled_from("ab"), min_size=4, max_size=4), min_size=1, max_size=4),
@@ -102,6 +103,7 @@ def test_no_second_holds_more_than_the_limit_with_two_workers_through_rebalances
     assert busiest_second(arrived_ms) <= limit
 
 
+@settings(deadline=None)
 @given(st.integers(1, 500))
 def test_a_worker_with_work_uses_nearly_its_whole_share(per_second: int) -> None:
     now_ms, pacer, sent = 0.0, Pacer(), 0

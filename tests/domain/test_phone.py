@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.domain.phone import PhoneProblem, masked, phone_problem
@@ -47,6 +47,7 @@ def test_what_counts_as_a_phone_number(phone: str, problem: PhoneProblem | None)
     assert phone_problem(phone) is problem
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20) | st.from_regex(r"\+[0-9]{0,18}", fullmatch=True))
 def test_any_text_is_judged_and_only_e164_passes(phone: str) -> None:
     if phone_problem(phone) is None:

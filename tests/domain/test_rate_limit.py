@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -139,3 +139,4 @@ class TwoWorkersOneSlot(RuleBasedStateMachine):
 
 
 TestTwoWorkersOneSlot = TwoWorkersOneSlot.TestCase
+TestTwoWorkersOneSlot.settings = settings(deadline=None)

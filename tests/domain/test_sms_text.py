@@ -1,6 +1,6 @@
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import messages as m
@@ -162,6 +162,7 @@ def test_how_a_name_is_cleaned(name: str, cleaned: str) -> None:
     assert plain(name) == cleaned
 
 
+@settings(deadline=None)
 @given(names)
 def test_a_cleaned_name_is_one_line_of_single_units(name: str) -> None:
     cleaned = plain(name)
@@ -178,6 +179,7 @@ def test_a_shortened_name_is_short_and_begins_as_before(name: str, longest: int)
     assert short == name or name.startswith(short.rstrip("."))
 
 
+@settings(deadline=None)
 @given(
     name=names,
     organization=names,
@@ -212,6 +214,7 @@ def test_every_text_is_one_part_of_gsm7(
     assert text.endswith(f"Reply ACK {CODE}")
 
 
+@settings(deadline=None)
 @given(name=names, organization=names, temperature_c=temperatures, extreme_c=temperatures)
 def test_every_text_of_an_end_is_one_part_too(
     name: str, organization: str, temperature_c: float | None, extreme_c: float | None
