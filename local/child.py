@@ -8,7 +8,7 @@ import os
 import re
 from collections import deque
 from signal import SIGCONT, SIGKILL, SIGTERM, Signals
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -75,6 +75,10 @@ class Run:
     async def begin(cls, child: Child, tell: Callable[[str], None]) -> Run:
         """Every line of output goes to `tell`. Raises OSError when the command cannot be run."""
         argv = await asyncio.to_thread(child.argv) if callable(child.argv) else child.argv
+        # uvloop knows no other user: such a child needs asyncio's own loop.
+        identity: dict[str, Any] = (
+            {} if child.user is None else {"user": child.user, "group": child.user, "extra_groups": ()}
+        )
         # A pipe of our own: with asyncio's, its wait() would last until everyone closed it who inherited it.
         reading, writing = os.pipe()
         try:
@@ -82,9 +86,7 @@ class Run:
                 *argv,
                 env={**os.environ, **child.env},
                 cwd=child.folder,
-                user=child.user,
-                group=child.user,
-                extra_groups=None if child.user is None else (),
+                **identity,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=writing,
                 stderr=writing,

@@ -52,6 +52,12 @@ def pinned(pins: Path = PINS) -> tuple[Jar, ...]:
     return tuple(Jar(sha256, *coordinate.split(":")) for sha256, coordinate in lines)
 
 
+def jars_folder(cache: Path | None = None, pins: Path = PINS) -> Path:
+    """Where the jars of these pins are, or will be once they are fetched and checked."""
+    stamp = hashlib.sha256(pins.read_bytes()).hexdigest()
+    return (cache or cache_folder()) / f"kafka-{KAFKA_VERSION}-{stamp[:12]}"
+
+
 def kafka_jars(
     cache: Path | None = None,
     *,
@@ -66,8 +72,7 @@ def kafka_jars(
     later calls cost one file read. Raises JarsUnavailableError.
     """
     jars = pinned(pins)
-    stamp = hashlib.sha256(pins.read_bytes()).hexdigest()
-    folder = (cache or cache_folder()) / f"kafka-{KAFKA_VERSION}-{stamp[:12]}"
+    folder = jars_folder(cache, pins)
     verified = folder / ".verified"
     if not verified.exists():
         # Filled beside its place and renamed: two first starts at once, or a kill in between, leave no half folder.
@@ -76,7 +81,7 @@ def kafka_jars(
             staged = Path(scratch) / "jars"
             staged.mkdir()
             _fetch(jars, staged, repository, maven_cache)
-            (staged / verified.name).write_text(stamp)
+            (staged / verified.name).touch()
             try:
                 staged.rename(folder)
             except OSError:

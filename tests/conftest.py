@@ -6,8 +6,10 @@ import asyncio
 import inspect
 import os
 import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 import pytest
 
@@ -51,19 +53,25 @@ class Eventually:
             time.sleep(every_s)
         return value
 
+    @overload
     async def awaited(
-        self,
-        condition: Callable[[], T | Awaitable[T]],
-        *,
-        within_s: float = 10,
-        every_s: float = 0.01,
-        what: str = "",
-    ) -> T:
+        self, condition: Callable[[], Awaitable[T]], *, within_s: float = 10, every_s: float = 0.01, what: str = ""
+    ) -> T: ...
+
+    @overload
+    async def awaited(
+        self, condition: Callable[[], T], *, within_s: float = 10, every_s: float = 0.01, what: str = ""
+    ) -> T: ...
+
+    async def awaited(
+        self, condition: Callable[[], Any], *, within_s: float = 10, every_s: float = 0.01, what: str = ""
+    ) -> Any:
         """For async tests; the condition may be async too."""
         deadline = time.monotonic() + within_s
         while True:
-            found = condition()
-            value: T = await found if inspect.isawaitable(found) else found
+            value = condition()
+            if inspect.isawaitable(value):
+                value = await value
             if value:
                 return value
             self._give_up_after(deadline, within_s, what, value)
@@ -89,27 +97,35 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """A broker for the whole session: the one that is given, else a container, else the embedded one."""
-    if given := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
-        yield Kafka(given)
-    elif docker_answers():
-        from testcontainers.kafka import KafkaContainer
-
-        with KafkaContainer().with_kraft() as container:
-            yield Kafka(container.get_bootstrap_server())
-    else:
-        with EmbeddedKafka(tmp_path_factory.mktemp("kafka")) as broker:
+    with ExitStack() as stack:
+        if given := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+            yield Kafka(given)
+        elif (bootstrap := contained_broker(stack)) is not None:
+            yield Kafka(bootstrap)
+        else:
+            broker = stack.enter_context(EmbeddedKafka(tmp_path_factory.mktemp("kafka")))
             yield Kafka(broker.bootstrap, broker)
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def database_folder() -> Iterator[Path]:
+    """A folder that a database server may reach that runs as another user, because these tests run as root.
+
+    Not in pytest's: each session that starts locks those above its own for everybody else.
+    """
+    with TemporaryDirectory(prefix="freshtrack-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres(database_folder: Path) -> Iterator[Postgres]:
     """A database server for the whole session: `DATABASE_URL` when that is set, else the embedded one."""
     if given := os.environ.get("DATABASE_URL"):
         yield Postgres(given)
     else:
         # What these databases hold is worth nothing after the session: no waiting for the disk.
         quick = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
-        with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), extra=quick) as server:
+        with EmbeddedPostgres(database_folder / "session", extra=quick) as server:
             yield Postgres(server.url, server)
 
 
@@ -130,12 +146,27 @@ def telnyx(telnyx_process: TelnyxProcess) -> Iterator[TelnyxProcess]:
     telnyx_process.reset()
 
 
+def contained_broker(stack: ExitStack) -> str | None:
+    """A broker in a container that ends with `stack`; None where no Docker engine answers or it has no image."""
+    if not docker_answers():
+        return None
+    from docker.errors import DockerException  # type: ignore[import-untyped]
+    from testcontainers.core.exceptions import ContainerStartException
+    from testcontainers.kafka import KafkaContainer
+
+    try:
+        container = stack.enter_context(KafkaContainer().with_kraft())
+    except (DockerException, ContainerStartException, TimeoutError):
+        return None
+    return str(container.get_bootstrap_server())
+
+
 def docker_answers() -> bool:
     """Whether a Docker engine answers within two seconds."""
     if not (DOCKER_SOCKET.exists() or os.environ.get("DOCKER_HOST")):
         return False
     import docker  # type: ignore[import-untyped]
-    from docker.errors import DockerException  # type: ignore[import-untyped]
+    from docker.errors import DockerException
 
     try:
         client = docker.from_env(timeout=2)

@@ -29,8 +29,10 @@ def came_back(stack: Stack, name: str) -> bool:
     return stack.starts(name) == 2
 
 
-async def test_all_three_run_in_a_stack_and_come_back_when_killed(tmp_path: Path, eventually: Eventually) -> None:
-    kafka, server, port = EmbeddedKafka(tmp_path / "kafka"), EmbeddedPostgres(tmp_path / "pg"), free_port()
+async def test_all_three_run_in_a_stack_and_come_back_when_killed(
+    tmp_path: Path, database_folder: Path, eventually: Eventually
+) -> None:
+    kafka, server, port = EmbeddedKafka(tmp_path / "kafka"), EmbeddedPostgres(database_folder / "stack"), free_port()
     notices: list[str] = []
     stack = Stack(
         [kafka_child(kafka), postgres_child(server), telnyx_child(port, "key")],

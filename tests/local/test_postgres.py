@@ -27,9 +27,14 @@ pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres(tmp_path_factory.mktemp("own")) as running:
+def server(database_folder: Path) -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres(database_folder / "own") as running:
         yield running
+
+
+@pytest.fixture
+def folder(database_folder: Path, request: pytest.FixtureRequest) -> Path:
+    return database_folder / str(request.node.name)
 
 
 def run(url: str, *statements: str) -> list[object]:
@@ -72,42 +77,40 @@ def test_a_killed_server_comes_back_with_what_was_committed(server: EmbeddedPost
     assert run(server.url, "select x from survives") == [2]
 
 
-def test_a_path_too_long_for_a_socket_is_no_obstacle(tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path / ("long" * 30)) as server:
+def test_a_path_too_long_for_a_socket_is_no_obstacle(folder: Path) -> None:
+    with EmbeddedPostgres(folder / ("long" * 30)) as server:
         assert run(server.url, "select 1") == [1]
 
 
-def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
-    server = EmbeddedPostgres(tmp_path / "bad", extra={"shared_buffers": "plenty"})
+def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
+    server = EmbeddedPostgres(folder / "bad", extra={"shared_buffers": "plenty"})
     with pytest.raises(PostgresDidNotStartError, match=r'invalid value for parameter "shared_buffers": "plenty"'):
         server.start()
 
 
-def test_database_url_takes_the_place_of_the_embedded_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_database_url_takes_the_place_of_the_embedded_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://somewhere/else")
-    with database(tmp_path / "unused") as url:
+    with database(folder / "unused") as url:
         assert url == "postgresql+asyncpg://somewhere/else"
-    assert not (tmp_path / "unused").exists()
+    assert not (folder / "unused").exists()
 
 
-def test_without_database_url_a_server_runs_as_long_as_the_block(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_database_url_a_server_runs_as_long_as_the_block(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABASE_URL", raising=False)
-    with database(tmp_path) as url:
+    with database(folder) as url:
         assert run(url, "select 1") == [1]
     with pytest.raises(OSError, match="No such file"):
         run(url, "select 1")
 
 
-def test_the_server_ends_when_its_parent_is_killed(tmp_path: Path, eventually: Eventually) -> None:
+def test_the_server_ends_when_its_parent_is_killed(folder: Path, eventually: Eventually) -> None:
     program = (
         "import sys; from pathlib import Path; from local.postgres import EmbeddedPostgres\n"
         "server = EmbeddedPostgres(Path(sys.argv[1])).start(); print(server.pid, flush=True)\n"
         "sys.stdin.read()"
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path)],
+        [sys.executable, "-c", program, str(folder)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
@@ -117,7 +120,7 @@ def test_the_server_ends_when_its_parent_is_killed(tmp_path: Path, eventually: E
     with parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        assert (tmp_path / "data" / "postmaster.pid").exists()
+        assert (folder / "data" / "postmaster.pid").exists()
         parent.send_signal(signal.SIGKILL)
     # Removed by the server itself, as its last act of a shutdown in good order.
-    eventually(lambda: not (tmp_path / "data" / "postmaster.pid").exists(), within_s=10, what=f"{pid} is gone")
+    eventually(lambda: not (folder / "data" / "postmaster.pid").exists(), within_s=10, what=f"{pid} is gone")

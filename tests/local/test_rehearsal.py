@@ -8,7 +8,7 @@ import pytest
 
 from local.jars import kafka_jars
 from local.kafka import EmbeddedKafka
-from local.rehearsal import is_rehearsed, rehearsed
+from local.rehearsal import is_prepared, rehearsed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,12 +22,12 @@ def test_a_start_on_an_empty_cache_leaves_a_cache_that_the_next_start_uses(
     monkeypatch.setenv("FRESHTRACK_CACHE", str(tmp_path / "cache"))
     jars = kafka_jars()
     assert all(jar.is_relative_to(tmp_path / "cache") for jar in jars)
-    assert not is_rehearsed(jars)
+    assert not is_prepared()
 
     with EmbeddedKafka(tmp_path / "first") as broker:
         assert broker.answers()
 
-    assert is_rehearsed(jars)
+    assert is_prepared()
     made = rehearsed(jars)
     assert (made.formatted / "meta.properties").exists()
     assert any(option.startswith("-XX:AOTCache=") for option in made.options)
