@@ -25,7 +25,7 @@ from streams.domain.aggregate_numbers import BUCKET_MS, Before, Grading, Packed,
 from streams.domain.aggregate_state import NEVER, About, ClosedBucket, OpenBucket, Policy, Step, UnitBuckets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     Load = Callable[[str, int], ClosedBucket | None]
 
@@ -71,7 +71,7 @@ def take(
             state.newest_at_ms = max(state.newest_at_ms, last)
             return None
     work = _Work(state, about, load, policy)
-    work.sort_in(at_ms, celsius, last)
+    work.sort_in(at_ms, celsius, first, last)
     work.close_before(state.newest_at_ms - policy.grace_ms)
     return work.step if work.step.published or work.step.rows or work.step.too_late else None
 
@@ -99,8 +99,17 @@ def close_due(
     return work.step
 
 
-def _by_bucket(at_ms: Sequence[int], celsius: Sequence[float]) -> Iterator[tuple[int, list[int], Sequence[float]]]:
+def _by_bucket(
+    at_ms: Sequence[int], celsius: Sequence[float], first: int, last: int
+) -> Iterable[tuple[int, list[int], Sequence[float]]]:
     """The run cut at the borders of buckets: start, offsets from it, temperatures; a start may come again."""
+    start = first - first % BUCKET_MS
+    if last < start + BUCKET_MS:
+        return ((start, [at - start for at in at_ms], celsius),)
+    return _cut(at_ms, celsius)
+
+
+def _cut(at_ms: Sequence[int], celsius: Sequence[float]) -> Iterator[tuple[int, list[int], Sequence[float]]]:
     begin, count = 0, len(at_ms)
     in_order = all(map(le, at_ms, at_ms[1:]))
     while begin < count:
@@ -133,15 +142,16 @@ class _Work:
         rows = self.step.rows
         return rows[start] if start in rows else self.load(self.about.unit_id, start)
 
-    def sort_in(self, at_ms: Sequence[int], celsius: Sequence[float], last: int) -> None:
+    def sort_in(self, at_ms: Sequence[int], celsius: Sequence[float], first: int, last: int) -> None:
         state = self.state
         state.newest_at_ms = max(state.newest_at_ms, last)
         late: dict[int, Packed] = {}
-        for start, offsets, values in _by_bucket(at_ms, celsius):
+        for start, offsets, values in _by_bucket(at_ms, celsius, first, last):
             if start >= state.closed_until_ms:
                 bucket = self._open(start)
                 bucket.readings.append(offsets, values)
-                self._seal(bucket)
+                if bucket.readings.size > self.policy.seal_at:
+                    self._seal(bucket)
             elif start < self._horizon_ms():
                 self.step.too_late.extend(map(m.Reading, [start + offset for offset in offsets], values))
             else:
@@ -164,8 +174,11 @@ class _Work:
 
     def _open(self, start: int) -> OpenBucket:
         buckets = self.state.open
+        if not buckets or buckets[-1].starts_at_ms < start:
+            buckets.append(OpenBucket(start, Packed()))
+            return buckets[-1]
         at = bisect_left(buckets, start, key=lambda bucket: bucket.starts_at_ms)
-        if at == len(buckets) or buckets[at].starts_at_ms != start:
+        if buckets[at].starts_at_ms != start:
             buckets.insert(at, OpenBucket(start, Packed()))
         return buckets[at]
 
@@ -176,8 +189,6 @@ class _Work:
             self._open(state.closed_until_ms)
 
     def _seal(self, bucket: OpenBucket) -> None:
-        if bucket.readings.size <= self.policy.seal_at:
-            return
         # Repetitions alone do not fill a bucket.
         bucket.readings.read()
         if bucket.readings.size <= self.policy.seal_at // 2:
@@ -256,11 +267,11 @@ class _Work:
     def _forget(self, closed_ms: int) -> None:
         """Delete rows beyond the horizon; a few at a time, so that a gap of weeks costs no long step."""
         state = self.state
-        if state.kept_from_ms == NEVER:
+        if state.kept_from_ms == NEVER or closed_ms < state.kept_from_ms:
             state.kept_from_ms = closed_ms
-        state.kept_from_ms = min(state.kept_from_ms, closed_ms)
+        horizon_ms = self._horizon_ms()
         for _ in range(FORGET_AT_ONCE):
-            if state.kept_from_ms >= self._horizon_ms():
+            if state.kept_from_ms >= horizon_ms:
                 return
             self.step.rows[state.kept_from_ms] = None
             state.kept_from_ms += BUCKET_MS
