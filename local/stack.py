@@ -222,9 +222,8 @@ class Stack:
             await asyncio.gather(becoming, return_exceptions=True)
 
     async def _take_down(self, post: _Post) -> None:
-        for other in self._posts.values():
-            if post.child.name in other.child.after:
-                await other.over.wait()
+        for other in self._behind(post.child.name):
+            await self._posts[other].over.wait()
         post.stopping.set()
         if post.run is not None:
             post.run.ask_to_end()
@@ -235,6 +234,14 @@ class Stack:
         if post.run is not None:
             post.run.signal(signal.SIGKILL)
         await post.over.wait()
+
+    def _behind(self, name: str) -> set[str]:
+        """The children that come after this one, also by way of others such as a job that is long over."""
+        behind: set[str] = set()
+        for child in self._children:
+            if not {name, *behind}.isdisjoint(child.after):
+                behind.add(child.name)
+        return behind
 
 
 async def _either(first: asyncio.Event, second: asyncio.Event) -> None:

@@ -26,6 +26,11 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.anyio
 
 FOR_EVER = "import time\nprint('up', flush=True)\ntime.sleep(600)"
+TELLS = (
+    "import signal, sys, time\n"
+    "def end(*_):\n    time.sleep(0.1)\n    print('down', flush=True)\n    sys.exit()\n"
+    "signal.signal(signal.SIGTERM, end)\nprint('up', flush=True)\ntime.sleep(600)"
+)
 STUBBORN = (
     "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(600)"
 )
@@ -78,12 +83,7 @@ async def test_children_start_after_those_they_need_and_their_lines_come_with_th
 
 
 async def test_a_stop_ends_the_last_first_and_leaves_nothing(watched: Watched) -> None:
-    tells = (
-        "import signal, sys, time\n"
-        "def end(*_):\n    time.sleep(0.1)\n    print('down', flush=True)\n    sys.exit()\n"
-        "signal.signal(signal.SIGTERM, end)\nprint('up', flush=True)\ntime.sleep(600)"
-    )
-    stack = watched(child("first", tells), child("second", tells, after=("first",)))
+    stack = watched(child("first", TELLS), child("second", TELLS, after=("first",)))
     await stack.start()
     pids = [stack.pid("first"), stack.pid("second")]
 
@@ -171,6 +171,14 @@ async def test_a_job_is_over_before_what_comes_after_it_and_runs_once(watched: W
     await stack.start()
     assert watched.lines == [("topics", "made"), ("worker", "up")]
     assert stack.starts("topics") == 1
+
+
+async def test_a_stop_keeps_the_order_across_a_job_that_is_long_over(watched: Watched) -> None:
+    job = child("topics", "print('made')", job=True, after=("broker",))
+    stack = watched(child("broker", TELLS), job, child("worker", TELLS, after=("topics",)))
+    await stack.start()
+    await stack.stop()
+    assert [name for name, line in watched.lines if line == "down"] == ["worker", "broker"]
 
 
 async def test_a_job_that_fails_fails_the_start(watched: Watched) -> None:
