@@ -11,7 +11,19 @@ from confluent_kafka.admin import AdminClient
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api import health, problems, readings
+from api import (
+    alerts,
+    api_keys,
+    contacts,
+    digest_preferences,
+    escalation,
+    health,
+    maintenance,
+    organizations,
+    problems,
+    readings,
+    units,
+)
 from api.edge import Edge
 from api.ingest import Ingest
 from api.keys import Keys
@@ -29,7 +41,18 @@ if TYPE_CHECKING:
     from producers.settings import ProducerSettings
     from schemas.database.engine import DatabaseSettings
 
-ROUTERS = (readings.router, health.router)
+ROUTERS = (
+    readings.router,
+    organizations.router,
+    units.router,
+    maintenance.router,
+    contacts.router,
+    escalation.router,
+    digest_preferences.router,
+    alerts.router,
+    api_keys.router,
+    health.router,
+)
 SECURITY = {
     "key": {
         "type": "http",
@@ -116,5 +139,6 @@ def _openapi(app: FastAPI) -> dict[str, object]:
         components.setdefault("schemas", {}).update(readings.COMPONENTS)
         components["schemas"].setdefault("ProblemBody", ProblemBody.model_json_schema())
         components["securitySchemes"] = SECURITY
+        document["security"] = [{"key": []}]
         app.openapi_schema = document
     return app.openapi_schema

@@ -16,6 +16,8 @@ from schemas.http import Shape
 router = APIRouter(tags=["operations"])
 
 CHECK_LIMIT_S = 3.0
+# No key: nothing here is about an organization.
+OPEN = {"security": list[str]()}
 
 
 class Liveness(Shape):
@@ -30,13 +32,17 @@ class Readiness(Shape):
     kafka: str
 
 
-@router.get("/healthz")
+@router.get("/healthz", openapi_extra=OPEN)
 async def healthz() -> Liveness:
     """The process answers."""
     return Liveness(status="ok")
 
 
-@router.get("/readyz", responses={503: {"model": Readiness, "description": "Something that it needs is away"}})
+@router.get(
+    "/readyz",
+    openapi_extra=OPEN,
+    responses={503: {"model": Readiness, "description": "Something that it needs is away"}},
+)
 async def readyz(services: Used, response: Response) -> Readiness:
     """Whether requests can be served; a load balancer sends none while this is 503."""
     database, kafka = await asyncio.gather(_database(services), _kafka(services))
@@ -65,7 +71,7 @@ async def _kafka(services: Used) -> str:
     return "ok" if answers else "does not answer"
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get("/metrics", openapi_extra=OPEN, response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics() -> Response:
     """For Prometheus."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

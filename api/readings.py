@@ -34,7 +34,6 @@ _JSON = "application/json"
             "required": True,
             "content": {_JSON: {"schema": _SCHEMAS[0], "examples": submissions.EXAMPLES}},
         },
-        "security": [{"key": []}],
     },
     response_class=Response,
 )

@@ -1,0 +1,107 @@
+"""The organization itself; making organizations takes a key that is for all of them."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api import entity_tags, paging
+from api.problems import not_found, responses
+from api.services import Administrator, Operator, Reader, Used
+from schemas.database.configuration import OrganizationRow, UnitRow
+from schemas.database.outbox import publish_units
+from schemas.http import ID_PATTERN, OrganizationBody, OrganizationTerms, OrganizationView, Page
+
+router = APIRouter(tags=["organization"], responses=responses(400, 401, 403, 404, 422, 429, 503))
+
+
+async def organization_of(session: AsyncSession, organization_id: str, *, lock: bool = False) -> OrganizationRow:
+    """Raises Problem (404); only a key for all organizations can name one that does not exist."""
+    wanted = select(OrganizationRow).where(OrganizationRow.organization_id == organization_id)
+    row = (await session.scalars(wanted.with_for_update() if lock else wanted)).one_or_none()
+    if row is None:
+        raise not_found("organization", organization_id)
+    return row
+
+
+def _view(row: OrganizationRow) -> OrganizationView:
+    return OrganizationView(
+        organization_id=row.organization_id,
+        name=row.name,
+        display_unit=row.display_unit,
+        max_units=row.max_units,
+        max_contacts=row.max_contacts,
+        sms_per_hour=row.sms_per_hour,
+    )
+
+
+async def _tell_units(session: AsyncSession, organization_id: str) -> None:
+    """The name and the display unit are part of every unit's configuration."""
+    await session.flush()
+    wanted = select(UnitRow.unit_id).where(UnitRow.organization_id == organization_id)
+    await publish_units(session, list(await session.scalars(wanted)))
+
+
+@router.get("/v1/organization", response_model=OrganizationView)
+async def get_organization(caller: Reader, services: Used, request: Request) -> Response:
+    """The key's organization."""
+    async with services.transaction() as session:
+        row = await organization_of(session, caller.organization_id)
+        return entity_tags.answer(request, _view(row), row.version)
+
+
+@router.put("/v1/organization", response_model=OrganizationView, responses=responses(412))
+async def replace_organization(
+    body: OrganizationBody, caller: Administrator, services: Used, request: Request
+) -> Response:
+    """Change the name and the unit in which temperatures are shown."""
+    async with services.transaction() as session:
+        row = await organization_of(session, caller.organization_id, lock=True)
+        entity_tags.must_match(request, row.version)
+        row.name, row.display_unit = body.name, body.display_unit
+        row.version += 1
+        await _tell_units(session, row.organization_id)
+        return entity_tags.answer(request, _view(row), row.version)
+
+
+@router.get("/v1/organizations")
+async def list_organizations(
+    _: Operator, services: Used, limit: paging.Limit = 50, cursor: paging.Cursor = None
+) -> Page[OrganizationView]:
+    """All organizations of this installation."""
+    after = paging.position(cursor, str)
+    wanted = select(OrganizationRow).order_by(OrganizationRow.organization_id).limit(limit + 1)
+    if after is not None:
+        wanted = wanted.where(OrganizationRow.organization_id > after[0])
+    async with services.transaction() as session:
+        rows = list(await session.scalars(wanted))
+    return paging.page(rows, limit, _view, lambda row: paging.cursor_of(row.organization_id))
+
+
+@router.put("/v1/organizations/{organization_id}", response_model=OrganizationView, responses=responses(412))
+async def put_organization(
+    organization_id: Annotated[str, Path(pattern=ID_PATTERN)],
+    body: OrganizationTerms,
+    _: Operator,
+    services: Used,
+    request: Request,
+) -> Response:
+    """Make an organization, or change its terms."""
+    async with services.transaction() as session:
+        await session.execute(
+            insert(OrganizationRow)
+            .values(organization_id=organization_id, name=body.name, version=0)
+            .on_conflict_do_nothing()
+        )
+        row = await organization_of(session, organization_id, lock=True)
+        entity_tags.must_match(request, row.version)
+        made = row.version == 0
+        row.name, row.display_unit = body.name, body.display_unit
+        row.max_units, row.max_contacts, row.sms_per_hour = body.max_units, body.max_contacts, body.sms_per_hour
+        row.version += 1
+        await _tell_units(session, organization_id)
+        status = HTTPStatus.CREATED if made else HTTPStatus.OK
+        return entity_tags.answer(request, _view(row), row.version, status=status)

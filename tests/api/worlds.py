@@ -1,0 +1,70 @@
+"""A small world of the organization acme for tests of the API: something of every kind."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from schemas.database.configuration import (
+    ContactRow,
+    DigestPreferenceRow,
+    EscalationStepRow,
+    MaintenanceWindowRow,
+    RuleRow,
+    UnitRow,
+)
+from schemas.database.records import AlertRow, AlertTimelineRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def alert(alert_id: str, minutes: int = 0, **fields: object) -> AlertRow:
+    """An alert of acme's fridge that began so many minutes after BEGAN."""
+    row = AlertRow(
+        alert_id=alert_id,
+        unit_id="fridge",
+        organization_id="acme",
+        rule_id="high",
+        kind="temperature_high",
+        severity="critical",
+        started_at=BEGAN + timedelta(minutes=minutes),
+        triggered_at=BEGAN + timedelta(minutes=minutes + 1),
+        limit_c=8.0,
+        temperature_c=9.5,
+    )
+    for name, value in fields.items():
+        setattr(row, name, value)
+    return row
+
+
+async def furnish(database: AsyncEngine) -> None:
+    """The unit fridge with a rule and a window, the contact ann at level 2 with a digest, the open alert a1."""
+    async with AsyncSession(database) as session, session.begin():
+        session.add(UnitRow(unit_id="fridge", organization_id="acme", name="Fridge"))
+        session.add(
+            ContactRow(
+                user_id="ann", organization_id="acme", name="Ann", phone_e164="+12025550101", email="ann@example.com"
+            )
+        )
+        await session.flush()
+        session.add(RuleRow(unit_id="fridge", rule_id="high", limit_side="high", severity="critical", limit_c=8))
+        session.add(
+            MaintenanceWindowRow(
+                window_id="w1",
+                unit_id="fridge",
+                starts_at=BEGAN,
+                ends_at=BEGAN + timedelta(hours=1),
+                reason="Defrost",
+            )
+        )
+        session.add(EscalationStepRow(user_id="ann", organization_id="acme", level=2))
+        session.add(
+            DigestPreferenceRow(user_id="ann", organization_id="acme", cadences=["daily"], timezone="Asia/Kolkata")
+        )
+        session.add(alert("a1"))
+        session.add(AlertTimelineRow(alert_id="a1", organization_id="acme", at=BEGAN, event="triggered", detail={}))
