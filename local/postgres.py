@@ -98,15 +98,16 @@ class EmbeddedPostgres:
         if self._process is not None and self._process.ended() is None:
             return self
         deadline = time.monotonic() + timeout_s
-        command = self.command()
-        while True:
-            process = self._process = OwnedProcess(command, log=self.log, user=self.user, ending=SIGINT)
-            try:
-                if self._wait_until_ready(process, deadline, timeout_s):
+        try:
+            command = self.command()
+            while True:
+                self._process = OwnedProcess(command, log=self.log, user=self.user, ending=SIGINT)
+                if self._wait_until_ready(self._process, deadline, timeout_s):
                     return self
-            except BaseException:
-                self.kill()
-                raise
+        except BaseException:
+            self.kill()
+            self._remove_socket_folder()
+            raise
 
     def stop(self, grace_s: float = 15) -> None:
         """End it in good order, with its connections; what does not end within `grace_s` is killed. The data stays."""

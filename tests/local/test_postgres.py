@@ -86,6 +86,7 @@ def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
     server = EmbeddedPostgres(folder / "bad", extra={"shared_buffers": "plenty"})
     with pytest.raises(PostgresDidNotStartError, match=r'invalid value for parameter "shared_buffers": "plenty"'):
         server.start()
+    assert not (folder / "bad" / "socket").exists()
 
 
 def test_database_url_takes_the_place_of_the_embedded_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
