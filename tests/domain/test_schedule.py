@@ -1,6 +1,7 @@
 """Runs and periods in local time, against plain counting and cronsim's own vectors."""
 
 import json
+import random
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice, pairwise
 from pathlib import Path
@@ -150,6 +151,36 @@ def test_after_three_days_down_exactly_the_newest_missed_run_is_due() -> None:
     assert run is not None
     assert run.period.first == date(2026, 5, 6)
     assert due_run(Cadence.DAILY, "America/New_York", 7, run.at, now) is None
+
+
+@pytest.mark.parametrize("timezone", ["America/New_York", "Asia/Kathmandu", "Pacific/Chatham", "America/Santiago"])
+@pytest.mark.parametrize("cadence", list(Cadence))
+def test_a_year_of_random_restarts_sends_each_period_once_and_one_catch_up_an_outage(
+    timezone: str, cadence: Cadence
+) -> None:
+    rng = random.Random(f"{timezone} {cadence}")
+    now = since = utc("2026-01-01T00:00:00+00:00")
+    sent: list[date] = []
+    skipped: set[date] = set()
+    while now < utc("2027-01-01T00:00:00+00:00"):
+        # awake every few hours; now and then down for days
+        pause = timedelta(hours=rng.uniform(0.1, 6)) if rng.random() > 0.01 else timedelta(days=rng.uniform(1, 9))
+        wanted = []
+        at = now
+        while (run := next_run(cadence, timezone, 7, at)).at <= now + pause:
+            wanted.append(run.period.first)
+            at = run.at
+        now += pause
+        skipped.update(wanted[:-1])
+        if due := due_run(cadence, timezone, 7, since, now):
+            sent.append(due.period.first)
+            since = due.at
+        assert (sent[-1:] == wanted[-1:]) or not wanted
+    assert len(sent) == len(set(sent))
+    assert skipped.isdisjoint(sent)
+    days = sorted([*sent, *skipped])
+    step = {Cadence.DAILY: {1}, Cadence.WEEKLY: {7}, Cadence.MONTHLY: {28, 30, 31}}[cadence]
+    assert {(two - one).days for one, two in pairwise(days)} <= step
 
 
 def test_a_preference_made_after_the_hour_waits_for_tomorrow() -> None:
