@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import faust
 import structlog
+from faust.tables import TableManager
 from faust.transport.drivers import aiokafka as driver
 
 from streams.engine import deadline, freeze_guard
@@ -43,6 +44,14 @@ class StreamTransport(driver.Transport):  # type: ignore[misc]
     """Faust's aiokafka transport with our consumer."""
 
     Consumer = StreamConsumer
+
+
+class StreamTables(TableManager):  # type: ignore[misc]
+    """Faust waits a second for tables that are declared late; ours are all there when the app is built."""
+
+    async def on_start(self) -> None:
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class StreamWorker(faust.Worker):  # type: ignore[misc]
@@ -106,6 +115,7 @@ def create_app(
         store=f"{settings.store}://",
         datadir=str(settings.data_dir),
         Table=BulkTable,
+        TableManager=StreamTables,
         Worker=StreamWorker,
         Monitor=NoMonitor,
         web_enabled=False,

@@ -104,6 +104,11 @@ class Committing(Placement):
         except TimeoutError:
             log.warning("shutdown.unfinished", batches=len(self._unacked_messages), limit_s=limit_s)
 
+    async def on_stop(self) -> None:
+        """The last commit; after it this worker leaves the group, and what still runs here has no say any more."""
+        await super().on_stop()
+        self.void_all()
+
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ANN401, FBT001, FBT002
         """Commit what is finished. A send that failed, or hangs, ends the worker instead."""
         del start_new_transaction
