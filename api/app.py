@@ -31,6 +31,7 @@ from api.services import Services, monotonic, wall_clock
 from producers.errors import NotDeliveredError
 from producers.kafka import ReadingsProducer
 from schemas.database.engine import make_engine
+from schemas.database.upgrade import newest_revision
 from schemas.http import ProblemBody
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        newest_revision()  # reads files: not in the middle of the first question whether we are ready
         engine = make_engine(database)
         producer = ReadingsProducer(
             kafka.librdkafka()

@@ -51,9 +51,13 @@ async def readyz(services: Used, response: Response) -> Readiness:
     return Readiness(status="ready" if ready else "not ready", database=database, kafka=kafka)
 
 
+def _limit_s(services: Used) -> float:
+    return min(CHECK_LIMIT_S, services.settings.time_limit_s / 2)
+
+
 async def _database(services: Used) -> str:
     try:
-        async with asyncio.timeout(CHECK_LIMIT_S), services.engine.connect() as connection:
+        async with asyncio.timeout(_limit_s(services)), services.engine.connect() as connection:
             await connection.execute(select(1))
             revision = await connection.run_sync(present_revision)
     except (OSError, DBAPIError, PoolTimeoutError):
@@ -64,8 +68,8 @@ async def _database(services: Used) -> str:
 
 async def _kafka(services: Used) -> str:
     try:
-        async with asyncio.timeout(CHECK_LIMIT_S):
-            answers = await asyncio.to_thread(services.broker_answers, CHECK_LIMIT_S - 0.5)
+        async with asyncio.timeout(_limit_s(services)):
+            answers = await asyncio.to_thread(services.broker_answers, _limit_s(services) * 0.8)
     except TimeoutError:
         answers = False
     return "ok" if answers else "does not answer"

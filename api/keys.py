@@ -36,8 +36,9 @@ ADMINISTER: Final = frozenset({Role.ADMIN})
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="freshtrack"'}
 KNOWN_KEYS = 10_000
-# Twice the rate may come at once before a key must slow down.
+# What two seconds allow may come at once before a key must slow down.
 BURST_S = 2.0
+ROUNDING_S = 1e-6
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -172,7 +173,7 @@ class Keys:
         now = self._clock()
         used_until = max(known.used_until, now) + 1 / per_s
         wait_s = used_until - now - BURST_S
-        if wait_s > 0:
+        if wait_s > ROUNDING_S:
             raise Problem(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 f"This key may send {per_s:g} requests a second.",

@@ -1,0 +1,128 @@
+"""Alerts by HTTP: filters, timeline, and orders that reach the workers exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from schemas.database.records import AlertTimelineRow
+from schemas.roles import Role
+from tests.api.worlds import BEGAN, alert, furnish
+
+if TYPE_CHECKING:
+    from tests.api.conftest import Api
+
+pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
+
+LATER = BEGAN + timedelta(hours=1)
+
+
+@pytest.fixture
+async def member(api: Api) -> dict[str, str]:
+    """a1 is open, a2 acknowledged, a3 resolved, a4 began last and is a mere warning of another unit."""
+    await furnish(api.database)
+    async with AsyncSession(api.database) as session, session.begin():
+        session.add(alert("a2", 10, acknowledged_at=LATER, acknowledged_by="ann", acknowledged_via="sms"))
+        session.add(alert("a3", 10, resolved_at=LATER, resolved_because="recovered", extreme_c=11.0))
+        session.add(alert("a4", 20, severity="warning", unit_id="freezer"))
+        session.add(AlertTimelineRow(alert_id="a1", organization_id="acme", at=BEGAN, event="second", detail={}))
+        session.add(AlertTimelineRow(alert_id="a2", organization_id="acme", at=BEGAN, event="of a2", detail={}))
+    return await api.key(Role.MEMBER, "acme")
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({}, ["a4", "a3", "a2", "a1"]),
+        ({"state": "open"}, ["a4", "a1"]),
+        ({"state": "acknowledged"}, ["a2"]),
+        ({"state": "resolved"}, ["a3"]),
+        ({"severity": "warning"}, ["a4"]),
+        ({"unit_id": "fridge", "state": "open"}, ["a1"]),
+        ({"since": "2026-03-01T12:10:00Z", "until": "2026-03-01T12:20:00Z"}, ["a3", "a2"]),
+        ({"since": "2026-03-01T17:40:00+05:30"}, ["a4", "a3", "a2"]),
+    ],
+)
+async def test_alerts_are_found_newest_first(
+    api: Api, member: dict[str, str], query: dict[str, str], found: list[str]
+) -> None:
+    answer = await api.client.get("/v1/alerts", params=query, headers=member)
+    assert [row["alert_id"] for row in answer.json()["items"]] == found
+
+
+@pytest.mark.parametrize(
+    "query", [{"state": "gone"}, {"since": "2026-03-01T12:00:00"}, {"since": "yesterday"}, {"limit": "0"}]
+)
+async def test_a_filter_that_means_nothing_is_refused(api: Api, member: dict[str, str], query: dict[str, str]) -> None:
+    answer = await api.client.get("/v1/alerts", params=query, headers=member)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, next(iter(query)))
+
+
+async def test_pages_split_alerts_that_began_at_the_same_instant(api: Api, member: dict[str, str]) -> None:
+    found: list[str] = []
+    cursor = None
+    while cursor or not found:
+        query = {"limit": "1", **({"cursor": cursor} if cursor else {})}
+        page = (await api.client.get("/v1/alerts", params=query, headers=member)).json()
+        found += [row["alert_id"] for row in page["items"]]
+        cursor = page["next_cursor"]
+    assert found == ["a4", "a3", "a2", "a1"]
+
+
+async def test_a_timeline_is_in_order_and_of_one_alert(api: Api, member: dict[str, str]) -> None:
+    first = (await api.client.get("/v1/alerts/a1/timeline", params={"limit": 1}, headers=member)).json()
+    rest = await api.client.get("/v1/alerts/a1/timeline", params={"cursor": first["next_cursor"]}, headers=member)
+    assert [row["event"] for row in first["items"]] == ["triggered"]
+    assert [row["event"] for row in rest.json()["items"]] == ["second"]
+
+
+async def test_an_acknowledgement_is_recorded_and_sent_on(api: Api, member: dict[str, str]) -> None:
+    answer = await api.client.post("/v1/alerts/a1/acknowledge", json={"user_id": "ann"}, headers=member)
+
+    assert (answer.status_code, answer.json()["by"]) == (202, "ann"), answer.text
+    shown = (await api.client.get("/v1/alerts/a1", headers=member)).json()
+    assert (shown["acknowledged_by"], shown["acknowledged_via"]) == ("ann", "api")
+    assert shown["acknowledged_at"] == answer.json()["at"]
+    timeline = (await api.client.get("/v1/alerts/a1/timeline", headers=member)).json()["items"]
+    assert (timeline[-1]["event"], timeline[-1]["user_id"]) == ("acknowledged", "ann")
+    [(topic, key, message)] = await api.outbox()
+    assert (topic, key) == ("alert-commands", "fridge")
+    assert message is not None
+    assert (message["type"], message["alert_id"], message["user_id"]) == ("acknowledge", "a1", "ann")
+
+
+async def test_without_a_name_the_key_acknowledges(api: Api, member: dict[str, str]) -> None:
+    answer = await api.client.post("/v1/alerts/a1/acknowledge", headers=member)
+    assert answer.json()["by"] == f"key:{member['Authorization'].split('.')[1]}"
+
+
+async def test_of_many_who_acknowledge_one_is_first_and_one_order_goes_out(api: Api, member: dict[str, str]) -> None:
+    answers = await asyncio.gather(*(api.client.post("/v1/alerts/a1/acknowledge", headers=member) for _ in range(6)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.content for answer in answers}) == 1
+    assert len(await api.outbox()) == 1
+
+
+async def test_a_resolved_alert_takes_no_orders(api: Api, member: dict[str, str]) -> None:
+    for order in ("acknowledge", "notify"):
+        answer = await api.client.post(f"/v1/alerts/a3/{order}", headers=member)
+        assert (answer.status_code, answer.headers["content-type"]) == (409, "application/problem+json")
+    assert await api.outbox() == []
+
+
+async def test_notify_sends_the_order_to_tell_people_now(api: Api, member: dict[str, str]) -> None:
+    answer = await api.client.post("/v1/alerts/a2/notify", json={}, headers=member)
+    assert answer.status_code == 202
+    [(_, _, message)] = await api.outbox()
+    assert message is not None
+    assert (message["type"], message["alert_id"]) == ("notify_now", "a2")
+
+
+async def test_nobody_unknown_can_be_named(api: Api, member: dict[str, str]) -> None:
+    answer = await api.client.post("/v1/alerts/a1/acknowledge", json={"user_id": "nobody"}, headers=member)
+    assert answer.status_code == 404
+    assert await api.outbox() == []
