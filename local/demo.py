@@ -63,7 +63,7 @@ class Demo:
             telnyx_child(self._telnyx_port, API_KEY),
             self._command("topics", "topics", "create", after=("kafka",), job=True),
             *(self._worker(name) for name in WORKERS),
-            self._command("simulator", "simulate", "--first-breach", after=("telnyx", *WORKERS)),
+            self._command("simulator", "simulate", "--first-breach", after=("kafka", "telnyx", *WORKERS)),
         ]
         self._output = PrefixedOutput([child.name for child in children])
         self._logs = {child.name: (folder / f"{child.name}.log").open("a", encoding="utf-8") for child in children}
@@ -158,7 +158,7 @@ class Demo:
             argv=[sys.executable, "-m", "cli", "worker", name],
             env=environment,
             folder=ROOT,
-            after=("topics",),
+            after=("kafka", "topics"),
             ready=ready,
             grace_s=40,
         )

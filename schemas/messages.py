@@ -215,6 +215,7 @@ class SmsRequest(Struct, frozen=True, kw_only=True, tag_field="type", tag="sms")
     text: Annotated[str, Meta(min_length=1, max_length=1600)]
     breach_at_ms: AtMs
     requested_at_ms: AtMs
+    attempts: Annotated[int, Meta(ge=0, description="Attempts that were made and failed before this record")] = 0
     redrives: Annotated[int, Meta(ge=0, description="How often a person sent it again from the dead letters")] = 0
 
 
@@ -303,7 +304,7 @@ class SmsRetry(Struct, frozen=True, kw_only=True, tag_field="type", tag="sms_ret
     """A failed attempt that waits for its due time; key: user id."""
 
     request: SmsRequest
-    attempt: Annotated[int, Meta(ge=1, description="The attempt that failed")]
+    attempt: Annotated[int, Meta(ge=0, description="Attempts used up so far; a deferral uses none")]
     due_at_ms: AtMs
     error_code: str
     error: str

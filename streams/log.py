@@ -14,6 +14,13 @@ SHARED: tuple[structlog.typing.Processor, ...] = (
 )
 
 
+class _OwnEventsOrTrouble(logging.Filter):
+    """Faust's services write a line at every start and stop, under the name of the module of their class."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING or isinstance(record.msg, dict)
+
+
 def configure(*, level: str = "INFO", json: bool | None = None, worker: str = "") -> None:
     """Send structlog and the standard library's loggers through one formatter.
 
@@ -29,6 +36,7 @@ def configure(*, level: str = "INFO", json: bool | None = None, worker: str = ""
     if as_json:
         finish.append(structlog.processors.dict_tracebacks)
     handler = logging.StreamHandler(stream)
+    handler.addFilter(_OwnEventsOrTrouble())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=SHARED, processors=[*finish, renderer]),
     )

@@ -12,7 +12,6 @@ import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import aiokafka
-import faust
 import msgspec
 import structlog
 from aiokafka.errors import KafkaError
@@ -21,6 +20,8 @@ from mode import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    import faust
 
     from schemas.topics import Topic
     from streams.settings import KafkaSettings

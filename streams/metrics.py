@@ -1,0 +1,99 @@
+"""Prometheus metrics of a worker, read from its counters when somebody asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import faust
+    from prometheus_client.core import Metric
+
+    from schemas.messages import Severity
+    from streams.detection_counts import DetectionCounts
+    from streams.reference import Replica
+    from streams.timers import Timers
+
+log = structlog.get_logger(__name__)
+
+
+class _Collector:
+    def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
+        self._collect = collect
+
+    def collect(self) -> Iterable[Metric]:
+        return self._collect()
+
+
+def serve_metrics(app: faust.App, port: int, collect: Callable[[], Iterable[Metric]]) -> None:
+    """Serve `/metrics` on `port` (0: a free one, told in the log) from the start of the app on."""
+    registry = CollectorRegistry()
+    registry.register(_Collector(collect))
+
+    async def serve(*_: Any, **__: Any) -> None:  # noqa: ANN401 - a Faust signal's arguments
+        server, _thread = start_http_server(port, registry=registry)
+        log.info("metrics.served", port=server.server_port)
+
+    app.on_before_start = serve
+
+
+def detection_metrics(counts: DetectionCounts, replicas: Sequence[Replica[Any]]) -> Callable[[], Iterable[Metric]]:
+    """Records, readings by fate, alerts by type, refused configurations."""
+
+    def collect() -> Iterable[Metric]:
+        yield CounterMetricFamily("freshtrack_reading_records", "Records of readings handled", value=counts.records)
+        fates = {
+            "evaluated": counts.evaluated,
+            "late": counts.late,
+            "repeated": counts.repeated,
+            "out_of_order": counts.out_of_order,
+            "already_seen": counts.already_seen,
+        }
+        yield _labelled("freshtrack_readings", "Readings by what became of them", "fate", fates)
+        yield _labelled("freshtrack_readings_dead", "Refused readings by reason", "reason", counts.dead)
+        yield _labelled("freshtrack_alerts", "Alert events by type", "type", counts.alerts)
+        yield from _replicas(replicas)
+
+    return collect
+
+
+def notifications_metrics(
+    decided: Mapping[tuple[Severity, str], int], timers: Timers, replicas: Sequence[Replica[Any]]
+) -> Callable[[], Iterable[Metric]]:
+    """SMS decisions by lane, timers, refused configurations."""
+
+    def collect() -> Iterable[Metric]:
+        sms = CounterMetricFamily("freshtrack_sms", "Decisions about SMS", labels=["lane", "decision"])
+        for (severity, decision), count in decided.items():
+            sms.add_metric([severity, decision], count)
+        yield sms
+        yield CounterMetricFamily("freshtrack_timers_fired", "Timers that fired", value=timers.fired)
+        yield GaugeMetricFamily("freshtrack_timers_pending", "Timers that wait", value=len(timers))
+        yield GaugeMetricFamily(
+            "freshtrack_timers_worst_late_seconds", "The latest firing so far", value=timers.worst_late_ms / 1000
+        )
+        yield from _replicas(replicas)
+
+    return collect
+
+
+def _replicas(replicas: Sequence[Replica[Any]]) -> Iterable[Metric]:
+    entries = {replica.topic.name: len(replica) for replica in replicas}
+    refused = {replica.topic.name: replica.refused for replica in replicas}
+    family = GaugeMetricFamily("freshtrack_configuration_entries", "Entries known", labels=["topic"])
+    for topic, count in entries.items():
+        family.add_metric([topic], count)
+    yield family
+    yield _labelled("freshtrack_configuration_refused", "Configuration records that were refused", "topic", refused)
+
+
+def _labelled(name: str, about: str, label: str, values: Mapping[Any, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, about, labels=[label])
+    for key, count in values.items():
+        family.add_metric([str(key)], count)
+    return family
