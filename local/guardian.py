@@ -29,9 +29,12 @@ def main() -> None:
     parent = int(sys.argv[1])
     groups: dict[int, int] = {}
     pending = b""
-    # The parent's id is looked at too: a copy of the parent made by fork would keep the pipe open.
-    while os.getppid() == parent:
+    while True:
         if not select.select([0], [], [], 1.0)[0]:
+            # A copy of the parent made by fork keeps the pipe open. Looked at only when everything was read: the
+            # parent may have died before this process, still starting, had read its first line.
+            if os.getppid() != parent:
+                break
             continue
         received = os.read(0, 4096)
         if not received:

@@ -16,6 +16,7 @@ import pytest
 from local.child import Child, listens, says
 from local.ports import free_port
 from local.stack import Stack, StackDidNotStartError
+from tests.local.liveness import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,14 +40,6 @@ STUBBORN = (
 def child(name: str, program: str = FOR_EVER, **settings: Any) -> Child:
     settings.setdefault("ready", says("^up"))
     return Child(name=name, argv=[sys.executable, "-c", program], **settings)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return "zombie" not in Path(f"/proc/{pid}/status").read_text() if sys.platform == "linux" else True
 
 
 class Watched:
