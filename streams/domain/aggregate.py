@@ -224,7 +224,11 @@ class _Work:
         return last
 
     def _revise(self, late: dict[int, Packed]) -> None:
-        """Add late readings to closed buckets, oldest first, and follow what their last readings vouch for."""
+        """Add late readings to closed buckets, oldest first, and follow what their last readings vouch for.
+
+        A row that has the readings already is treated alike: it may be left from a run that ended before the state was
+        stored, and then neither the state nor the buckets after it know of them.
+        """
         state = self.state
         state.kept_from_ms = min(state.kept_from_ms, *late)
         queue = sorted(late)
@@ -236,11 +240,11 @@ class _Work:
             if start in late:
                 readings = union(readings, late[start])
             before = self._last_before(start, graded.vouch_ms) or (row.before if row else None)
-            if row and readings == row.readings and before == row.before:
-                continue
             last = self._publish(start, row, readings, before, graded)
             following = start + BUCKET_MS
-            if following < state.closed_until_ms and following not in late:
+            # Beyond a bucket that only had another reading before it, its own readings vouch as they did.
+            reaches_on = start in late or not readings.size
+            if reaches_on and following < state.closed_until_ms and following not in late:
                 after = self.row(following)
                 vouch_ms = after.graded.vouch_ms if after else self.about.graded.vouch_ms
                 if last and last.at_ms + vouch_ms > following:

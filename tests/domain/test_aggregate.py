@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from schemas import messages as m
 from streams.domain.aggregate_numbers import BUCKET_MS, Grading, grading
-from streams.domain.aggregate_state import About, Policy
+from streams.domain.aggregate_state import About, Policy, UnitBuckets
 from tests.domain.bucket_worker import Worker
 
 MINUTE = 60_000
@@ -94,6 +94,46 @@ def test_any_order_repetition_and_batching_ends_in_the_numbers_of_the_whole_seri
     worker.finish()
     assert worker.too_late == []
     agrees(worker.final(), reference(readings))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(reading, min_size=1, max_size=60), st.integers(0, 1 << 32), st.booleans())
+def test_a_crash_after_publishing_and_before_storing_is_made_good_by_the_re_run(
+    readings: list[tuple[int, float]], seed: int, rows_stored: bool
+) -> None:
+    rng = random.Random(seed)
+    worker = Worker(ABOUT, POLICY)
+    done = 0
+    while done < len(readings):
+        state, rows = msgspec.msgpack.encode(worker.state), dict(worker.rows)
+        size = rng.randint(1, 12)
+        worker.take(readings[done : done + size])
+        if rng.random() < 0.4:
+            # what was published stays published; the same records come again, cut otherwise
+            worker.state = msgspec.msgpack.decode(state, type=UnitBuckets)
+            worker.rows = worker.rows if rows_stored else rows
+        else:
+            done += size
+    worker.finish()
+    agrees(worker.final(), reference(readings))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(reading, min_size=1, max_size=60), st.integers(1, 20))
+def test_the_revisions_of_a_bucket_count_up_without_a_hole_and_each_changes_something(
+    readings: list[tuple[int, float]], size: int
+) -> None:
+    worker = Worker(ABOUT, POLICY)
+    for begin in range(0, len(readings), size):
+        worker.take(readings[begin : begin + size])
+    worker.finish()
+    by_start: dict[int, list[m.AggregateBucket]] = {}
+    for bucket in worker.published:
+        by_start.setdefault(bucket.starts_at_ms, []).append(bucket)
+    for found in by_start.values():
+        assert [bucket.revision for bucket in found] == list(range(1, len(found) + 1))
+        for one, two in pairwise(found):
+            assert msgspec.structs.replace(one, revision=two.revision) != two
 
 
 @settings(max_examples=100, deadline=None)
