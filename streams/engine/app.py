@@ -139,7 +139,8 @@ def create_app(
         broker_commit_every=None,
         consumer_max_fetch_size=4 * MIB,
         producer_acks=-1,
-        producer_linger=0.02,
+        # Changelogs go as whole batches, and a flow waits for what it publishes: lingering would only add to that.
+        producer_linger=0,
         producer_max_batch_size=MIB,
         producer_max_request_size=4 * MIB,
         producer_request_timeout=settings.send_limit_s,

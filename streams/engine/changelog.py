@@ -72,6 +72,7 @@ class ChangelogWriter:
         self._topic = topic
         self._partition = partition
         self._acknowledged = acknowledged
+        self._epoch = app.consumer.epoch
 
     def check_sizes(self, items: Mapping[bytes, bytes | None]) -> None:
         """Raises RecordTooLargeError before anything has changed."""
@@ -100,14 +101,16 @@ class ChangelogWriter:
     async def _send(self, batch: Any) -> asyncio.Future[Any]:  # noqa: ANN401 - aiokafka ships no types
         count = batch.record_count()
         batch.close()  # or it waits for `linger`
-        sends = self._app.consumer.sends
+        consumer = self._app.consumer
+        sends = consumer.sends
         future: asyncio.Future[Any] = await sends.within_limit(
             self._producer.send_batch(batch, self._topic, partition=self._partition)
         )
         sends.track(future)
 
         def done(future: asyncio.Future[Any]) -> None:
-            if not future.cancelled() and future.exception() is None:
+            # After a rebalance the store may be closed; what it lacks then is the next recovery's to read.
+            if consumer.epoch == self._epoch and not future.cancelled() and future.exception() is None:
                 self._acknowledged(self._partition, future.result().offset, count)
 
         future.add_done_callback(done)

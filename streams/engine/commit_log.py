@@ -83,8 +83,3 @@ class CommitLog:
     def committed(self, offset: int) -> None:
         """The group has `offset` now."""
         self._committed = offset if self._committed is None else max(self._committed, offset)
-
-    @property
-    def in_hand(self) -> int:
-        """Spans that were handed over and are not finished."""
-        return sum(not span.finished for span in self._spans)

@@ -44,12 +44,6 @@ class SourcePartition:
         self.must_seek = False
         self._fresh = True
 
-    def unplace(self) -> None:
-        """It was revoked."""
-        self.log.void()
-        self.must_seek = False
-        self._gap = None
-
     def admit(self, records: Sequence[Record]) -> Sequence[Record]:
         """Those of a run of fetched records that come next; none when the run does not fit, then `must_seek` is set.
 

@@ -34,13 +34,6 @@ def test_nothing_is_admitted_before_the_partition_is_placed() -> None:
     assert SourcePartition().admit(run(1, 2)) == ()
 
 
-def test_nothing_is_admitted_after_it_was_revoked() -> None:
-    partition = placed()
-    partition.unplace()
-    assert not partition.placed
-    assert partition.admit(run(10, 11)) == ()
-
-
 def test_records_that_were_delivered_already_are_left_out() -> None:
     assert list(placed().admit(run(8, 9, 10, 11))) == run(10, 11)
     assert list(placed().admit(run(8, 9))) == []
