@@ -53,9 +53,15 @@ class Committing(Placement):
         return finished
 
     def hand_back(self, message: Any) -> None:  # noqa: ANN401
-        """A flow gave the batch up: if it is still ours, it is read again, and all after it."""
+        """A flow gave the batch up: if it is still ours, it is read again, and all after it.
+
+        What the flow has cached may be ahead of its tables then, so a new epoch begins. Where partitions are leaving
+        one begins anyway, and other batches in hand may finish before it.
+        """
         if isinstance(message, BatchMessage) and not message.acked:
             self._give_back(message.tp, message.claim)
+            if not self.leaving:
+                self.epoch += 1
 
     def _give_back(self, tp: TP, span: Span) -> None:
         partition = self.partitions.get(tp)

@@ -65,6 +65,8 @@ class Placement(Membership):
                 self._held[tp] = Held(records)
             else:
                 self.counts["void"] += len(records)
+                if (partition := self.partitions.get(tp)) is not None:
+                    partition.must_seek = True
 
     def _forget_fetched(self, tps: Iterable[TP]) -> None:
         """The position changes: what was fetched from the former one is void."""

@@ -16,7 +16,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.produce import ProduceRequest
 
-from streams.consumer import Batch, each_batch
+from streams.consumer import Batch, Stale, each_batch
 from streams.engine.app import create_app
 from streams.engine.publish import Outgoing, publish
 from streams.settings import WorkerSettings
@@ -28,7 +28,7 @@ LARGE = b"x" * 5_000
 
 
 class Job(msgspec.Struct, frozen=True):
-    """`fault`: none, refused, hanging, lost; `at`: publish, table."""
+    """`fault`: none, refused, hanging, lost, given back (once, before the send); `at`: publish, table."""
 
     group: str
     source: str
@@ -56,11 +56,19 @@ def main() -> None:
     app = create_app(job.group, WorkerSettings(), batched={job.source: BATCH}, fence_of=None)
     table = app.Table("seen", partitions=1, key_type=bytes, value_type=bytes)
 
+    given_back: list[int] = []
+
     async def handle(batch: Batch) -> None:
         poisoned = any(record.value == POISON for record in batch.records)
 
         def value(at: str, good: bytes) -> bytes:
             return LARGE if poisoned and job.fault == "refused" and job.at == at else good
+
+        if poisoned and job.fault == "given back" and not given_back:
+            given_back.append(batch.epoch)
+            raise Stale
+        if given_back:
+            assert batch.epoch > given_back[0]
 
         def break_at(at: str) -> None:
             if poisoned and job.fault in {"hanging", "lost"} and job.at == at:

@@ -51,3 +51,16 @@ def test_nothing_is_committed_after_a_send_that_failed(
         assert worker.wait(20) == 0
     done = {int(message.key() or b"") for topic in (out, healthy.out) for message in place.read(topic)}
     assert done == set(range(RECORDS))
+
+
+def test_a_batch_that_a_flow_gives_back_is_read_again_in_a_new_epoch(
+    kafka: Kafka, tmp_path: Path, eventually: Eventually
+) -> None:
+    place = Place(kafka.bootstrap, tmp_path)
+    job = Job(place.group, place.topic("source"), place.topic("out"), "given back", "publish")
+    place.produce(job.source, [POISON if number == POISONED else b"%d" % number for number in range(RECORDS)])
+    with place.worker("sends_worker.py", job) as worker:
+        eventually(lambda: place.committed(job.source) == RECORDS, within_s=SOON_S, what="everything to be committed")
+        worker.terminate()
+        assert worker.wait(20) == 0
+    assert [int(message.key() or b"") for message in place.read(job.out)] == list(range(RECORDS))
