@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 # The part of a period that readings must vouch for before a unit may be called compliant.
 ENOUGH_COVERAGE = 0.9
+NAME_AT_MOST = 100
 # Curves are kept of this many units: a mail shows no more.
 CURVES = 4
 
@@ -124,7 +125,7 @@ def _summary(
         standing = Standing.NOT_GRADED if why_not else Standing.GOOD
     return UnitSummary(
         unit_id=config.unit_id,
-        name=config.name,
+        name=_name(config),
         standing=standing,
         why_not_graded=why_not,
         readings=total.count,
@@ -145,6 +146,12 @@ def _summary(
         low_c=low_c,
         gaps=gaps(buckets, period.starts_at_ms, period.ends_at_ms),
     )
+
+
+def _name(config: m.UnitConfig) -> str:
+    """On one line and not endless, so that a table stays a table."""
+    name = " ".join(config.name.split()) or config.unit_id
+    return name if len(name) <= NAME_AT_MOST else f"{name[: NAME_AT_MOST - 1]}…"
 
 
 def _why_not_graded(coverage: float, *, limited: bool) -> str | None:
@@ -183,7 +190,7 @@ def _curve(config: m.UnitConfig, buckets: Iterable[m.AggregateBucket], summary: 
     points = tuple(
         Point(b.starts_at_ms, b.min_c, b.sum_c / b.count if b.count else None, b.max_c) for b in buckets if b.count
     )
-    return Curve(config.unit_id, config.name, summary.high_c, summary.low_c, points)
+    return Curve(config.unit_id, summary.name, summary.high_c, summary.low_c, points)
 
 
 class _Days:

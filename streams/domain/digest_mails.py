@@ -19,9 +19,8 @@ from streams.domain.digest_view import Section, View
 if TYPE_CHECKING:
     from streams.domain.digest_facts import Digest
 
-# With 7 columns a row is about 900 bytes of HTML: 60 rows of units and 15 of alerts stay well below the limit.
+# With 7 columns a row is about 900 bytes of HTML: 60 units and a quarter as many alerts stay below the limit.
 UNIT_ROWS = 60
-ALERT_ROWS = 15
 SHORT = 8
 ON_THE_PAGE = "are on the web page"
 IN_THE_PDF = "are in the attached PDF"
@@ -34,14 +33,14 @@ HEADINGS = {
 }
 
 
-def view(digest: Digest, display_unit: str) -> View:
-    """What the mail of the digest's cadence shows; `display_unit` is "C" or "F"."""
+def view(digest: Digest, display_unit: str, unit_rows: int = UNIT_ROWS) -> View:
+    """What the mail of the digest's cadence shows; `display_unit` is "C" or "F", at most about `unit_rows` units."""
     match digest.period.cadence:
         case m.Cadence.DAILY:
-            sections = _daily(digest, display_unit)
+            sections = _daily(digest, display_unit, unit_rows)
             sentence, tone = tables.verdict(digest)
         case m.Cadence.WEEKLY:
-            sections = _weekly(digest, display_unit)
+            sections = _weekly(digest, display_unit, unit_rows)
             sentence, tone = weekly_sentence(digest)
         case m.Cadence.MONTHLY:
             sections = monthly(digest, display_unit, ON_THE_PAGE)
@@ -62,8 +61,8 @@ def view(digest: Digest, display_unit: str) -> View:
     )
 
 
-def _daily(digest: Digest, display_unit: str) -> list[Section]:
-    rows_left = UNIT_ROWS
+def _daily(digest: Digest, display_unit: str, unit_rows: int) -> list[Section]:
+    rows_left = unit_rows
     by_standing: dict[Standing, Section] = {}
     for standing in Standing:
         units = tables.of_standing(digest.units, standing)
@@ -76,29 +75,29 @@ def _daily(digest: Digest, display_unit: str) -> list[Section]:
     others = [by_standing[one] for one in (Standing.NOT_GRADED, Standing.GOOD) if one in by_standing]
     return [
         *problems,
-        *_alerts(digest, display_unit, ON_THE_PAGE),
+        *_alerts(digest, display_unit, unit_rows // 4, ON_THE_PAGE),
         *tables.curves_section(digest, display_unit),
         *tables.revisions_section(digest, display_unit, SHORT),
         *others,
     ]
 
 
-def _alerts(digest: Digest, display_unit: str, where: str) -> list[Section]:
+def _alerts(digest: Digest, display_unit: str, at_most: int, where: str) -> list[Section]:
     if not digest.alerts:
         return []
-    table = tables.alerts_table(digest, digest.alerts, display_unit, ALERT_ROWS, where)
+    table = tables.alerts_table(digest, digest.alerts, display_unit, at_most, where)
     return [Section("Alerts", table=table)]
 
 
-def _weekly(digest: Digest, display_unit: str) -> list[Section]:
+def _weekly(digest: Digest, display_unit: str, unit_rows: int) -> list[Section]:
     gaps = tables.gaps_table(digest, SHORT, IN_THE_PDF)
     return [
         Section(
             "Compliance by unit",
             lead="The attached PDF lists every excursion and gap, with lines for corrective action and signature.",
-            table=compliance_table(digest, display_unit, UNIT_ROWS - 10, IN_THE_PDF),
+            table=compliance_table(digest, display_unit, unit_rows * 5 // 6, IN_THE_PDF),
         ),
-        *_alerts(digest, display_unit, IN_THE_PDF),
+        *_alerts(digest, display_unit, unit_rows // 4, IN_THE_PDF),
         *([Section("Longest gaps", table=gaps)] if gaps.rows else []),
         *tables.curves_section(digest, display_unit),
         *tables.revisions_section(digest, display_unit, SHORT),

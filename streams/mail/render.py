@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from schemas import messages as m
 from streams.charts import curve_png, days_png
-from streams.domain.digest_mails import view
+from streams.domain.digest_mails import UNIT_ROWS, view
 from streams.domain.digest_monthly import CHART
 from streams.domain.digest_words import NBSP
 from streams.mail.letter import PREFERENCES, UNSUBSCRIBE, Enclosure, Letter
@@ -56,13 +56,17 @@ def _inliner() -> css_inline.CSSInliner:
 def render(digest: Digest, display_unit: str, web_url: str) -> Letter:
     """Make the letter once for all recipients who see the same unit of temperature ("C" or "F").
 
-    Raises TooLongError when the HTML part exceeds 102 KB, which the limits on rows rule out for any number of units.
+    Shows fewer units where long names would make the HTML part longer than 102 KB; raises TooLongError when even a
+    handful does not fit.
     """
-    shown = view(digest, display_unit)
     links = Links(web_url)
-    html = _inliner().inline(_templates().get_template("digest.html.j2").render(view=shown, links=links))
-    if (size := len(html.encode())) > HTML_AT_MOST:
-        raise TooLongError(f"the HTML part has {size:,} bytes and {HTML_AT_MOST:,} are allowed; show fewer rows")
+    for unit_rows in (UNIT_ROWS, UNIT_ROWS // 2, UNIT_ROWS // 4, UNIT_ROWS // 12):
+        shown = view(digest, display_unit, unit_rows)
+        html = _inliner().inline(_templates().get_template("digest.html.j2").render(view=shown, links=links))
+        if len(html.encode()) <= HTML_AT_MOST:
+            break
+    else:
+        raise TooLongError(f"the HTML part exceeds {HTML_AT_MOST:,} bytes even with {unit_rows} units; are names sane?")
     text = _templates().get_template("digest.txt.j2").render(view=shown, links=links).replace(NBSP, " ")
     return Letter(shown.subject, html, text, tuple(_enclosures(digest, display_unit)))
 

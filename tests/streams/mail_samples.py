@@ -21,12 +21,12 @@ def period(cadence: m.Cadence) -> Period:
     return period_before(cadence, "America/New_York", on)
 
 
-def digest_of(cadence: m.Cadence, units: int = 3, organization_name: str = "Corner Store") -> Digest:
+def digest_of(cadence: m.Cadence, units: int = 3, organization_name: str = "Corner Store", suffix: str = "") -> Digest:
     """Unit 0 has an open alert and was too warm, unit 1 fell silent at noon of the first day, the others are good."""
     of = period(cadence)
     rule = m.Rule(rule_id="h", limit=m.Limit.HIGH, severity=m.Severity.CRITICAL, limit_c=5.0)
     configs = [
-        m.UnitConfig(unit_id=f"u-{n:04}", organization_id="org-1", name=f"Fridge <{n}> & Söhne", rules=(rule,))
+        m.UnitConfig(unit_id=f"u-{n:04}", organization_id="org-1", name=f"Fridge <{n}> & Söhne{suffix}", rules=(rule,))
         for n in range(units)
     ]
     buckets = [

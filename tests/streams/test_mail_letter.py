@@ -85,6 +85,15 @@ def test_a_thousand_units_with_long_names_stay_below_the_limit_of_mail_programs(
         assert re.search(r"… and \d+ more units are", letter.html)
 
 
+def test_endless_names_are_cut_and_break_neither_mail_nor_report() -> None:
+    made = digest_of(m.Cadence.DAILY, units=90, suffix=" Ö" * 4000)
+    assert max(len(unit.name) for unit in made.units) == 100
+    assert compliance_pdf(digest_of(m.Cadence.WEEKLY, units=3, suffix="Ö" * 4000), "C").startswith(b"%PDF-")
+    letter = render(made, "F", WEB)
+    assert len(letter.html.encode()) < HTML_AT_MOST
+    assert re.search(r"… and \d+ more units are", letter.html)
+
+
 def test_styles_are_inlined_and_those_for_dark_mode_are_kept() -> None:
     html = render(digest_of(m.Cadence.DAILY), "C", WEB).html
     assert "prefers-color-scheme: dark" in html
