@@ -18,7 +18,8 @@ from schemas import messages as m
 from schemas.database.declarative import from_ms, to_ms
 from schemas.database.outbox import publish_command
 from schemas.database.records import AlertRow, AlertTimelineRow
-from schemas.http import AlertView, Id, Instant, Order, Ordered, Page, TimelineEntry
+from schemas.http import Id, Instant, Page
+from schemas.http_alerts import AlertView, Order, Ordered, TimelineEntry
 from schemas.messages import AlertKind, Severity
 
 router = APIRouter(tags=["alerts"], responses=responses(400, 401, 403, 404, 422, 429, 503))

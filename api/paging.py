@@ -4,13 +4,12 @@ import base64
 import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from http import HTTPStatus
 from typing import Annotated, TypeVar
 
 from fastapi import Query
 from pydantic import BaseModel
 
-from api.problems import Problem
+from api.problems import Problem, invalid
 from schemas.database.declarative import from_ms
 from schemas.http import Page
 
@@ -28,6 +27,10 @@ def cursor_of(*key: str | int) -> str:
     return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
 
 
+def _no_cursor() -> Problem:
+    return invalid("cursor", "none that this list gave; begin without one")
+
+
 def position(cursor: str | None, *kinds: type) -> list[str | int] | None:
     """The sort key in a cursor; None for the start. Raises Problem when it is none of ours."""
     if cursor is None:
@@ -38,10 +41,10 @@ def position(cursor: str | None, *kinds: type) -> list[str | int] | None:
         key = None
     fits = isinstance(key, list) and [type(part) for part in key] == list(kinds)
     if not fits or any(isinstance(part, str) and not part.isprintable() for part in key):
-        raise Problem(HTTPStatus.BAD_REQUEST, "The cursor is none that this list gave; begin without one.")
+        raise _no_cursor()
     parts: list[str | int] = key
     if any(isinstance(part, int) and abs(part) > 2**52 for part in parts):
-        raise Problem(HTTPStatus.BAD_REQUEST, "The cursor is none that this list gave; begin without one.")
+        raise _no_cursor()
     return parts
 
 
@@ -50,7 +53,7 @@ def instant(part: str | int) -> datetime:
     try:
         return from_ms(int(part))
     except (ValueError, OverflowError, OSError):
-        raise Problem(HTTPStatus.BAD_REQUEST, "The cursor is none that this list gave; begin without one.") from None
+        raise _no_cursor() from None
 
 
 def page(rows: Sequence[Row], limit: int, view: Callable[[Row], View], key: Callable[[Row], str]) -> Page[View]:

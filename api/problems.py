@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from schemas.database.outbox import MessageTooLargeError
 from schemas.http import InvalidPart, ProblemBody
@@ -93,8 +94,21 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(away, _database)
 
 
-def _http(_: Request, error: Exception) -> Response:
+def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # Starlette names the methods of the first route with this path only.
+        methods = {
+            method
+            for route in request.app.router.routes
+            if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+            for method in route.methods or ()
+        }
+        error = Problem(
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            f"{request.method} is not possible here, only {', '.join(sorted(methods))}.",
+            headers={"Allow": ", ".join(sorted(methods))},
+        )
     return rendered(error)
 
 

@@ -13,7 +13,8 @@ from api.services import services_of
 router = APIRouter(tags=["readings"])
 
 _SCHEMAS, _COMPONENTS = msgspec.json.schema_components(
-    [submissions.Submission, submissions.Receipt], ref_template="#/components/schemas/{name}"
+    [submissions.OneReading, submissions.UnitReadings, submissions.SeveralUnits, submissions.Receipt],
+    ref_template="#/components/schemas/{name}",
 )
 COMPONENTS = _COMPONENTS
 _JSON = "application/json"
@@ -25,14 +26,14 @@ _JSON = "application/json"
     responses={
         202: {
             "description": "Kafka has what is counted as accepted, on all its in-sync replicas",
-            "content": {_JSON: {"schema": _SCHEMAS[1]}},
+            "content": {_JSON: {"schema": _SCHEMAS[-1]}},
         },
         **responses(400, 401, 403, 413, 422, 429, 503),
     },
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {_JSON: {"schema": _SCHEMAS[0], "examples": submissions.EXAMPLES}},
+            "content": {_JSON: {"schema": {"oneOf": _SCHEMAS[:-1]}, "examples": submissions.EXAMPLES}},
         },
     },
     response_class=Response,

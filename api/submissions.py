@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,10 @@ SHOWN_REFUSALS = 100
 Readings = Annotated[list[PossibleReading], Meta(min_length=1, max_length=MAX_READINGS)]
 
 
+Time = Annotated[int, Meta(ge=EARLIEST_MS, le=LATEST_MS, description="Milliseconds since 1970-01-01 UTC")]
+Temperature = Annotated[float, Meta(ge=COLDEST_C, le=WARMEST_C, description="Degrees Celsius")]
+
+
 class UnitReadings(Struct, frozen=True, forbid_unknown_fields=True):
     """Readings of one unit, in any order."""
 
@@ -31,16 +36,31 @@ class UnitReadings(Struct, frozen=True, forbid_unknown_fields=True):
     readings: Readings
 
 
+Batches = Annotated[list[UnitReadings], Meta(min_length=1, max_length=MAX_UNITS)]
+
+
+class OneReading(Struct, frozen=True, forbid_unknown_fields=True):
+    """A reading with its unit."""
+
+    unit_id: m.Id
+    at_ms: Time
+    temperature_c: Temperature
+
+
+class SeveralUnits(Struct, frozen=True, forbid_unknown_fields=True):
+    """Readings of several units; a unit may appear more than once."""
+
+    batches: Batches
+
+
 class Submission(Struct, frozen=True, forbid_unknown_fields=True):
-    """Exactly one of three forms: a reading with its unit, a unit with its readings, or several units in `batches`."""
+    """All three forms in one, for a single pass of the decoder; `FORMS` says which fields make a form."""
 
     unit_id: m.Id | UnsetType = UNSET
-    at_ms: (
-        Annotated[int, Meta(ge=EARLIEST_MS, le=LATEST_MS, description="Milliseconds since 1970-01-01 UTC")] | UnsetType
-    ) = UNSET
-    temperature_c: Annotated[float, Meta(ge=COLDEST_C, le=WARMEST_C, description="Degrees Celsius")] | UnsetType = UNSET
+    at_ms: Time | UnsetType = UNSET
+    temperature_c: Temperature | UnsetType = UNSET
     readings: Readings | UnsetType = UNSET
-    batches: Annotated[list[UnitReadings], Meta(min_length=1, max_length=MAX_UNITS)] | UnsetType = UNSET
+    batches: Batches | UnsetType = UNSET
 
 
 class LooseUnit(Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,6 +76,20 @@ class LooseSubmission(Struct, frozen=True, forbid_unknown_fields=True):
     temperature_c: msgspec.Raw | UnsetType = UNSET
     readings: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_READINGS)] | UnsetType = UNSET
     batches: Annotated[list[LooseUnit], Meta(min_length=1, max_length=MAX_UNITS)] | UnsetType = UNSET
+
+
+class Form(Enum):
+    ONE = auto()
+    MANY = auto()
+    SEVERAL = auto()
+
+
+# Which of the fields unit_id, at_ms, temperature_c, readings, batches are there.
+FORMS: dict[tuple[bool, ...], Form] = {
+    (True, True, True, False, False): Form.ONE,
+    (True, False, False, True, False): Form.MANY,
+    (False, False, False, False, True): Form.SEVERAL,
+}
 
 
 class Refused(Struct, frozen=True, omit_defaults=True):
@@ -128,17 +162,24 @@ def read(body: bytes, now_ms: int) -> list[Part]:
     return parts
 
 
+def _form(told: Submission | LooseSubmission) -> Form:
+    """Which of the three forms it is; raises Problem when it is none, or more than one."""
+    form = FORMS.get(tuple(getattr(told, field) is not UNSET for field in told.__struct_fields__))
+    if form is None:
+        raise _other_shape(
+            "send unit_id with at_ms and temperature_c, or unit_id with readings, or batches of unit_id and readings"
+        )
+    return form
+
+
 def _parts(told: Submission) -> list[Part]:
-    if told.batches is not UNSET and told.unit_id is told.readings is told.at_ms is told.temperature_c is UNSET:
-        return [Part(unit.unit_id, unit.readings) for unit in told.batches]
-    if told.unit_id is not UNSET and told.batches is UNSET:
-        if told.readings is not UNSET and told.at_ms is told.temperature_c is UNSET:
-            return [Part(told.unit_id, told.readings)]
-        if told.at_ms is not UNSET and told.temperature_c is not UNSET and told.readings is UNSET:
-            return [Part(told.unit_id, [m.Reading(told.at_ms, told.temperature_c)])]
-    raise _other_shape(
-        "send unit_id with at_ms and temperature_c, or unit_id with readings, or batches of unit_id and readings"
-    )
+    match _form(told):
+        case Form.ONE:
+            return [Part(told.unit_id, [m.Reading(told.at_ms, told.temperature_c)])]  # type: ignore[arg-type]
+        case Form.MANY:
+            return [Part(told.unit_id, told.readings)]  # type: ignore[arg-type]
+        case Form.SEVERAL:
+            return [Part(unit.unit_id, unit.readings) for unit in told.batches]  # type: ignore[union-attr]
 
 
 def _loose_parts(body: bytes, horizon_ms: int) -> list[Part]:
@@ -148,15 +189,15 @@ def _loose_parts(body: bytes, horizon_ms: int) -> list[Part]:
         raise _other_shape(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(HTTPStatus.BAD_REQUEST, f"The body is no JSON: {error}.", slug="not-json") from None
-    if told.batches is not UNSET and told.unit_id is told.readings is told.at_ms is told.temperature_c is UNSET:
-        units = [(unit.unit_id, unit.readings) for unit in told.batches]
-    elif told.unit_id is not UNSET and told.readings is not UNSET and told.batches is told.at_ms is UNSET:
-        units = [(told.unit_id, told.readings)]
-    elif told.unit_id is not UNSET and told.at_ms is not UNSET and told.temperature_c is not UNSET:
-        raw = b'{"at_ms":' + bytes(told.at_ms) + b',"temperature_c":' + bytes(told.temperature_c) + b"}"
-        units = [(told.unit_id, [msgspec.Raw(raw)])]
-    else:
-        raise _other_shape("this is none of the three forms")
+    units: list[tuple[str, list[msgspec.Raw]]]
+    match _form(told):
+        case Form.ONE:
+            raw = b'{"at_ms":%b,"temperature_c":%b}' % (bytes(told.at_ms), bytes(told.temperature_c))  # type: ignore[arg-type]
+            units = [(told.unit_id, [msgspec.Raw(raw)])]  # type: ignore[list-item]
+        case Form.MANY:
+            units = [(told.unit_id, told.readings)]  # type: ignore[list-item]
+        case Form.SEVERAL:
+            units = [(unit.unit_id, unit.readings) for unit in told.batches]  # type: ignore[union-attr]
     parts = []
     for unit_id, raws in units:
         part = Part(unit_id, ())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -23,6 +25,8 @@ def api(
 
     database = database_settings()
     log.configure(worker="api")
+    # uvicorn drains and then raises the signal again; having drained is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     application = create_app(ApiSettings(), database, ProducerSettings())
     uvicorn.run(
         application,

@@ -3,9 +3,18 @@
 from datetime import UTC, datetime
 from typing import Annotated, Generic, Self, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    model_validator,
+)
 
-from schemas.messages import AlertKind, Cadence, Limit, Severity
+from schemas.messages import Cadence, Limit, Severity
 from schemas.roles import Role
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$"
@@ -17,8 +26,8 @@ T = TypeVar("T")
 
 
 def _in_database_range(at: datetime) -> datetime:
-    if not 2000 <= at.year <= 9000:
-        raise ValueError(f"the year {at.year} is outside of 2000 to 9000")
+    if not 2000 <= at.year < 9000:
+        raise ValueError(f"the year {at.year} is outside of 2000 to 8999")
     return at.astimezone(UTC)
 
 
@@ -28,11 +37,14 @@ Instant = Annotated[
     AwareDatetime,
     AfterValidator(_in_database_range),
     PlainSerializer(lambda at: at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")),
-    Field(json_schema_extra={"type": "string", "format": "date-time"}, examples=["2026-03-01T12:00:00.000Z"]),
+    Field(
+        json_schema_extra={"type": "string", "format": "date-time", "pattern": "^[2-8][0-9]{3}-"},
+        examples=["2026-03-01T12:00:00.000Z"],
+    ),
 ]
-RuleCelsius = Annotated[float, Field(ge=-100, le=150, allow_inf_nan=False, examples=[8.0])]
+RuleCelsius = Annotated[float, Field(strict=True, ge=-100, le=150, allow_inf_nan=False, examples=[8.0])]
 DisplayUnit = Annotated[str, Field(pattern="^[CF]$", description="Temperatures are shown in °C or °F")]
-Seconds = Annotated[int, Field(ge=1, le=31_536_000)]
+Seconds = Annotated[int, Field(strict=True, ge=1, le=31_536_000)]
 Phone = Annotated[str, Field(pattern=r"^\+[1-9]\d{1,14}$", examples=["+12025550101"])]
 Email = Annotated[
     str,
@@ -69,7 +81,7 @@ class ProblemBody(BaseModel):
 
     type: Annotated[str, Field(examples=["urn:freshtrack:not-found"])]
     title: Annotated[str, Field(examples=["Not found"])]
-    status: Annotated[int, Field(ge=400, le=599, examples=[404])]
+    status: Annotated[int, Field(strict=True, ge=400, le=599, examples=[404])]
     detail: Annotated[str, Field(examples=["There is no unit freezer-9."])]
     errors: list[InvalidPart] | None = None
 
@@ -86,7 +98,7 @@ class OrganizationView(OrganizationBody):
     sms_per_hour: int | None
 
 
-Limitation = Annotated[int, Field(ge=0, le=INT4)]
+Limitation = Annotated[int, Field(strict=True, ge=0, le=INT4)]
 
 
 class OrganizationTerms(OrganizationBody):
@@ -104,8 +116,8 @@ class RuleBody(Shape):
     severity: Severity
     limit_c: RuleCelsius
     clear_c: RuleCelsius | None = None
-    confirm_s: Annotated[int, Field(ge=0, le=604_800)] = 0
-    recover_readings: Annotated[int, Field(ge=1, le=1_000)] = 1
+    confirm_s: Annotated[int, Field(strict=True, ge=0, le=604_800)] = 0
+    recover_readings: Annotated[int, Field(strict=True, ge=1, le=1_000)] = 1
 
     @model_validator(mode="after")
     def _clears_on_the_good_side(self) -> Self:
@@ -126,7 +138,7 @@ class UnitBody(Shape):
     name: Annotated[Line, Field(examples=["Walk-in freezer"])]
     gateway_id: Id | None = None
     expected_interval_s: Seconds = 300
-    offline_after_missed: Annotated[int, Field(ge=1, le=1_000)] = 3
+    offline_after_missed: Annotated[int, Field(strict=True, ge=1, le=1_000)] = 3
     live_window_s: Seconds = 900
     rules: Annotated[list[RuleView], Field(max_length=50)] = []
 
@@ -172,7 +184,7 @@ class ContactBody(Shape):
     phone_e164: Phone | None = None
     email: Email | None = None
     minimum_severity: Severity = Severity.WARNING
-    on_duty: bool = True
+    on_duty: StrictBool = True
 
 
 class NewContact(ContactBody):
@@ -214,9 +226,9 @@ class DigestPreferenceBody(Shape):
 
     cadences: Annotated[list[Cadence], Field(min_length=1, max_length=3)] = [Cadence.DAILY]
     timezone: Annotated[str, Field(max_length=64, examples=["America/New_York"])] = "UTC"
-    hour: Annotated[int, Field(ge=0, le=23)] | None = None
+    hour: Annotated[int, Field(strict=True, ge=0, le=23)] | None = None
     display_unit: DisplayUnit = "C"
-    paused: bool = False
+    paused: StrictBool = False
 
 
 class NewDigestPreference(DigestPreferenceBody):
@@ -235,47 +247,6 @@ class DigestPreferenceView(DigestPreferenceBody):
     user_id: Id
     next_runs: Annotated[list[NextRun], Field(description="Empty while paused")]
     created_at: Instant
-
-
-class AlertView(Shape):
-    alert_id: str
-    unit_id: str
-    rule_id: str
-    kind: AlertKind
-    severity: Severity
-    started_at: Instant
-    triggered_at: Instant
-    resolved_at: Instant | None
-    resolved_because: str | None
-    acknowledged_at: Instant | None
-    acknowledged_by: str | None
-    acknowledged_via: str | None
-    paging: bool
-    silent_because: str | None
-    temperature_c: float | None
-    limit_c: float | None
-    extreme_c: float | None
-
-
-class TimelineEntry(Shape):
-    at: Instant
-    event: Annotated[str, Field(examples=["acknowledged"])]
-    user_id: str | None
-    detail: dict[str, str]
-
-
-class Order(Shape):
-    """Who orders; null is whoever the key was made for."""
-
-    user_id: Id | None = None
-
-
-class Ordered(Shape):
-    """The order was recorded and is on its way to the workers."""
-
-    alert_id: str
-    at: Instant
-    by: str
 
 
 class NewKey(Shape):

@@ -116,6 +116,8 @@ async def test_a_unit_of_another_organization_is_unknown(api: Api, gateway: dict
         (b'{"unit_id": "fridge", "readings": [], "batches": []}', 422),
         (b'{"unit_id": "fridge", "temperature": 4}', 422),
         (b'{"batches": []}', 422),
+        (b'{"unit_id": "fridge", "at_ms": 1772366400000, "temperature_c": 4, "batches": [{}]}', 422),
+        (b'{"unit_id": "f", "at_ms": 1772366400000, "temperature_c": 4, "readings": [{}]}', 422),
         (b"[" * 100_000, 422),
         (b'{"unit_id": "\xff"}', 400),
     ],

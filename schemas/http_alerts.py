@@ -1,0 +1,49 @@
+"""What the API takes and gives about alerts."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from schemas.http import Id, Instant, Shape
+from schemas.messages import AlertKind, Severity
+
+
+class AlertView(Shape):
+    alert_id: str
+    unit_id: str
+    rule_id: str
+    kind: AlertKind
+    severity: Severity
+    started_at: Instant
+    triggered_at: Instant
+    resolved_at: Instant | None
+    resolved_because: str | None
+    acknowledged_at: Instant | None
+    acknowledged_by: str | None
+    acknowledged_via: str | None
+    paging: bool
+    silent_because: str | None
+    temperature_c: float | None
+    limit_c: float | None
+    extreme_c: float | None
+
+
+class TimelineEntry(Shape):
+    at: Instant
+    event: Annotated[str, Field(examples=["acknowledged"])]
+    user_id: str | None
+    detail: dict[str, str]
+
+
+class Order(Shape):
+    """Who orders; null is whoever the key was made for."""
+
+    user_id: Id | None = None
+
+
+class Ordered(Shape):
+    """The order was recorded and is on its way to the workers."""
+
+    alert_id: str
+    at: Instant
+    by: str
