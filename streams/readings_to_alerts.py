@@ -46,15 +46,12 @@ def fence_of(state: bytes) -> int:
     return _decode_state(state).fence
 
 
-class _Unit:
+class _Unit(msgspec.Struct, gc=False):
     """A unit as it is known in one partition: its state, and its configuration as of a version of all of them."""
 
-    __slots__ = ("state", "version", "watch")
-
-    def __init__(self, state: UnitState) -> None:
-        self.state = state
-        self.version = -1
-        self.watch: Watch | None = None
+    state: UnitState
+    watch: Watch | None = None
+    version: int = -1
 
 
 class Detection:
@@ -133,7 +130,7 @@ class Detection:
         if config is None:
             unit.watch = None
         elif unit.watch is None or unit.watch.config is not config:
-            unit.watch = Watch(config)
+            unit.watch = Watch.over(config)
         unit.version = version
 
     def _outgoing(self, alert: Alert) -> Outgoing:

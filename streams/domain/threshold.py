@@ -69,18 +69,19 @@ class Evaluation(Struct, frozen=True, gc=False):
     tally: Tally
 
 
-class Watch:
-    """A unit's configuration, made ready for its readings. From `lowest_c` to `highest_c` no rule is breached.
+class Watch(Struct, frozen=True, gc=False):
+    """A unit's configuration, made ready for its readings. From `lowest_c` to `highest_c` no rule is breached."""
 
-    Of rules with the same id the last one holds.
-    """
+    config: m.UnitConfig
+    gauges: tuple[Gauge, ...]
+    lowest_c: float
+    highest_c: float
+    live_window_ms: int
 
-    __slots__ = ("config", "gauges", "highest_c", "live_window_ms", "lowest_c")
-
-    def __init__(self, config: m.UnitConfig) -> None:
-        self.config = config
-        self.gauges, self.lowest_c, self.highest_c = _gauges(config.rules, config.organization_id)
-        self.live_window_ms = config.live_window_s * 1000
+    @classmethod
+    def over(cls, config: m.UnitConfig) -> Watch:
+        """Of rules with the same id the last one holds."""
+        return cls(config, *_gauges(config.rules, config.organization_id), config.live_window_s * 1000)
 
     def in_maintenance(self, at_ms: int) -> bool:
         return any(window.starts_at_ms <= at_ms < window.ends_at_ms for window in self.config.maintenance)

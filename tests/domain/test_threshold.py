@@ -34,7 +34,7 @@ def rule(
 
 def watch(*rules: m.Rule, maintenance: tuple[tuple[int, int], ...] = (), live_window_s: int = 1_000_000) -> Watch:
     windows = tuple(m.MaintenanceWindow(START_MS + a * 1000, START_MS + b * 1000) for a, b in maintenance)
-    return Watch(
+    return Watch.over(
         m.UnitConfig(
             unit_id="u",
             organization_id="org",

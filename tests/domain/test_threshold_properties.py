@@ -109,7 +109,7 @@ def watch(*of: m.Rule, windows: list[tuple[int, int]], live_window_s: int = 10**
     config = m.UnitConfig(
         unit_id="u", organization_id="o", name="U", rules=of, maintenance=maintenance, live_window_s=live_window_s
     )
-    return Watch(config)
+    return Watch.over(config)
 
 
 def records_of(data: st.DataObject, series: Series) -> list[Raw]:
