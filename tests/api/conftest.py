@@ -18,7 +18,9 @@ from producers.settings import ProducerSettings
 from schemas.admin import create_topics
 from schemas.database.configuration import ApiKeyRow, OrganizationRow
 from schemas.database.engine import DatabaseSettings
+from schemas.database.outbox import OUTBOX_TOPICS
 from schemas.database.queues import OutboxRow
+from schemas.topics import READINGS
 from tests.databases import database, empty_database, migrated_template, postgres_address
 
 if TYPE_CHECKING:
@@ -35,9 +37,9 @@ __all__ = ["database", "empty_database", "migrated_template", "postgres_address"
 
 @pytest.fixture
 def kafka_settings(kafka: Kafka) -> ProducerSettings:
-    """The session's broker with all topics made under a new prefix."""
+    """The session's broker with the topics that the api and the relay write, under a new prefix."""
     settings = ProducerSettings(bootstrap_servers=kafka.bootstrap, topic_prefix=f"{uuid.uuid4().hex[:8]}.")
-    create_topics(settings.librdkafka(), prefix=settings.topic_prefix)
+    create_topics(settings.librdkafka(), prefix=settings.topic_prefix, topics=[READINGS, *OUTBOX_TOPICS])
     return settings
 
 

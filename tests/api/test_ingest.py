@@ -101,43 +101,10 @@ async def test_a_unit_of_another_organization_is_unknown(api: Api, gateway: dict
     assert arrived(api) == {}
 
 
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        (b"", 400),
-        (b"{", 400),
-        (b'{"unit_id": "fridge", "at_ms": 1, "temperature_c": NaN}', 400),
-        (b'{"unit_id": "fridge", "at_ms": 1, "temperature_c": 1e999}', 422),
-        (b'{"unit_id": "fridge", "at_ms": 1772366400000, "temperature_c": 900}', 422),
-        (b"[]", 422),
-        (b"{}", 422),
-        (b'{"unit_id": "fridge"}', 422),
-        (b'{"unit_id": "fridge", "readings": []}', 422),
-        (b'{"unit_id": "fridge", "readings": [], "batches": []}', 422),
-        (b'{"unit_id": "fridge", "temperature": 4}', 422),
-        (b'{"batches": []}', 422),
-        (b'{"unit_id": "fridge", "at_ms": 1772366400000, "temperature_c": 4, "batches": [{}]}', 422),
-        (b'{"unit_id": "f", "at_ms": 1772366400000, "temperature_c": 4, "readings": [{}]}', 422),
-        (b"[" * 100_000, 422),
-        (b'{"unit_id": "\xff"}', 400),
-    ],
-)
-async def test_what_is_no_submission_gets_a_problem(
-    api: Api, gateway: dict[str, str], body: bytes, status: int
-) -> None:
-    answer = await api.client.post("/v1/readings", content=body, headers=gateway)
-
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert {"type", "title", "status", "detail"} <= answer.json().keys()
-
-
-@pytest.mark.parametrize(
-    ("role", "status"), [(Role.GATEWAY, 202), (Role.MEMBER, 403), (Role.OPS, 202), (Role.ADMIN, 202)]
-)
-async def test_gateways_ops_and_admins_may_send_and_members_not(
-    api: Api, gateway: dict[str, str], role: Role, status: int
-) -> None:
-    key = await api.key(role, "acme")
-    answer = await api.client.post("/v1/readings", json={"unit_id": "fridge", **reading()}, headers=key)
-    assert answer.status_code == status
+async def test_gateways_ops_and_admins_may_send_and_members_not(api: Api, gateway: dict[str, str]) -> None:
+    statuses = {}
+    for role in Role:
+        key = await api.key(role, "acme")
+        answer = await api.client.post("/v1/readings", json={"unit_id": "fridge", **reading()}, headers=key)
+        statuses[role] = answer.status_code
+    assert statuses == {Role.GATEWAY: 202, Role.MEMBER: 403, Role.OPS: 202, Role.ADMIN: 202}
