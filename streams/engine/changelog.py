@@ -77,6 +77,8 @@ class ChangelogWriter:
     def check_sizes(self, items: Mapping[bytes, bytes | None]) -> None:
         """Raises RecordTooLargeError before anything has changed."""
         limit = self._app.conf.producer_max_batch_size - FRAMING_BYTES
+        if max(map(len, items)) + max(map(len, filter(None, items.values())), default=0) <= limit:
+            return
         for key, value in items.items():
             if value is not None and len(key) + len(value) > limit:
                 raise RecordTooLargeError(

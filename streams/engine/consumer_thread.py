@@ -29,7 +29,8 @@ T = TypeVar("T")
 FETCH_MAX_WAIT_MS = 50
 # aiokafka holds every fetch back for so long when one partition has records that nobody took yet.
 PREFETCH_BACKOFF_S = 0.005
-MAX_RECORDS = 10_000
+# What one fetch may bring at once: decoding more would keep the interpreter from the flows for too long.
+MAX_RECORDS = 50_000
 
 
 class ConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
