@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import api, check, db, demo, keys, produce, relay, schemas, topics, worker
+from cli import api, bench, check, db, demo, keys, produce, relay, schemas, topics, worker
 
 app = typer.Typer(
     name="freshtrack",
@@ -23,6 +23,7 @@ produce.register(app)
 topics.register(app)
 schemas.register(app)
 check.register(app)
+bench.register(app)
 
 if __name__ == "__main__":
     app(prog_name="freshtrack")

@@ -43,6 +43,9 @@ def run(name: str) -> None:
         _cannot_start(str(error))
     except pydantic.ValidationError as error:
         _cannot_start("; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()))
+    # What Faust's own command line does: it installs the freeze guard and the deadline of a crash.
+    app.worker_init()
+    app.worker_init_post_autodiscover()
     app.task(_announcer(app, begin))
     worker = app.conf.Worker(app, override_logging=False, redirect_stdouts=False, quiet=True, loglevel="WARNING")
     # It writes escape codes to stdout even where that is no terminal.
@@ -56,9 +59,13 @@ def _cannot_start(why: str) -> None:
 
 
 def _announcer(app: faust.App, begin: float) -> Callable[[], Awaitable[None]]:
+    from streams.engine.app import tune_garbage_collection
+
     async def announce() -> None:
         while not app.consumer.serves(app.consumer.epoch):
             await app.producer.sleep(READY_POLL_S)
+        # What the replicas and the recovery loaded stays: the collector need not look at it again.
+        tune_garbage_collection()
         log.info("worker.ready", seconds=round(time.monotonic() - begin, 2))
 
     return announce
