@@ -148,7 +148,7 @@ class WorkerSettings(KafkaSettings):
     )
     max_batch: Annotated[
         int, Field(validation_alias="MAX_BATCH", description="records that a flow gets at once", ge=1)
-    ] = 2_000
+    ] = 10_000
     queued_batches: Annotated[
         int, Field(validation_alias="QUEUED_BATCHES", description="batches of a topic under way", ge=1, le=1_000)
     ] = 8

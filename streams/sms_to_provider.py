@@ -89,17 +89,21 @@ class Dispatch:
                 await self._outcomes.unreadable(record, str(error))
                 continue
             by_user[request.user_id].append(request)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for requests in by_user.values():
-                    group.create_task(self._in_order(batch, requests))
-        except* Stale as stale:
-            # Every task of a batch that is not ours any more ends this way; one of them tells it all.
-            raise Stale from stale
+        # Each finishes what it has begun: a request that is cancelled half-way may have been sent all the same.
+        ends = await asyncio.gather(
+            *(self._in_order(batch, requests) for requests in by_user.values()), return_exceptions=True
+        )
+        failures = [end for end in ends if isinstance(end, BaseException)]
+        failures.sort(key=lambda failure: isinstance(failure, Stale))
+        if failures:
+            raise failures[0]
 
     async def _in_order(self, batch: Batch, requests: list[m.SmsRequest]) -> None:
         for request in requests:
             async with self._places:
+                if batch.must_end():
+                    # What was not tried goes back, and is sent by the next owner.
+                    raise Stale
                 await self._deliver(batch, request)
 
     async def _deliver(self, batch: Batch, request: m.SmsRequest) -> None:

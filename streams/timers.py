@@ -99,8 +99,10 @@ class Timers:
 
     async def set(self, slot: Slot, timers: Iterable[Timer]) -> None:
         """Store the timers in the partition of `slot`; they survive this process from here on."""
+        # Of two versions of a timer, recovery keeps the one that was set later.
+        now = self._now_ms()
         stored = {
-            timer.timer_id: Stored(timer.due_at_ms, timer.due_at_ms, timer.topic, timer.key, timer.value, timer.headers)
+            timer.timer_id: Stored(now, timer.due_at_ms, timer.topic, timer.key, timer.value, timer.headers)
             for timer in timers
         }
         await self._table.write(slot, {timer_id.encode(): _encode(entry) for timer_id, entry in stored.items()})

@@ -40,9 +40,13 @@ class FakeBatch:
         self.partition = 0
         self.epoch = 1
         self.ours = True
+        self.ending = False
 
     def still_ours(self) -> bool:
         return self.ours
+
+    def must_end(self) -> bool:
+        return self.ending
 
 
 class FakeBroker:

@@ -195,6 +195,31 @@ async def test_nothing_leaves_for_a_partition_that_was_taken_away() -> None:
     assert world.standing() is Standing.SENDING
 
 
+async def test_a_batch_that_must_end_gives_back_what_was_not_tried() -> None:
+    world = World()
+    batch = FakeBatch([request(1), request(2, "user-2")])
+    batch.ending = True
+    with pytest.raises(Stale):
+        await world.dispatch.handle(cast("Batch", batch))
+    assert world.provider.got == []
+    assert world.standing() is Standing.NEW
+
+
+async def test_what_is_under_way_is_finished_when_the_batch_must_end() -> None:
+    world = World()
+    batch = FakeBatch([request(1), request(2, "user-2"), request(3)])
+
+    async def end_the_batch(sms: Sms) -> Answer:
+        batch.ending = True
+        return await Provider.send(world.provider, sms)
+
+    world.provider.send = end_the_batch  # type: ignore[method-assign]
+    with pytest.raises(Stale):
+        await world.dispatch.handle(cast("Batch", batch))
+    assert [sms.text for sms in world.provider.got] == ["text 1", "text 2"]
+    assert [world.standing(f"request-{n}") for n in (1, 2, 3)] == [Standing.SENT, Standing.SENT, Standing.NEW]
+
+
 async def test_a_users_messages_keep_their_order_while_others_go_beside_them() -> None:
     world = World()
     await world.handle(*(request(number, f"user-{1 + number % 2}") for number in range(8)))
