@@ -10,6 +10,7 @@ from prometheus_client import Counter, Gauge
 from sqlalchemy import select
 
 from api.problems import unavailable
+from api.single_flight import SingleFlight
 from producers.errors import QueueFullError
 from schemas import messages as m
 from schemas.database.configuration import UnitRow
@@ -97,6 +98,7 @@ class Ingest:
         self._clock = clock
         self._owners: dict[str, tuple[str, float]] = {}
         self._acknowledgements = Acknowledgements(asyncio.get_running_loop())
+        self._asking: SingleFlight[None] = SingleFlight()
         self._unsent_bytes = 0
 
     def forget(self, unit_id: str) -> None:
@@ -127,7 +129,9 @@ class Ingest:
         now = self._clock()
         owners = self._owners
         unsure = [part.unit_id for part in parts if (owner := owners.get(part.unit_id)) is None or owner[1] < now]
-        if unsure:
+        if len(unsure) == 1:
+            await self._asking.call(unsure[0], lambda: self._look_up(unsure, now))
+        elif unsure:
             await self._look_up(unsure, now)
         for part in parts:
             owner = owners.get(part.unit_id)

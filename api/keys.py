@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from api.problems import Problem, invalid
+from api.single_flight import SingleFlight
 from schemas.database.configuration import ApiKeyRow
 from schemas.roles import Role
 
@@ -93,6 +94,7 @@ class Keys:
         self._clock = clock
         self._now = now
         self._known: dict[str, _Known] = {}
+        self._asking: SingleFlight[_Known | None] = SingleFlight()
 
     async def caller(self, request: Request, allowed: AbstractSet[Role]) -> Caller:
         """Who calls; raises Problem: 401 without a good key, 403 for another role, 429 when too often."""
@@ -147,8 +149,12 @@ class Keys:
         known = self._known.get(key_id)
         if known is not None and self._clock() - known.loaded_at < self._settings.key_cache_s:
             return known
+        return await self._asking.call(key_id, lambda: self._ask(key_id))
+
+    async def _ask(self, key_id: str) -> _Known | None:
         async with AsyncSession(self._engine) as session:
             row = await session.get(ApiKeyRow, key_id)
+        known = self._known.get(key_id)
         if row is None:
             self._known.pop(key_id, None)
             return None

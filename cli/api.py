@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from typing import Annotated
@@ -28,6 +29,10 @@ def api(
     # uvicorn drains and then raises the signal again; having drained is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     application = create_app(ApiSettings(), database, ProducerSettings())
+    # Routes and models live as long as the process: there is no use in looking through them again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     uvicorn.run(
         application,
         host=host,
