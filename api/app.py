@@ -22,6 +22,7 @@ from api import (
     organizations,
     problems,
     readings,
+    records,
     units,
 )
 from api.edge import Edge
@@ -51,6 +52,7 @@ ROUTERS = (
     escalation.router,
     digest_preferences.router,
     alerts.router,
+    records.router,
     api_keys.router,
     health.router,
 )

@@ -75,6 +75,8 @@ USES = [
     Use("GET", "/v1/alerts/{alert_id}/timeline", READERS),
     Use("POST", "/v1/alerts/{alert_id}/acknowledge", READERS, 202),
     Use("POST", "/v1/alerts/{alert_id}/notify", READERS, 202),
+    Use("GET", "/v1/sms-log", READERS),
+    Use("GET", "/v1/job-failures", CONFIGURERS),
     Use("GET", "/v1/api-keys", ADMINS),
     Use("POST", "/v1/api-keys", ADMINS, 201, {"name": "New", "role": "member"}),
 ]
@@ -149,7 +151,18 @@ async def test_another_organizations_key_sees_and_changes_nothing(api: Api, use:
     assert await contents(api) == before
 
 
-@pytest.mark.parametrize("path", ["/v1/units", "/v1/contacts", "/v1/digest-preferences", "/v1/alerts", "/v1/api-keys"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/units",
+        "/v1/contacts",
+        "/v1/digest-preferences",
+        "/v1/alerts",
+        "/v1/sms-log",
+        "/v1/job-failures",
+        "/v1/api-keys",
+    ],
+)
 async def test_lists_hold_the_own_organizations_rows_only(api: Api, path: str) -> None:
     await furnish(api.database)
     mine, theirs = await api.key(Role.ADMIN, "acme"), await api.key(Role.ADMIN, "other")

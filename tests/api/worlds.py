@@ -15,7 +15,7 @@ from schemas.database.configuration import (
     RuleRow,
     UnitRow,
 )
-from schemas.database.records import AlertRow, AlertTimelineRow
+from schemas.database.records import AlertRow, AlertTimelineRow, JobFailureRow, SmsAlertLogRow
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -42,8 +42,42 @@ def alert(alert_id: str, minutes: int = 0, **fields: object) -> AlertRow:
     return row
 
 
+def decision(outcome: str, minutes: int = 0, **fields: object) -> SmsAlertLogRow:
+    """A decision about an SMS to ann about a1."""
+    row = SmsAlertLogRow(
+        request_id="s1",
+        alert_id="a1",
+        organization_id="acme",
+        user_id="ann",
+        kind="temperature_high",
+        severity="critical",
+        outcome=outcome,
+        attempt=1,
+        at=BEGAN + timedelta(minutes=minutes),
+    )
+    for name, value in fields.items():
+        setattr(row, name, value)
+    return row
+
+
+def failure(offset: int, **fields: object) -> JobFailureRow:
+    """A dead letter of acme's critical lane."""
+    row = JobFailureRow(
+        organization_id="acme",
+        lane="sms-critical",
+        reason="fatal",
+        failed_at=BEGAN,
+        source_topic="sms-dlq",
+        source_partition=0,
+        source_offset=offset,
+    )
+    for name, value in fields.items():
+        setattr(row, name, value)
+    return row
+
+
 async def furnish(database: AsyncEngine) -> None:
-    """The unit fridge with a rule and a window, the contact ann at level 2 with a digest, the open alert a1."""
+    """A fridge with a rule and a window, ann at level 2 with a digest, the open alert a1, an SMS, a dead letter."""
     async with AsyncSession(database) as session, session.begin():
         session.add(UnitRow(unit_id="fridge", organization_id="acme", name="Fridge"))
         session.add(
@@ -68,3 +102,5 @@ async def furnish(database: AsyncEngine) -> None:
         )
         session.add(alert("a1"))
         session.add(AlertTimelineRow(alert_id="a1", organization_id="acme", at=BEGAN, event="triggered", detail={}))
+        session.add(decision("sent"))
+        session.add(failure(1))

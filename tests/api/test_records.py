@@ -1,0 +1,66 @@
+"""The SMS log and the failures by HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from schemas.roles import Role
+from tests.api.worlds import BEGAN, decision, failure, furnish
+
+if TYPE_CHECKING:
+    from tests.api.conftest import Api
+
+pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
+
+
+@pytest.fixture
+async def ops(api: Api) -> dict[str, str]:
+    """Ann was texted about a1, and was not about a2 because of that; a settled and an open failure."""
+    await furnish(api.database)
+    async with AsyncSession(api.database) as session, session.begin():
+        session.add(decision("rate_limited", 5, alert_id="a2", request_id="s2", by_request_id="s1", until_at=BEGAN))
+        session.add(decision("sent", 7, user_id="bob", request_id="s3"))
+        session.add(failure(2, lane="sms-info", settled_at=BEGAN, settled_by="ann"))
+    return await api.key(Role.OPS, "acme")
+
+
+async def test_why_nobody_was_called_is_one_question(api: Api, ops: dict[str, str]) -> None:
+    answer = await api.client.get("/v1/sms-log", params={"alert_id": "a2", "user_id": "ann"}, headers=ops)
+    [entry] = answer.json()["items"]
+    assert (entry["outcome"], entry["by_request_id"]) == ("rate_limited", "s1")
+    assert entry["until_at"] == "2026-03-01T12:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({}, ["s3", "s2", "s1"]),
+        ({"outcome": "sent"}, ["s3", "s1"]),
+        ({"user_id": "bob"}, ["s3"]),
+        ({"since": "2026-03-01T12:05:00Z"}, ["s3", "s2"]),
+    ],
+)
+async def test_decisions_are_found_newest_first(
+    api: Api, ops: dict[str, str], query: dict[str, str], found: list[str]
+) -> None:
+    answer = await api.client.get("/v1/sms-log", params=query, headers=ops)
+    assert [row["request_id"] for row in answer.json()["items"]] == found
+
+
+async def test_pages_hold_each_failure_once(api: Api, ops: dict[str, str]) -> None:
+    first = (await api.client.get("/v1/job-failures", params={"limit": 1}, headers=ops)).json()
+    query = {"limit": 1, "cursor": first["next_cursor"]}
+    second = (await api.client.get("/v1/job-failures", params=query, headers=ops)).json()
+    assert [row["lane"] for page in (first, second) for row in page["items"]] == ["sms-info", "sms-critical"]
+    assert second["next_cursor"] is None
+
+
+@pytest.mark.parametrize(
+    ("query", "lanes"), [({"open_only": "true"}, ["sms-critical"]), ({"lane": "sms-info"}, ["sms-info"])]
+)
+async def test_failures_are_filtered(api: Api, ops: dict[str, str], query: dict[str, str], lanes: list[str]) -> None:
+    answer = await api.client.get("/v1/job-failures", params=query, headers=ops)
+    assert [row["lane"] for row in answer.json()["items"]] == lanes
