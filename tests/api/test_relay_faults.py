@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -46,20 +47,20 @@ pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def start_relay(database: AsyncEngine, kafka: ProducerSettings) -> subprocess.Popen[bytes]:
+    """`freshtrack relay` as a process of its own."""
+    environment = os.environ | {
+        "DATABASE_URL": address_of(database).url,
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "KAFKA_TOPIC_PREFIX": kafka.topic_prefix,
+    }
+    command = [sys.executable, "-m", "cli", "relay"]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+
+
 async def test_killed_again_and_again_nothing_is_lost_and_order_holds(
     database: AsyncEngine, kafka_settings: ProducerSettings, eventually: Eventually
 ) -> None:
-    environment = os.environ | {
-        "DATABASE_URL": address_of(database).url,
-        "KAFKA_BOOTSTRAP_SERVERS": kafka_settings.bootstrap_servers,
-        "KAFKA_TOPIC_PREFIX": kafka_settings.topic_prefix,
-    }
-
-    def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "cli", "relay"], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
-        )
-
     async def relayed() -> int:
         """Rows that were written and are gone again."""
         async with database.connect() as connection:
@@ -78,7 +79,7 @@ async def test_killed_again_and_again_nothing_is_lost_and_order_holds(
             return bool((await connection.execute(statement)).scalar_one() == count)
 
     # Two at a time; both are killed in the middle of the work, one after the other.
-    processes = [start(), start()]
+    processes = [start_relay(database, kafka_settings) for _ in range(2)]
     total = killed_at_work = 0
     try:
         for _ in range(3):
@@ -91,7 +92,7 @@ async def test_killed_again_and_again_nothing_is_lost_and_order_holds(
                 process.kill()
                 process.wait()
                 processes.remove(process)
-                processes.append(start())
+                processes.append(start_relay(database, kafka_settings))
             killed_at_work += not await is_empty(database)
         await eventually.awaited(emptied(database), within_s=30)
         both: Callable[[], bool | Awaitable[bool]] = functools.partial(connected, 2)
@@ -104,6 +105,26 @@ async def test_killed_again_and_again_nothing_is_lost_and_order_holds(
     assert_all_in_order(times_by_key(kafka_settings), total)
     assert codes == [0, 0]
     assert killed_at_work
+
+
+@pytest.mark.long
+async def test_a_frozen_relay_is_replaced_and_overtakes_nobody_when_it_wakes_up(
+    database: AsyncEngine, kafka_settings: ProducerSettings, eventually: Eventually
+) -> None:
+    with start_relay(database, kafka_settings) as frozen:
+        await order_at_once(database, 0, 100)
+        await eventually.awaited(emptied(database), within_s=30)
+        frozen.send_signal(signal.SIGSTOP)
+        await order_at_once(database, 100, 3_000)
+        async with relaying(database, kafka_settings):
+            # The database ends the frozen one's session after 30 s without a word.
+            await eventually.awaited(emptied(database), within_s=60)
+            frozen.send_signal(signal.SIGCONT)
+            await order_at_once(database, 3_100, 1_000)
+            await eventually.awaited(emptied(database), within_s=30)
+        frozen.terminate()
+        assert frozen.wait(30) == 0
+    assert_all_in_order(times_by_key(kafka_settings), 4_100)
 
 
 async def test_with_the_broker_away_everything_waits_and_then_arrives(

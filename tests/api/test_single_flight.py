@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
 from api.single_flight import SingleFlight
+
+if TYPE_CHECKING:
+    from tests.conftest import Eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -24,21 +28,21 @@ class Source:
         return self.asked
 
 
-async def test_those_who_ask_meanwhile_get_the_same_answer_and_later_ones_a_new_one() -> None:
+async def test_those_who_ask_meanwhile_get_the_same_answer_and_later_ones_a_new_one(eventually: Eventually) -> None:
     source, flights = Source(), SingleFlight[int]()
     askers = [asyncio.create_task(flights.call("key", source.ask)) for _ in range(5)]
-    await asyncio.sleep(0)
+    await eventually.awaited(lambda: source.asked)
     source.ready.set()
     assert await asyncio.gather(*askers) == [1] * 5
     assert await flights.call("key", source.ask) == 2
 
 
-async def test_one_who_gives_up_does_not_take_the_answer_from_the_others() -> None:
+async def test_one_who_gives_up_does_not_take_the_answer_from_the_others(eventually: Eventually) -> None:
     source, flights = Source(), SingleFlight[int]()
     first, second = (asyncio.create_task(flights.call("key", source.ask)) for _ in range(2))
-    await asyncio.sleep(0)
+    await eventually.awaited(lambda: source.asked)
     first.cancel()
-    await asyncio.sleep(0)
+    await eventually.awaited(first.cancelled)
     source.ready.set()
     assert await second == 1
     assert first.cancelled()
