@@ -18,11 +18,21 @@ from local.postgres import EmbeddedPostgres
 from local.stack import Stack
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import Eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> Iterator[str]:
+    """Asyncio's own loop, also where a worker's module made uvloop the default: that cannot start a child as a user."""
+    former = asyncio.get_event_loop_policy()
+    asyncio.set_event_loop_policy(None)
+    yield "asyncio"
+    asyncio.set_event_loop_policy(former)
 
 
 def came_back(stack: Stack, name: str) -> bool:
