@@ -14,6 +14,7 @@ class Benchmark(StrEnum):
     RECOVERY = "recovery"
     BUCKETS = "buckets"
     DIGEST = "digest"
+    INGEST = "ingest"
 
 
 def bench(name: Annotated[Benchmark, typer.Argument(help="what to measure")]) -> None:
