@@ -53,7 +53,8 @@ def test_a_worker_that_is_told_to_end_while_it_starts_is_gone_in_time_and_loses_
     with place.worker("sends_worker.py", job, number=99) as last:
         eventually(lambda: place.committed(job.source) == RECORDS, within_s=30, what="the records to be committed")
         last.terminate()
-        assert last.wait(20) == 0
+        # An earlier one may have done all of it; then this one is told to end while it starts.
+        assert last.wait(20) in {0, -signal.SIGTERM}
     assert {int(message.key() or b"") for message in place.read(job.out)} == set(range(RECORDS))
 
 
