@@ -82,7 +82,8 @@ def consume(bootstrap: str, topic: str, wanted: int) -> dict[str, float]:
                     elif c > window[3]:
                         window[3] = c
         producer.poll(0)
-    producer.flush(10)
+    if left := producer.flush(10):
+        raise SystemExit(f"{left} alerts were not acknowledged within 10 s: the figures would count the wait")
     return {
         "readings": seen,
         "seconds": time.perf_counter() - begin,
