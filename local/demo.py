@@ -87,14 +87,11 @@ class Demo:
         async with self._running() as view:
             boot_s = time.monotonic() - self._begin
             following = asyncio.create_task(view.follow())
-            done = asyncio.create_task(view.first_story.wait())
-            interrupted = asyncio.create_task(self._stack.run_until())
-            await asyncio.wait(
-                (following, done, interrupted), timeout=ONCE_LIMIT_S, return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in (following, done, interrupted):
+            ending = asyncio.create_task(self._stack.run_until(view.first_story))
+            await asyncio.wait((following, ending), timeout=ONCE_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
+            for task in (following, ending):
                 task.cancel()
-            outcomes = await asyncio.gather(following, done, interrupted, return_exceptions=True)
+            outcomes = await asyncio.gather(following, ending, return_exceptions=True)
             if not view.first_story.is_set():
                 raise DemoFailedError(
                     f"no breach was texted and resolved within {ONCE_LIMIT_S:.0f} s; seen: {view.told} "
