@@ -26,6 +26,7 @@ class Writer(StrEnum):
     DETECTION = "worker detection"
     NOTIFICATIONS = "worker notifications"
     DIGESTS = "worker digests"
+    RELAY_AND_NOTIFICATIONS = "relay; worker notifications for what people answer by SMS"
 
 
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,8 +80,16 @@ ALERT_COMMANDS = Topic(
     name="alert-commands",
     key="unit id",
     carries=m.Command,
-    writer=Writer.RELAY,
+    writer=Writer.RELAY_AND_NOTIFICATIONS,
     about="Acknowledge, notify now, silence",
+)
+ESCALATIONS = Topic(
+    name="escalations",
+    key="unit id",
+    carries=m.Escalation,
+    writer=Writer.NOTIFICATIONS,
+    about="The course of each alert's escalation: what is due, heard, missed, and the steps taken",
+    retention_ms=365 * DAY_MS,
 )
 SMS_CRITICAL, SMS_WARNING, SMS_INFO = (
     Topic(
@@ -100,9 +109,9 @@ SMS_LANES = {
 SMS_RETRIES = Topic(
     name="sms-retries",
     key="user id",
-    carries=m.SmsRetry,
+    carries=m.SmsReturn,
     writer=Writer.NOTIFICATIONS,
-    about="Failed attempts with error and due time",
+    about="What comes back later: failed attempts with error and due time, receipts that are overdue",
 )
 SMS_OUTCOMES = Topic(
     name="sms-outcomes",
@@ -165,6 +174,7 @@ TOPICS: tuple[Topic, ...] = (
     READINGS_DLQ,
     ALERTS,
     ALERT_COMMANDS,
+    ESCALATIONS,
     SMS_CRITICAL,
     SMS_WARNING,
     SMS_INFO,

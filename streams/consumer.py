@@ -11,6 +11,7 @@ give the same result when it sees a batch twice: see `streams/tables.py` about f
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -81,25 +82,49 @@ class Batch:
         return bool(self._consumer.leaving)
 
 
-async def each_batch(app: faust.App, stream: Any, handle: Callable[[Batch], Awaitable[None]]) -> None:  # noqa: ANN401
-    """Run `handle` for one batch after the other; acknowledge those for which it returned.
+async def each_batch(
+    app: faust.App,
+    stream: Any,  # noqa: ANN401 - Faust ships no types
+    handle: Callable[[Batch], Awaitable[None]],
+    *,
+    at_once: int = 1,
+) -> None:
+    """Run `handle` for the batches, `at_once` of them side by side; acknowledge those for which it returned.
 
-    Faust's own loops acknowledge an event also when their body raised. Here that ends the worker instead.
+    More than one at once gives up the order of batches: for flows that keep order by other means. They are committed
+    in order all the same. Faust's own loops acknowledge an event also when their body raised. Here that ends the
+    worker instead.
     """
-    async for event in stream.noack().events():
-        message = event.message
-        if message.acked:
-            continue
-        app.consumer.begin(message)
-        batch = Batch(app, message)
-        try:
-            await handle(batch)
-        except Stale:
-            log.info("batch.stale", topic=batch.topic, partition=batch.partition, offset=message.offset)
-            app.consumer.hand_back(message)
-            continue
-        except Exception as error:
-            log.exception("batch.failed", topic=batch.topic, partition=batch.partition, offset=message.offset)
-            await app.crash(error)
-            raise
+    running: set[asyncio.Task[None]] = set()
+    try:
+        async for event in stream.noack().events():
+            if event.message.acked:
+                continue
+            app.consumer.begin(event.message)
+            if at_once == 1:
+                await _one_batch(app, event, handle)
+                continue
+            task = asyncio.create_task(_one_batch(app, event, handle))
+            running.add(task)
+            task.add_done_callback(running.discard)
+            if len(running) >= at_once:
+                await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in running:
+            task.cancel()
+
+
+async def _one_batch(app: faust.App, event: Any, handle: Callable[[Batch], Awaitable[None]]) -> None:  # noqa: ANN401
+    message = event.message
+    batch = Batch(app, message)
+    try:
+        await handle(batch)
+    except Stale:
+        log.info("batch.stale", topic=batch.topic, partition=batch.partition, offset=message.offset)
+        app.consumer.hand_back(message)
+    except Exception as error:
+        log.exception("batch.failed", topic=batch.topic, partition=batch.partition, offset=message.offset)
+        await app.crash(error)
+        raise
+    else:
         event.ack()

@@ -36,9 +36,9 @@ def run(name: str) -> None:
         settings = WorkerSettings()
         check_partitions(settings.librdkafka(), TOPICS, prefix=settings.topic_prefix)
         # The event loop is chosen in there, before Faust is imported.
-        from streams.apps import APPS
+        from streams.apps import build
 
-        app = APPS[name]()
+        app = build(name)
     except (TopicError, BrokerUnreachableError) as error:
         _cannot_start(str(error))
     except pydantic.ValidationError as error:

@@ -1,0 +1,51 @@
+"""The course of an alert's escalation: what is due, what became of its SMS, and the steps that were taken."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from schemas.messages.fields import AtMs, Id
+
+
+class EscalationEvent(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """Something about the escalation of one alert; key: unit id."""
+
+    alert_id: Id
+    unit_id: Id
+    organization_id: Id
+    level: Annotated[int, Meta(ge=1)]
+    at_ms: AtMs
+
+
+class EscalationDue(EscalationEvent, frozen=True, kw_only=True, tag="escalation_due"):
+    """Nobody answered at `level` in time: the next one is due. A timer's word; the state decides whether it holds."""
+
+
+class SmsHeard(EscalationEvent, frozen=True, kw_only=True, tag="sms_heard"):
+    """An SMS of `level` is on the phone of `user_id`."""
+
+    user_id: Id
+
+
+class SmsMissed(EscalationEvent, frozen=True, kw_only=True, tag="sms_missed"):
+    """An SMS of `level` will not reach `user_id`, or nobody will know: do not wait for an answer."""
+
+    user_id: Id
+    because: str
+
+
+class EscalationStepped(EscalationEvent, frozen=True, kw_only=True, tag="escalation_stepped"):
+    """The people of `level` are told now."""
+
+    user_ids: tuple[Id, ...]
+
+
+class EscalationEnded(EscalationEvent, frozen=True, kw_only=True, tag="escalation_ended"):
+    """The chain is at its end and nobody answered: somebody in charge must look."""
+
+    because: str
+
+
+Escalation = EscalationDue | SmsHeard | SmsMissed | EscalationStepped | EscalationEnded
