@@ -90,6 +90,8 @@ class Timers:
         self._pending: dict[str, Stored] = {}
         self._slots: dict[int, Slot] = {}
         self._partition_of: dict[str, int] = {}
+        # By partition: published, and still in the table.
+        self._fired: dict[int, set[str]] = {}
         self._changed = asyncio.Event()
         self.fired = 0
         self.worst_late_ms = 0
@@ -99,26 +101,39 @@ class Timers:
 
     async def set(self, slot: Slot, timers: Iterable[Timer]) -> None:
         """Store the timers in the partition of `slot`; they survive this process from here on."""
-        # Of two versions of a timer, recovery keeps the one that was set later.
-        now = self._now_ms()
-        stored = {
-            timer.timer_id: Stored(now, timer.due_at_ms, timer.topic, timer.key, timer.value, timer.headers)
-            for timer in timers
-        }
+        stored = {timer.timer_id: self._stored(timer) for timer in timers}
+        # Held before it is written: while the table writes, the former version may fire, and must not delete this one.
+        held = self._knows(slot)
+        if held:
+            self._hold_all(slot, stored)
         await self._table.write(slot, {timer_id.encode(): _encode(entry) for timer_id, entry in stored.items()})
-        known = self._slots.get(slot.partition)
-        if known is not None and known.epoch == slot.epoch:
-            for timer_id, entry in stored.items():
-                self._hold(slot, timer_id, entry)
-        # Otherwise the partition has only just come: its timers are about to be read from the table.
+        # Where the partition has only just come, its timers are about to be read from the table, or were meanwhile.
+        if not held and self._knows(slot):
+            self._hold_all(slot, stored)
         self._changed.set()
 
     async def cancel(self, slot: Slot, timer_ids: Iterable[str]) -> None:
         """Delete timers of the partition of `slot`; an unknown id is fine."""
         gone = list(timer_ids)
-        await self._table.write(slot, dict.fromkeys((timer_id.encode() for timer_id in gone), None))
         for timer_id in gone:
             self._drop(timer_id)
+        await self._table.write(slot, dict.fromkeys((timer_id.encode() for timer_id in gone), None))
+
+    def _stored(self, timer: Timer) -> Stored:
+        """Of two versions of a timer, recovery keeps the one that was set later, whatever the clocks did."""
+        former = self._pending.get(timer.timer_id)
+        fence = max(self._now_ms(), former.fence + 1 if former is not None else 0)
+        return Stored(fence, timer.due_at_ms, timer.topic, timer.key, timer.value, timer.headers)
+
+    def _knows(self, slot: Slot) -> bool:
+        known = self._slots.get(slot.partition)
+        return known is not None and known.epoch == slot.epoch
+
+    def _hold_all(self, slot: Slot, stored: Mapping[str, Stored]) -> None:
+        fired = self._fired.get(slot.partition, set())
+        for timer_id, entry in stored.items():
+            fired.discard(timer_id)
+            self._hold(slot, timer_id, entry)
 
     def _hold(self, slot: Slot, timer_id: str, entry: Stored) -> None:
         self._pending[timer_id] = entry
@@ -132,7 +147,14 @@ class Timers:
     async def run(self) -> None:
         """Fire what is due, of partitions that are ours now; a failed publish is tried again a second later."""
         while True:
-            self._follow_assignment()
+            try:
+                self._follow_assignment()
+            except Stale:
+                # Out of contact while the table was read: all of it is read again.
+                self._slots = {}
+                await asyncio.sleep(LOOK_AGAIN_S)
+                continue
+            await self._delete_fired()
             due = self._take_due()
             if not due:
                 await self._sleep()
@@ -161,10 +183,13 @@ class Timers:
         for timer_id, partition in list(self._partition_of.items()):
             if partition not in kept:
                 self._drop(timer_id)
+        self._fired = {partition: gone for partition, gone in self._fired.items() if partition in kept}
         for partition, slot in owned.items():
             if partition not in kept:
                 for raw_id, raw in self._table.scan(slot):
-                    self._hold(slot, raw_id.decode(), _decode(raw))
+                    timer_id = raw_id.decode()
+                    self._pending[timer_id] = _decode(raw)
+                    self._partition_of[timer_id] = partition
         self._heap = [
             (entry.due_at_ms, timer_id, self._partition_of[timer_id]) for timer_id, entry in self._pending.items()
         ]
@@ -172,14 +197,14 @@ class Timers:
 
     def _take_due(self) -> list[tuple[str, Stored]]:
         now = self._now_ms()
-        due: list[tuple[str, Stored]] = []
+        due: dict[str, Stored] = {}
         while self._heap and self._heap[0][0] <= now and len(due) < FIRE_AT_MOST:
             due_at_ms, timer_id, _ = heapq.heappop(self._heap)
             entry = self._pending.get(timer_id)
             # Cancelled, or set anew for another time: then a later entry of the heap speaks for it.
             if entry is not None and entry.due_at_ms == due_at_ms:
-                due.append((timer_id, entry))
-        return due
+                due[timer_id] = entry
+        return list(due.items())
 
     async def _fire(self, due: list[tuple[str, Stored]]) -> list[tuple[str, Stored]]:
         """Returns those of partitions that may not be ours at this moment: they wait until that is known."""
@@ -190,22 +215,28 @@ class Timers:
             (ours if slot is not None and slot.still_ours() else left).append((timer_id, entry))
         await self._publish([Outgoing(e.topic, e.key, e.value, e.headers) for _, e in ours])
         now = self._now_ms()
-        by_partition: dict[int, dict[bytes, bytes | None]] = {}
         for timer_id, entry in ours:
             if self._pending.get(timer_id) is not entry:
-                continue  # set anew or cancelled meanwhile: that version stays
-            by_partition.setdefault(self._partition_of[timer_id], {})[timer_id.encode()] = None
+                continue  # set anew, cancelled or taken away meanwhile: what the table holds now stays
+            self._fired.setdefault(self._partition_of[timer_id], set()).add(timer_id)
+            self._drop(timer_id)
             self.fired += 1
             self.worst_late_ms = max(self.worst_late_ms, now - entry.due_at_ms)
-        for partition, gone in by_partition.items():
-            for raw_id in gone:
-                self._drop(raw_id.decode())
-            try:
-                await self._table.write(self._slots[partition], gone)
-            except Stale:
-                # The next owner fires them again, which has no further effect.
-                log.info("timers.stale", partition=partition, timers=len(gone))
+        await self._delete_fired()
         return left
+
+    async def _delete_fired(self) -> None:
+        stale: dict[int, set[str]] = {}
+        while self._fired:
+            # Taken one by one: what is set anew while another partition is written must not be deleted.
+            partition, gone = self._fired.popitem()
+            try:
+                await self._table.write(self._slots[partition], {timer_id.encode(): None for timer_id in gone})
+            except Stale:
+                # Out of contact for a moment: tried again. Or a next owner fires them again, without a further effect.
+                log.info("timers.stale", partition=partition, timers=len(gone))
+                stale[partition] = {timer_id for timer_id in gone if timer_id not in self._pending}
+        self._fired = stale
 
     async def _sleep(self) -> None:
         """Until the next timer is due, one is set, or partitions may have changed."""

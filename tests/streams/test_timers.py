@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from streams.consumer import Stale
 from streams.engine.publish import PublishError
+from streams.sms_ledger import fence_of_entry
 from streams.timers import Timer, Timers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from streams.engine.publish import Outgoing
     from streams.timers import Slot
@@ -35,6 +37,9 @@ class Table:
     def __init__(self, *places: Place) -> None:
         self.places = list(places)
         self.rows: dict[tuple[int, bytes], bytes] = {}
+        self.one_at_a_time = asyncio.Lock()
+        self.sent = asyncio.Event()
+        self.sent.set()
 
     def owned(self) -> Sequence[Slot]:
         return list(self.places)
@@ -43,6 +48,13 @@ class Table:
         yield from [(key, value) for (partition, key), value in self.rows.items() if partition == slot.partition]
 
     async def write(self, slot: Slot, items: Mapping[bytes, bytes | None]) -> None:
+        if not slot.still_ours():
+            raise Stale
+        async with self.one_at_a_time:
+            self.apply(slot, items)
+            await self.sent.wait()
+
+    def apply(self, slot: Slot, items: Mapping[bytes, bytes | None]) -> None:
         for key, value in items.items():
             if value is None:
                 self.rows.pop((slot.partition, key), None)
@@ -55,6 +67,7 @@ class World:
         self.now_ms = 0
         self.published: list[Outgoing] = []
         self.broken = 0
+        self.on_publish: Callable[[], None] = lambda: None
         self.table = table
         self.timers = Timers(table, self.publish, lambda: self.now_ms)
 
@@ -62,6 +75,7 @@ class World:
         if self.broken:
             self.broken -= 1
             raise PublishError("the broker is away")
+        self.on_publish()
         self.published += outgoing
 
     @property
@@ -180,9 +194,10 @@ async def test_a_timer_outlives_the_batch_that_set_it(eventually: Eventually) ->
 
 
 async def test_a_worker_that_lost_contact_for_a_moment_fires_when_it_is_back(eventually: Eventually) -> None:
-    place = Place(ours=False)
+    place = Place()
     world = World(Table(place))
     await world.timers.set(place, [timer("reminder", 10)])
+    place.ours = False
     world.now_ms = 100
     async with world.running():
         await eventually.awaited(lambda: world.timers._slots)
@@ -201,3 +216,61 @@ async def test_a_failed_publish_keeps_the_timer_for_another_try(eventually: Even
         await eventually.awaited(lambda: world.fired)
     assert world.fired == ["stubborn"]
     assert world.table.rows == {}
+
+
+async def test_a_timer_set_anew_while_its_former_version_fires_is_not_deleted_with_that(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    await world.timers.set(place, [timer("reminder", 10), timer("other", 10)])
+    async with world.running():
+        await eventually.awaited(lambda: world.timers._slots)
+        world.table.sent.clear()
+        anew = asyncio.create_task(world.timers.set(place, [timer("reminder", 1_000)]))
+        await eventually.awaited(world.table.one_at_a_time.locked)
+        world.now_ms = 100
+        await eventually.awaited(lambda: "other" in world.fired)
+        world.table.sent.set()
+        await anew
+        await eventually.awaited(lambda: (0, b"other") not in world.table.rows)
+    assert list(world.table.rows) == [(0, b"reminder")]
+
+
+async def test_a_timer_set_twice_for_the_same_time_fires_once(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    async with world.running():
+        await eventually.awaited(lambda: world.timers._slots)
+        await world.timers.set(place, [timer("reminder", 10)])
+        await world.timers.set(place, [timer("reminder", 10), timer("last", 20)])
+        world.now_ms = 100
+        await eventually.awaited(lambda: "last" in world.fired)
+    assert world.fired == ["reminder", "last"]
+
+
+async def test_what_fired_out_of_contact_is_deleted_later_and_fires_no_second_time(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    await world.timers.set(place, [timer("reminder", 10)])
+    async with world.running():
+        await eventually.awaited(lambda: world.timers._slots)
+        world.on_publish = lambda: setattr(place, "ours", False)
+        world.now_ms = 100
+        await eventually.awaited(lambda: world.fired)
+        await eventually.awaited(lambda: world.timers._fired)
+        assert world.table.rows
+        world.on_publish = lambda: None
+        place.ours = True
+        await eventually.awaited(lambda: not world.table.rows)
+    assert world.fired == ["reminder"]
+
+
+async def test_of_two_versions_the_one_that_was_set_later_wins_recovery_though_the_clock_went_back() -> None:
+    place = Place()
+    world = World(Table(place))
+    world.now_ms = 5_000
+    await world.timers.set(place, [timer("reminder", 10_000)])
+    world.timers._follow_assignment()
+    first = fence_of_entry(world.table.rows[0, b"reminder"])
+    world.now_ms = 1_000
+    await world.timers.set(place, [timer("reminder", 20_000)])
+    assert fence_of_entry(world.table.rows[0, b"reminder"]) > first
