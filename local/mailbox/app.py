@@ -1,0 +1,149 @@
+"""The mailbox: takes mails by SMTP, keeps the newest in memory, and shows them on web pages."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from jinja2 import Environment, StrictUndefined
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from local.mailbox.pages import LIST, MAIL
+from local.mailbox.received import Received, attachment_of, html_of, parse, received, text_of
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage
+
+    from aiosmtpd.smtp import Envelope, Session
+    from starlette.requests import Request
+
+KEPT = 2_000
+# A mail comes from outside: it may show pictures and its own styles, and do nothing.
+MAIL_POLICY = "sandbox allow-popups; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+_pages = Environment(autoescape=True, undefined=StrictUndefined)
+
+
+class Mailbox:
+    """Mails by their number, oldest first. A second copy of a mail, known by its Message-ID, counts and is not kept.
+
+    That is what mail programs do with a message that a server delivers twice.
+    """
+
+    def __init__(self) -> None:
+        self._mails: OrderedDict[int, tuple[Received, bytes]] = OrderedDict()
+        self._number_of: dict[str, int] = {}
+        self._last = 0
+        self.refuse: str | None = None
+
+    async def handle_DATA(self, _server: Any, _session: Session, envelope: Envelope) -> str:  # noqa: ANN401, N802
+        """What aiosmtpd calls for each mail."""
+        if self.refuse:
+            return self.refuse
+        content = envelope.content
+        raw = content if isinstance(content, bytes) else str(content or "").encode()
+        return f"250 2.0.0 kept as {self.take(list(envelope.rcpt_tos), raw)}"
+
+    def take(self, recipients: list[str], raw: bytes) -> int:
+        """Keep a mail; returns its number."""
+        mail = received(self._last + 1, int(time.time() * 1000), recipients, raw)
+        known = self._number_of.get(mail.message_id) if mail.message_id else None
+        if known is not None and known in self._mails:
+            former, its_raw = self._mails[known]
+            self._mails[known] = (msgspec.structs.replace(former, copies=former.copies + 1), its_raw)
+            return known
+        self._last = mail.number
+        self._number_of[mail.message_id] = mail.number
+        self._mails[mail.number] = (mail, raw)
+        if len(self._mails) > KEPT:
+            _, (gone, _) = self._mails.popitem(last=False)
+            self._number_of.pop(gone.message_id, None)
+        return mail.number
+
+    def newest_first(self) -> list[Received]:
+        return [mail for mail, _ in reversed(self._mails.values())]
+
+    def one(self, number: int) -> tuple[Received, EmailMessage]:
+        """Raises KeyError."""
+        mail, raw = self._mails[number]
+        return mail, parse(raw)
+
+    def raw(self, number: int) -> bytes:
+        return self._mails[number][1]
+
+    def clear(self) -> None:
+        self._mails.clear()
+        self._number_of.clear()
+        self.refuse = None
+
+
+def web(mailbox: Mailbox) -> Starlette:  # noqa: C901 - a function a page
+    """`/`: the list; `/mails/N`: one mail; `/api/mails`: the list as JSON; DELETE there empties the mailbox."""
+
+    async def show_list(_: Request) -> Response:
+        return HTMLResponse(_pages.from_string(LIST).render(mails=mailbox.newest_first(), clock=_clock))
+
+    async def list_json(_: Request) -> Response:
+        return Response(msgspec.json.encode(mailbox.newest_first()), media_type="application/json")
+
+    async def empty(_: Request) -> Response:
+        mailbox.clear()
+        return Response(status_code=204)
+
+    async def refuse(request: Request) -> Response:
+        """From now on answer every mail with this reply, such as `451 4.3.0 later`; an empty body ends that."""
+        mailbox.refuse = (await request.body()).decode() or None
+        return Response(status_code=204)
+
+    async def show_one(request: Request) -> Response:
+        mail, message = _found(request)
+        headers = [(name, str(value)) for name, value in message.items()]
+        page = _pages.from_string(MAIL).render(mail=mail, headers=headers, text=text_of(message), clock=_clock)
+        return HTMLResponse(page)
+
+    async def html(request: Request) -> Response:
+        return HTMLResponse(html_of(_found(request)[1]), headers={"Content-Security-Policy": MAIL_POLICY})
+
+    async def text(request: Request) -> Response:
+        return PlainTextResponse(text_of(_found(request)[1]))
+
+    async def raw(request: Request) -> Response:
+        return PlainTextResponse(mailbox.raw(_found(request)[0].number))
+
+    async def attachment(request: Request) -> Response:
+        _, message = _found(request)
+        try:
+            about, content = attachment_of(message, request.path_params["file"])
+        except IndexError:
+            raise HTTPException(404) from None
+        return Response(content, media_type=about.content_type, headers={"Content-Security-Policy": MAIL_POLICY})
+
+    def _found(request: Request) -> tuple[Received, EmailMessage]:
+        try:
+            return mailbox.one(request.path_params["number"])
+        except KeyError:
+            raise HTTPException(404) from None
+
+    return Starlette(
+        routes=[
+            Route("/", show_list),
+            Route("/mails/{number:int}", show_one),
+            Route("/mails/{number:int}/html", html),
+            Route("/mails/{number:int}/text", text),
+            Route("/mails/{number:int}/raw", raw),
+            Route("/mails/{number:int}/files/{file:int}", attachment),
+            Route("/api/mails", list_json, methods=["GET"]),
+            Route("/api/mails", empty, methods=["DELETE"]),
+            Route("/api/refuse", refuse, methods=["PUT"]),
+        ]
+    )
+
+
+def _clock(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
