@@ -20,6 +20,7 @@ BY_NAME: tuple[tuple[str, Json], ...] = (
     (r"^email$|address$", "ada@example.com"),
     (r"^display_unit$", "C"),
     (r"^timezone$", "Europe/Berlin"),
+    (r"_on$", "2026-11-02"),
     (r"^unit_id$", "harbor-vaccines"),
     (r"^organization_id$", "harbor"),
     (r"^organization_name$", "Harbor Clinic"),

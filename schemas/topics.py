@@ -20,13 +20,18 @@ FOR_EVER = -1
 class Writer(StrEnum):
     """The one process that may write a topic."""
 
-    PRODUCERS = "producers, api"
+    PRODUCERS = "producers, api; relay and `freshtrack dead-letters` for what a person sends again"
     API = "api"
     RELAY = "relay"
     DETECTION = "worker detection"
     NOTIFICATIONS = "worker notifications"
     DIGESTS = "worker digests"
+    RELAY_AND_DIGESTS = "worker digests; relay for what people ask for"
     RELAY_AND_NOTIFICATIONS = "relay; worker notifications for what people answer by SMS"
+    NOTIFICATIONS_AND_REDRIVES = (
+        "worker notifications; relay, `freshtrack dead-letters` and `freshtrack sms` for what a person sends again"
+    )
+    REDRIVES = "relay; `freshtrack dead-letters`"
 
 
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +101,7 @@ SMS_CRITICAL, SMS_WARNING, SMS_INFO = (
         name=f"sms-{severity}",
         key="user id",
         carries=m.SmsRequest,
-        writer=Writer.NOTIFICATIONS,
+        writer=Writer.NOTIFICATIONS_AND_REDRIVES,
         about=f"The {severity} lane: one SMS to one person",
     )
     for severity in m.SEVERITIES
@@ -136,6 +141,14 @@ SMS_DLQ = Topic(
     about="SMS that a person must look at",
     retention_ms=FOR_EVER,
 )
+DEAD_LETTER_SETTLEMENTS = Topic(
+    name="dead-letter-settlements",
+    key="letter id (TOPIC/PARTITION/OFFSET)",
+    carries=m.DeadLetterSettled,
+    writer=Writer.REDRIVES,
+    about="Which dead letters were sent again, by whom",
+    compacted=True,
+)
 UNIT_AGGREGATES = Topic(
     name="unit-aggregates",
     key="unit id",
@@ -143,6 +156,13 @@ UNIT_AGGREGATES = Topic(
     writer=Writer.DETECTION,
     about="15-minute buckets with revision number",
     retention_ms=90 * DAY_MS,
+)
+UNIT_SILENCES = Topic(
+    name="unit-silences",
+    key="gateway, or a unit without one",
+    carries=m.UnitSilence,
+    writer=Writer.DETECTION,
+    about="Units that fell silent or were heard again, gathered by gateway",
 )
 UNITS = Topic(
     name="units",
@@ -169,6 +189,59 @@ DIGEST_PREFERENCES = Topic(
     compacted=True,
 )
 
+DIGEST_RUNS = Topic(
+    name="digest-runs",
+    key="user id",
+    carries=m.DigestRun,
+    writer=Writer.RELAY_AND_DIGESTS,
+    about="A user's summary may be due, or is asked for at once",
+)
+DIGEST_JOBS = Topic(
+    name="digest-jobs",
+    key="organization id",
+    carries=m.DigestWanted,
+    writer=Writer.DIGESTS,
+    about="Who wants which digest of an organization; what agrees in period, timezone and due time is made once",
+)
+DIGEST_PROGRESS = Topic(
+    name="digest-progress",
+    key="user id",
+    carries=m.DigestProgress,
+    writer=Writer.DIGESTS,
+    about="How far each user's summary is, from 10 to 100",
+    retention_ms=90 * DAY_MS,
+)
+EMAIL_REQUESTS = Topic(
+    name="email-requests",
+    key="user id",
+    carries=m.EmailRequest,
+    writer=Writer.DIGESTS,
+    about="One e-mail to one person",
+)
+EMAIL_RETRIES = Topic(
+    name="email-retries",
+    key="user id",
+    carries=m.EmailRetry,
+    writer=Writer.DIGESTS,
+    about="Failed attempts with error and due time",
+)
+EMAIL_OUTCOMES = Topic(
+    name="email-outcomes",
+    key="user id",
+    carries=m.MailOutcome,
+    writer=Writer.DIGESTS,
+    about="Every decision about an e-mail",
+    retention_ms=365 * DAY_MS,
+)
+EMAIL_DLQ = Topic(
+    name="email-dlq",
+    key="user id",
+    carries=m.EmailDeadLetter | m.DigestDeadLetter | m.UnreadableRecord,
+    writer=Writer.DIGESTS,
+    about="Mails and summaries that a person must look at",
+    retention_ms=FOR_EVER,
+)
+
 TOPICS: tuple[Topic, ...] = (
     READINGS,
     READINGS_DLQ,
@@ -182,8 +255,17 @@ TOPICS: tuple[Topic, ...] = (
     SMS_OUTCOMES,
     SMS_RECEIPTS,
     SMS_DLQ,
+    DEAD_LETTER_SETTLEMENTS,
     UNIT_AGGREGATES,
+    UNIT_SILENCES,
     UNITS,
     CONTACTS,
     DIGEST_PREFERENCES,
+    DIGEST_RUNS,
+    DIGEST_JOBS,
+    DIGEST_PROGRESS,
+    EMAIL_REQUESTS,
+    EMAIL_RETRIES,
+    EMAIL_OUTCOMES,
+    EMAIL_DLQ,
 )

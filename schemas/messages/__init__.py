@@ -32,6 +32,33 @@ from schemas.messages.configuration import (
     Rule,
     UnitConfig,
 )
+from schemas.messages.digests import (
+    PROGRESS,
+    DigestDeadLetter,
+    DigestDue,
+    DigestProgress,
+    DigestRun,
+    DigestStatus,
+    DigestWanted,
+    LocalDate,
+    SendDigestNow,
+)
+from schemas.messages.email import (
+    EmailDead,
+    EmailDeadLetter,
+    EmailFailed,
+    EmailOutcome,
+    EmailRequest,
+    EmailRetry,
+    EmailRetryScheduled,
+    EmailSending,
+    EmailSent,
+    EmailUnknown,
+    MailOutcome,
+)
+from schemas.messages.dead_letters import (
+    DeadLetterSettled,
+)
 from schemas.messages.escalations import (
     Escalation,
     EscalationDue,
@@ -56,6 +83,11 @@ from schemas.messages.severity import (
     SEVERITIES,
     AlertKind,
     Severity,
+)
+from schemas.messages.silences import (
+    UnitHeard,
+    UnitSilence,
+    UnitSilent,
 )
 from schemas.messages.sms import (
     DeliveryReceipt,
@@ -88,6 +120,7 @@ from schemas.messages.unreadable import (
 encode = msgspec.json.Encoder().encode
 
 __all__ = [
+    "PROGRESS",
     "SEVERITIES",
     "Acknowledge",
     "AggregateBucket",
@@ -104,9 +137,26 @@ __all__ = [
     "Command",
     "Contact",
     "DeadLetterReason",
+    "DeadLetterSettled",
     "DeadReading",
     "DeliveryReceipt",
+    "DigestDeadLetter",
+    "DigestDue",
     "DigestPreference",
+    "DigestProgress",
+    "DigestRun",
+    "DigestStatus",
+    "DigestWanted",
+    "EmailDead",
+    "EmailDeadLetter",
+    "EmailFailed",
+    "EmailOutcome",
+    "EmailRequest",
+    "EmailRetry",
+    "EmailRetryScheduled",
+    "EmailSending",
+    "EmailSent",
+    "EmailUnknown",
     "Escalation",
     "EscalationDue",
     "EscalationEnded",
@@ -115,6 +165,8 @@ __all__ = [
     "Id",
     "InboundReply",
     "Limit",
+    "LocalDate",
+    "MailOutcome",
     "MaintenanceWindow",
     "NotifyNow",
     "Outcome",
@@ -123,6 +175,7 @@ __all__ = [
     "Receipt",
     "ReceiptDue",
     "Rule",
+    "SendDigestNow",
     "Severity",
     "Silence",
     "SmsCancelled",
@@ -145,6 +198,9 @@ __all__ = [
     "SmsUnconfirmed",
     "SmsUnknown",
     "UnitConfig",
+    "UnitHeard",
+    "UnitSilence",
+    "UnitSilent",
     "UnreadableRecord",
     "encode",
 ]

@@ -39,6 +39,7 @@ class DeadLetterReason(StrEnum):
     IMPOSSIBLE_TIME = "impossible_time"
     FUTURE_TIME = "future_time"
     UNKNOWN_UNIT = "unknown_unit"
+    TOO_OLD = "too_old"
 
 
 class DeadReading(Struct, frozen=True, kw_only=True, tag_field="type", tag="dead_reading"):
@@ -53,3 +54,4 @@ class DeadReading(Struct, frozen=True, kw_only=True, tag_field="type", tag="dead
     value_base64: Annotated[str | None, Meta(description="The start of the record as it came, 64 KiB at most")] = None
     value_bytes: Annotated[int, Meta(ge=0, description="The record's full size")] = 0
     readings: Annotated[tuple[Reading, ...], Meta(description="The refused readings, where only some were")] = ()
+    redrives: Annotated[int, Meta(ge=0, description="How often a person sent it again from the dead letters")] = 0
