@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api import entity_tags, paging
 from api.problems import not_found, responses
 from api.services import Administrator, Operator, Reader, Used
-from schemas.database.configuration import OrganizationRow, UnitRow
-from schemas.database.outbox import publish_units
+from schemas.database.configuration import ContactRow, OrganizationRow, UnitRow
+from schemas.database.outbox import publish_contacts, publish_units
 from schemas.http import ID_PATTERN, OrganizationBody, OrganizationTerms, OrganizationView, Page
 
 router = APIRouter(tags=["organization"], responses=responses(400, 401, 403, 404, 422, 429, 503))
@@ -43,6 +43,13 @@ async def _tell_units(session: AsyncSession, organization_id: str) -> None:
     await session.flush()
     wanted = select(UnitRow.unit_id).where(UnitRow.organization_id == organization_id)
     await publish_units(session, list(await session.scalars(wanted)))
+
+
+async def _tell_contacts(session: AsyncSession, organization_id: str) -> None:
+    """The cap of SMS is part of every contact, because the workers that keep it know no organizations."""
+    await session.flush()
+    wanted = select(ContactRow.user_id).where(ContactRow.organization_id == organization_id)
+    await publish_contacts(session, list(await session.scalars(wanted)))
 
 
 @router.get("/v1/organization", response_model=OrganizationView)
@@ -98,10 +105,12 @@ async def put_organization(
         )
         row = await organization_of(session, organization_id, lock=True)
         entity_tags.must_match(request, row.version)
-        made = row.version == 0
+        made, former_cap = row.version == 0, row.sms_per_hour
         row.name, row.display_unit = body.name, body.display_unit
         row.max_units, row.max_contacts, row.sms_per_hour = body.max_units, body.max_contacts, body.sms_per_hour
         row.version += 1
         await _tell_units(session, organization_id)
+        if row.sms_per_hour != former_cap:
+            await _tell_contacts(session, organization_id)
         status = HTTPStatus.CREATED if made else HTTPStatus.OK
         return entity_tags.answer(request, _view(row), row.version, status=status)

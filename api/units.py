@@ -61,6 +61,7 @@ def _view(row: UnitRow, rules: list[RuleView]) -> UnitView:
         unit_id=row.unit_id,
         name=row.name,
         gateway_id=row.gateway_id,
+        device_id=row.device_id,
         expected_interval_s=row.expected_interval_s,
         offline_after_missed=row.offline_after_missed,
         live_window_s=row.live_window_s,
@@ -83,8 +84,11 @@ def _rule_row(unit_id: str, rule_id: str, body: RuleBody) -> dict[str, object]:
 
 
 async def _write(session: AsyncSession, row: UnitRow, body: UnitBody) -> None:
+    if body.device_id is not None and body.device_id != row.device_id:
+        await _device_must_be_free(session, row, body.device_id)
     row.name = body.name
     row.gateway_id = body.gateway_id
+    row.device_id = body.device_id
     row.expected_interval_s = body.expected_interval_s
     row.offline_after_missed = body.offline_after_missed
     row.live_window_s = body.live_window_s
@@ -92,6 +96,15 @@ async def _write(session: AsyncSession, row: UnitRow, body: UnitBody) -> None:
     await session.execute(delete(RuleRow).where(RuleRow.unit_id == row.unit_id))
     if body.rules:
         await session.execute(insert(RuleRow), [_rule_row(row.unit_id, rule.rule_id, rule) for rule in body.rules])
+
+
+async def _device_must_be_free(session: AsyncSession, row: UnitRow, device_id: str) -> None:
+    """Raises Problem (409); of two requests at once the database stops the second."""
+    wanted = select(UnitRow.unit_id).where(
+        UnitRow.organization_id == row.organization_id, UnitRow.device_id == device_id, UnitRow.unit_id != row.unit_id
+    )
+    if (other := (await session.scalars(wanted)).first()) is not None:
+        raise conflict(f"The device {device_id} belongs to the unit {other}; take it away there first.")
 
 
 async def _changed(session: AsyncSession, row: UnitRow) -> None:
@@ -172,7 +185,7 @@ async def get_unit(unit_id: UnitId, caller: Reader, services: Used, request: Req
         return await _shown(session, await unit_of(session, caller, unit_id), request)
 
 
-@router.put("/v1/units/{unit_id}", response_model=UnitView, responses=responses(412))
+@router.put("/v1/units/{unit_id}", response_model=UnitView, responses=responses(409, 412))
 async def replace_unit(
     unit_id: UnitId, body: UnitBody, caller: Configurer, services: Used, request: Request
 ) -> Response:

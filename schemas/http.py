@@ -106,7 +106,7 @@ class OrganizationTerms(OrganizationBody):
 
     max_units: Limitation | None = None
     max_contacts: Limitation | None = None
-    sms_per_hour: Limitation | None = None
+    sms_per_hour: Annotated[int, Field(strict=True, ge=1, le=INT4)] | None = None
 
 
 class RuleBody(Shape):
@@ -137,6 +137,9 @@ class RuleView(RuleBody):
 class UnitBody(Shape):
     name: Annotated[Line, Field(examples=["Walk-in freezer"])]
     gateway_id: Id | None = None
+    device_id: Id | None = Field(
+        None, description="The sensor's name in its vendor's network; the unit's own id when null. Unique in yours."
+    )
     expected_interval_s: Seconds = 300
     offline_after_missed: Annotated[int, Field(strict=True, ge=1, le=1_000)] = 3
     live_window_s: Seconds = 900

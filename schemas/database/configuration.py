@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import Text
@@ -18,7 +18,10 @@ class OrganizationRow(Row):
     """A customer. Limits are null where none applies."""
 
     __tablename__ = "organizations"
-    __table_args__ = (one_of("display_unit", DISPLAY_UNITS),)
+    __table_args__ = (
+        one_of("display_unit", DISPLAY_UNITS),
+        CheckConstraint("sms_per_hour >= 1", name="sms_per_hour"),
+    )
 
     organization_id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
@@ -69,15 +72,19 @@ class OptOutRow(Row):
 
 
 class UnitRow(Row):
-    """A fridge, freezer or truck."""
+    """A fridge, freezer or truck. `device_id` is the sensor's name in its vendor's network, where that is another."""
 
     __tablename__ = "units"
-    __table_args__ = (Index(None, "organization_id", "unit_id"),)
+    __table_args__ = (
+        Index(None, "organization_id", "unit_id"),
+        UniqueConstraint("organization_id", "device_id"),
+    )
 
     unit_id: Mapped[str] = mapped_column(primary_key=True)
     organization_id: Mapped[str] = mapped_column(ForeignKey(OrganizationRow.organization_id))
     name: Mapped[str]
     gateway_id: Mapped[str | None]
+    device_id: Mapped[str | None]
     expected_interval_s: Mapped[int] = mapped_column(server_default=text("300"))
     offline_after_missed: Mapped[int] = mapped_column(server_default=text("3"))
     live_window_s: Mapped[int] = mapped_column(server_default=text("900"))

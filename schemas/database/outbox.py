@@ -174,13 +174,15 @@ async def unit_configs(session: AsyncSession, unit_ids: Collection[str]) -> dict
 
 
 async def contacts(session: AsyncSession, user_ids: Collection[str]) -> dict[str, m.Contact]:
-    """Contacts as workers see them: with their level in the chain, and whether their number opted out."""
+    """Contacts as workers see them: with level in the chain, opt-out of the number, the organization's cap of SMS."""
     rows = await session.execute(
         select(
             ContactRow.__table__,
             func.coalesce(EscalationStepRow.level, 1).label("level"),
             OptOutRow.phone_e164.is_not(None).label("opted_out"),
+            OrganizationRow.sms_per_hour,
         )
+        .join(OrganizationRow, OrganizationRow.organization_id == ContactRow.organization_id)
         .outerjoin(EscalationStepRow, EscalationStepRow.user_id == ContactRow.user_id)
         .outerjoin(OptOutRow, OptOutRow.phone_e164 == ContactRow.phone_e164)
         .where(ContactRow.user_id.in_(list(user_ids)))
@@ -196,6 +198,7 @@ async def contacts(session: AsyncSession, user_ids: Collection[str]) -> dict[str
             on_duty=contact.on_duty,
             escalation_level=contact.level,
             sms_opted_out=contact.opted_out,
+            organization_sms_per_hour=contact.sms_per_hour,
         )
         for contact in rows
     }

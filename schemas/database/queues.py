@@ -47,3 +47,12 @@ class IdempotencyKeyRow(Row):
     headers: Mapped[str]
     body: Mapped[bytes]
     created_at: Mapped[CreatedAt] = mapped_column(index=True)
+
+
+class WebhookEventRow(Row):
+    """An event of the SMS provider that was taken: it is sent again when an answer was lost, and takes effect once."""
+
+    __tablename__ = "webhook_events"
+
+    event_id: Mapped[str] = mapped_column(primary_key=True)
+    received_at: Mapped[CreatedAt] = mapped_column(index=True)

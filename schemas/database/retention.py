@@ -33,6 +33,7 @@ class RetentionSettings(BaseSettings):
     digest_ledger: Days = 1_095
     maintenance_windows: Days = 365
     idempotency_keys: Days = 2
+    webhook_events: Days = 7
 
 
 class Rule(NamedTuple):
@@ -52,6 +53,7 @@ RULES = (
     Rule("digest_ledger", "period_starts_at"),
     Rule("maintenance_windows", "ends_at"),
     Rule("idempotency_keys", "created_at"),
+    Rule("webhook_events", "received_at"),
 )
 
 

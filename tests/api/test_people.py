@@ -172,3 +172,29 @@ async def test_a_timezone_that_is_none_is_refused(api: Api, ops: dict[str, str],
     body = {"user_id": "ann", "timezone": zone}
     answer = await api.client.post("/v1/digest-preferences", json=body, headers=ops)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/timezone")
+
+
+async def test_a_new_cap_of_sms_is_told_with_every_contact_once(api: Api, ops: dict[str, str]) -> None:
+    operator = await api.key(Role.ADMIN, None)
+    await people(api, ops, "ann", "bob")
+    before = len(await api.outbox())
+
+    for cap in (50, 50, None):
+        terms = {"name": "Acme Foods", "sms_per_hour": cap}
+        answer = await api.client.put("/v1/organizations/acme", json=terms, headers=operator)
+        assert answer.status_code == 200, answer.text
+
+    told = (await api.outbox())[before:]
+    assert [(topic, key, message and message["organization_sms_per_hour"]) for topic, key, message in told] == [
+        ("contacts", "ann", 50),
+        ("contacts", "bob", 50),
+        ("contacts", "ann", None),
+        ("contacts", "bob", None),
+    ]
+
+
+async def test_a_cap_that_no_message_could_pass_is_refused(api: Api) -> None:
+    operator = await api.key(Role.ADMIN, None)
+    terms = {"name": "Acme Foods", "sms_per_hour": 0}
+    answer = await api.client.put("/v1/organizations/acme", json=terms, headers=operator)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/sms_per_hour")

@@ -185,3 +185,14 @@ async def test_who_runs_the_installation_makes_organizations(api: Api, ops: dict
     for refused in (ops, await api.key(Role.ADMIN, "acme")):
         assert (await api.client.put("/v1/organizations/acme", json=terms, headers=refused)).status_code == 403
         assert (await api.client.get("/v1/organizations", headers=refused)).status_code == 403
+
+
+async def test_a_device_belongs_to_one_unit_of_an_organization(api: Api, ops: dict[str, str]) -> None:
+    theirs = await api.key(Role.OPS, "other")
+    statuses = [
+        (await api.client.post("/v1/units", json={"unit_id": unit, "name": unit, "device_id": "dev-1"}, headers=key))
+        for unit, key in (("a", ops), ("b", ops), ("c", theirs))
+    ]
+    assert [answer.status_code for answer in statuses] == [201, 409, 201]
+    assert "belongs to the unit a" in statuses[1].json()["detail"]
+    assert statuses[0].json()["device_id"] == "dev-1"
