@@ -31,6 +31,7 @@ from streams.engine.stores import ROCKSDB_OPTIONS, MemoryStore, PartitionStore, 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from faust.types import TP
 
@@ -110,13 +111,17 @@ class BulkTable(Table):  # type: ignore[misc]
         return self.store.read_many(slot.partition, keys)
 
     def owned(self) -> Sequence[OwnedPartition]:
-        """The partitions that are ours now and completely restored; none while the group rebalances."""
+        """The partitions that are ours now and completely restored; none while they are about to go."""
         consumer = self.app.consumer
-        if not consumer.serves(consumer.epoch):
+        if consumer.leaving or not consumer.serves(consumer.epoch):
             return ()
         topic = self.changelog_topic_name
         numbers = sorted(tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == topic)
         return [OwnedPartition(consumer, number) for number in numbers]
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """For what writes beside the flows: partitions are given up only when it has left this context."""
+        return cast("AbstractContextManager[None]", self.app.consumer.at_work())
 
     def scan(self, slot: Slot) -> Iterator[tuple[bytes, bytes]]:
         """Every key and value of the slot's partition, as they are now. Raises Stale when it is not ours any more."""

@@ -22,6 +22,7 @@ from streams.engine.publish import Outgoing, PublishError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +71,7 @@ class TimerTable(Protocol):
     """What timers ask of their table."""
 
     def owned(self) -> Sequence[Slot]: ...
+    def at_work(self) -> AbstractContextManager[None]: ...
     def scan(self, slot: Slot) -> Iterator[tuple[bytes, bytes]]: ...
     async def write(self, slot: Slot, items: Mapping[bytes, bytes | None]) -> None: ...
 
@@ -145,28 +147,35 @@ class Timers:
         self._partition_of.pop(timer_id, None)
 
     async def run(self) -> None:
-        """Fire what is due, of partitions that are ours now; a failed publish is tried again a second later."""
+        """Fire what is due, of partitions that are ours now; what could not be published is tried again later."""
         while True:
-            try:
-                self._follow_assignment()
-            except Stale:
-                # Out of contact while the table was read: all of it is read again.
-                self._slots = {}
-                await asyncio.sleep(LOOK_AGAIN_S)
-                continue
-            await self._delete_fired()
-            due = self._take_due()
-            if not due:
-                await self._sleep()
-                continue
-            try:
-                left = await self._fire(due)
-            except PublishError as error:
-                log.warning("timers.retry", timers=len(due), error=repr(error))
-                left = due
+            # A round that has begun is finished before the partitions go: else what it published fires once more.
+            with self._table.at_work():
+                left = await self._round()
             if left:
-                self._put_back(left)
                 await asyncio.sleep(RETRY_S)
+            else:
+                await self._sleep()
+
+    async def _round(self) -> int:
+        """Returns how many timers are due and could not be fired now."""
+        try:
+            self._follow_assignment()
+        except Stale:
+            # Out of contact while the table was read: all of it is read again.
+            self._slots = {}
+            return len(self._pending)
+        await self._delete_fired()
+        due = self._take_due()
+        if not due:
+            return 0
+        try:
+            left = await self._fire(due)
+        except PublishError as error:
+            log.warning("timers.retry", timers=len(due), error=repr(error))
+            left = due
+        self._put_back(left)
+        return len(left)
 
     def _put_back(self, left: list[tuple[str, Stored]]) -> None:
         for timer_id, entry in left:

@@ -14,6 +14,8 @@ from streams.engine.placement import Placement
 from streams.engine.publish import PublishError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from faust.types import TP
 
     from streams.engine.commit_log import Span
@@ -90,9 +92,21 @@ class Committing(Placement):
         self.void_all()
         await super().on_partitions_revoked(revoked)
 
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Work beside the flows, such as that of timers: like a batch in hand, it is waited for."""
+        self._beside_flows += 1
+        try:
+            yield
+        finally:
+            self._beside_flows -= 1
+            self._freed.set()
+
     async def settle(self) -> None:
-        """Wait for the batches in hand and commit. Returns also when the commit was refused."""
-        while not self.app.crashed and any(not message.acked for message in list(self._unacked_messages)):
+        """Wait for what is in hand and commit. Returns also when the commit was refused."""
+        while not self.app.crashed and (
+            self._beside_flows or any(not message.acked for message in list(self._unacked_messages))
+        ):
             self._freed.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_AGAIN_S):

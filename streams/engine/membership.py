@@ -62,6 +62,7 @@ class Membership(driver.Consumer):  # type: ignore[misc]
         # What happened, for metrics and tests: runs that were void, sought back, behind a gap, given back.
         self.counts: Counter[str] = Counter()
         self._in_hand: dict[Span, BatchMessage] = {}
+        self._beside_flows = 0
         self._held: dict[TP, Held] = {}
         self._positions: Counter[TP] = Counter()
         self._ready = False

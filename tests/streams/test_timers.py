@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -43,6 +43,9 @@ class Table:
 
     def owned(self) -> Sequence[Slot]:
         return list(self.places)
+
+    def at_work(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def scan(self, slot: Slot) -> Iterator[tuple[bytes, bytes]]:
         yield from [(key, value) for (partition, key), value in self.rows.items() if partition == slot.partition]

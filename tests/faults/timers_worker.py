@@ -1,0 +1,88 @@
+"""A worker that does nothing but keep timers: it sets and cancels them as its orders say."""
+
+# ruff: noqa: E402 - the event loop is chosen before Faust is imported
+from __future__ import annotations
+
+import mode.loop
+
+mode.loop.use("uvloop")
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from streams.consumer import Batch, each_batch
+from streams.engine.app import create_app
+from streams.engine.publish import Outgoing, publish
+from streams.settings import WorkerSettings
+from streams.sms_ledger import fence_of_entry
+from streams.timers import Timer, Timers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PARTITIONS = 4
+
+
+class Job(msgspec.Struct, frozen=True):
+    """`orders` is what the worker reads, `fired` where timers publish; both have four partitions."""
+
+    group: str
+    orders: str
+    fired: str
+
+
+class Order(msgspec.Struct, frozen=True, array_like=True):
+    """Set the timer, or cancel it where no time is given. The record's key is the timer's id."""
+
+    timer_id: str
+    due_at_ms: int | None
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(Order).decode
+
+
+def timer(order: Order, topic: str) -> Timer:
+    """What it publishes says which timer it was and when it was due, which also is the receiver's idempotency key."""
+    assert order.due_at_ms is not None
+    due = b"%d" % order.due_at_ms
+    raw_id = order.timer_id.encode()
+    return Timer(
+        timer_id=order.timer_id,
+        due_at_ms=order.due_at_ms,
+        topic=topic,
+        key=raw_id,
+        value=raw_id,
+        headers=(("id", raw_id + b"." + due), ("due-at", due)),
+    )
+
+
+def main() -> None:
+    job = msgspec.json.decode(sys.argv[1], type=Job)
+    app = create_app(job.group, WorkerSettings(), batched={job.orders: 2_000}, fence_of=fence_of_entry)
+    table = app.Table("timers", partitions=PARTITIONS, key_type=bytes, value_type=bytes)
+
+    async def send(records: Sequence[Outgoing]) -> None:
+        await publish(app, records)
+
+    timers = Timers(table, send, lambda: int(time.time() * 1000))
+
+    async def handle(batch: Batch) -> None:
+        newest = {order.timer_id: order for record in batch.records for order in (decode(record.value or b""),)}
+        await timers.set(batch, [timer(order, job.fired) for order in newest.values() if order.due_at_ms is not None])
+        await timers.cancel(batch, [order.timer_id for order in newest.values() if order.due_at_ms is None])
+
+    @app.agent(app.topic(job.orders, key_serializer="raw", value_serializer="raw"))  # type: ignore[untyped-decorator]
+    async def work(stream: Any) -> None:
+        await each_batch(app, stream, handle)
+
+    app.task(timers.run)
+    sys.argv = ["timers", "worker", "-l", "info", "--without-web"]
+    app.main()
+
+
+if __name__ == "__main__":
+    main()
