@@ -32,6 +32,9 @@ from schemas.messages.configuration import (
     Rule,
     UnitConfig,
 )
+from schemas.messages.dead_letters import (
+    DeadLetterSettled,
+)
 from schemas.messages.digests import (
     PROGRESS,
     DigestDeadLetter,
@@ -44,6 +47,7 @@ from schemas.messages.digests import (
     SendDigestNow,
 )
 from schemas.messages.email import (
+    EmailCancelled,
     EmailDead,
     EmailDeadLetter,
     EmailFailed,
@@ -55,9 +59,6 @@ from schemas.messages.email import (
     EmailSent,
     EmailUnknown,
     MailOutcome,
-)
-from schemas.messages.dead_letters import (
-    DeadLetterSettled,
 )
 from schemas.messages.escalations import (
     Escalation,
@@ -147,6 +148,7 @@ __all__ = [
     "DigestRun",
     "DigestStatus",
     "DigestWanted",
+    "EmailCancelled",
     "EmailDead",
     "EmailDeadLetter",
     "EmailFailed",

@@ -68,6 +68,7 @@ class DigestStatus(StrEnum):
     SENDING = "sending"
     SENT = "sent"
     DEAD = "dead"
+    CANCELLED = "cancelled"
 
 
 PROGRESS = {
@@ -79,6 +80,7 @@ PROGRESS = {
     DigestStatus.SENDING: 90,
     DigestStatus.SENT: 100,
     DigestStatus.DEAD: 100,
+    DigestStatus.CANCELLED: 100,
 }
 """Percent. `waiting` means that the recorded aggregates do not reach the period's end yet."""
 

@@ -67,6 +67,12 @@ class EmailUnknown(EmailOutcome, frozen=True, kw_only=True, tag="email_unknown")
     message_id: str
 
 
+class EmailCancelled(EmailOutcome, frozen=True, kw_only=True, tag="email_cancelled"):
+    """Not sent: the person unsubscribed, or paused, after the mail was queued."""
+
+    because: str
+
+
 class EmailRetryScheduled(EmailOutcome, frozen=True, kw_only=True, tag="email_retry_scheduled"):
     due_at_ms: AtMs
     error_code: str
@@ -79,7 +85,7 @@ class EmailDead(EmailOutcome, frozen=True, kw_only=True, tag="email_dead"):
     error_code: str
 
 
-MailOutcome = EmailSending | EmailSent | EmailFailed | EmailUnknown | EmailRetryScheduled | EmailDead
+MailOutcome = EmailSending | EmailSent | EmailFailed | EmailUnknown | EmailCancelled | EmailRetryScheduled | EmailDead
 
 
 class EmailRetry(Struct, frozen=True, kw_only=True, tag_field="type", tag="email_retry"):
