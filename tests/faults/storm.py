@@ -17,7 +17,7 @@ import msgspec
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tests.faults.storm_worker import Job, State, decode
+from tests.faults.storm_worker import Job, State, decode, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +39,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 20_000
     keys: int = 100
     slow_s: float = 0.0
+    at_once: int = 1
     session_timeout_s: float = 6.0
     freeze_limit_s: float = 4.8
     gap_s: tuple[float, float] = (3.0, 8.0)
@@ -46,7 +47,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         backlog = "-backlog" if self.slow_s else ""
-        return f"{'stock-' if self.stock else ''}{self.how}-{self.store}{backlog}"
+        beside = f"-{self.at_once}-at-once" if self.at_once > 1 else ""
+        return f"{'stock-' if self.stock else ''}{self.how}-{self.store}{backlog}{beside}"
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +108,8 @@ class Storm:
             lines=str(self.folder / f"lines-{number}.txt"),
             stock=plan.stock,
             slow_s=plan.slow_s,
+            at_once=plan.at_once,
+            max_batch=500 if plan.at_once == 1 else 50,
         )
         environment = {
             **os.environ,
@@ -199,7 +203,7 @@ class Storm:
         source: set[tuple[int, int]] = set()
         for partition, offset, key, value in read(self.bootstrap, self.source):
             source.add((partition, offset))
-            state = truth[key]
+            state = truth[key if self.plan.at_once == 1 else row_of(partition, offset)]
             state.fence, state.count, state.total = offset, state.count + 1, state.total + int(value)
         applied: Counter[tuple[int, int]] = Counter()
         skipped: set[tuple[int, int]] = set()

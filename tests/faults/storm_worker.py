@@ -43,10 +43,16 @@ class Job(msgspec.Struct, frozen=True):
     pause_s: float = 0.05
     slow_s: float = 0.0
     max_batch: int = 500
+    at_once: int = 1
 
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(State).decode
+
+
+def row_of(partition: int, offset: int) -> bytes:
+    """The key of a record in the table of a worker that handles several batches at once."""
+    return b"%d.%d" % (partition, offset)
 
 
 def fence_of(raw: bytes) -> int:
@@ -63,11 +69,13 @@ def hardened(job: Job, settings: WorkerSettings, lines: TextIO) -> Any:
         states: dict[bytes, State] = {}
         done: list[str] = []
         for record in batch.records:
-            assert record.key is not None
-            state = states.get(record.key)
+            # Batches side by side have no order among them: then each record has a row of its own.
+            key = record.key if job.at_once == 1 else row_of(batch.partition, record.offset)
+            assert key is not None
+            state = states.get(key)
             if state is None:
-                raw = table.read(batch, record.key)
-                state = states[record.key] = State() if raw is None else decode(raw)
+                raw = table.read(batch, key)
+                state = states[key] = State() if raw is None else decode(raw)
             if record.offset <= state.fence:
                 done.append(f"S {batch.partition} {record.offset}\n")
                 continue
@@ -83,7 +91,7 @@ def hardened(job: Job, settings: WorkerSettings, lines: TextIO) -> Any:
 
     @app.agent(app.topic(job.source, key_serializer="raw", value_serializer="raw"))  # type: ignore[untyped-decorator]
     async def work(stream: Any) -> None:
-        await each_batch(app, stream, handle)
+        await each_batch(app, stream, handle, at_once=job.at_once)
 
     return app
 

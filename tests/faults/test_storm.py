@@ -28,6 +28,7 @@ SHORT = (
     Plan(how="kill", seed=12, store="rocksdb"),
     Plan(how="stop", seed=13, store="rocksdb", slow_s=BACKLOG_S, produce_s=10),
     Plan(how="mix", seed=14),
+    Plan(how="mix", seed=16, store="rocksdb", at_once=4, slow_s=BACKLOG_S, produce_s=10),
 )
 STOCK = Plan(how="term", seed=15, stock=True, slow_s=BACKLOG_S, produce_s=10, drain_s=30)
 LONG = tuple(
@@ -47,6 +48,22 @@ LONG = tuple(
     for seed, (how, store, slow_s) in enumerate(
         (how, store, slow_s) for how in HOWS for store in ("memory", "rocksdb") for slow_s in (0.0, BACKLOG_S)
     )
+) + tuple(
+    Plan(
+        how=how,
+        seed=seed,
+        store="rocksdb",
+        at_once=4,
+        slow_s=BACKLOG_S,
+        storm_s=60,
+        produce_s=20,
+        events=40_000,
+        session_timeout_s=10,
+        freeze_limit_s=8,
+        gap_s=(3, 9),
+        drain_s=120,
+    )
+    for seed, how in enumerate(HOWS, start=100)
 )
 
 
