@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from msgspec import Struct
+
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Header(StrEnum):
@@ -46,3 +50,15 @@ def new_traceparent() -> str:
     """The start of a trace, as W3C Trace Context level 1 writes it: version, trace id, span id, sampled."""
     ids = os.urandom(24).hex()
     return f"00-{ids[:32]}-{ids[32:]}-01"
+
+
+def trace_of(headers: Mapping[str, bytes]) -> bytes:
+    """The trace that a record belongs to; a new one when it names none, or nothing that is one."""
+    given = headers.get(Header.TRACEPARENT) or b""
+    return given if _TRACEPARENT.fullmatch(given) else new_traceparent().encode()
+
+
+def attempts_of(headers: Mapping[str, bytes]) -> int:
+    """How many attempts a record has behind it; 0 when it does not say."""
+    given = headers.get(Header.ATTEMPT) or b""
+    return int(given) if re.fullmatch(rb"[0-9]{1,6}", given) else 0

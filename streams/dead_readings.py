@@ -6,6 +6,7 @@ import base64
 from typing import TYPE_CHECKING
 
 from schemas import messages as m
+from schemas.headers import attempts_of, trace_of
 from streams.domain.identity import dead_reading_id
 from streams.engine.publish import Outgoing
 
@@ -22,6 +23,10 @@ def dead_letter(batch: Batch, refusal: Refusal, topic: str, now_ms: int) -> Outg
     """The letter for the dead-letter topic `topic`, with the record's coordinates in it and in its headers."""
     record, reason, detail = refusal.record, refusal.reason, refusal.detail[:KEPT_DETAIL]
     value, key = record.value, record.key
+    # What the broker gave has headers; the domain, which refused it, need not know of them.
+    came_with = dict(getattr(record, "headers", ()))
+    # Only what a person sent again has attempts behind it.
+    redrives = attempts_of(came_with)
     letter = m.DeadReading(
         reason=reason,
         detail=detail,
@@ -32,10 +37,13 @@ def dead_letter(batch: Batch, refusal: Refusal, topic: str, now_ms: int) -> Outg
         value_base64=None if value is None else base64.b64encode(value[:KEPT_BYTES]).decode(),
         value_bytes=0 if value is None else len(value),
         readings=() if refusal.whole else refusal.readings,
+        redrives=redrives,
     )
     headers = (
         ("id", dead_reading_id(batch.topic, batch.partition, record.offset, reason).encode()),
         ("type", b"dead_reading"),
+        ("traceparent", trace_of(came_with)),
+        ("attempt", b"%d" % (redrives + 1)),
         ("error", detail.encode(errors="replace")),
         ("error-code", reason.encode()),
         ("original-topic", batch.topic.encode()),

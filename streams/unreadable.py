@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from schemas import messages as m
+from schemas.headers import attempts_of, trace_of
 from streams.engine.publish import Outgoing
 
 if TYPE_CHECKING:
@@ -29,9 +30,12 @@ def dead_letter(record: ConsumerRecord, topic: str, detail: str, now_ms: int) ->
         detail=detail,
         value_base64=None if record.value is None else base64.b64encode(record.value[:KEPT_BYTES]).decode(),
     )
+    came_with = dict(record.headers or ())
     headers = (
         ("id", f"{record.topic}/{record.partition}/{record.offset}".encode()),
         ("type", b"unreadable"),
+        ("traceparent", trace_of(came_with)),
+        ("attempt", b"%d" % (attempts_of(came_with) + 1)),
         ("error", detail.encode()),
         ("error-code", b"unreadable"),
         ("original-topic", record.topic.encode()),
