@@ -47,14 +47,17 @@ class AlertRow(Row):
 
 
 class AlertTimelineRow(Row):
-    """One step of an alert: triggered, severity_escalated, acknowledged, notify_now, silenced, resolved.
+    """One step of an alert: triggered, severity_escalated, acknowledged, notify_now, silenced, resolved, and those of
+    its escalation: escalation_stepped, escalation_ended.
 
     `source_*` are the coordinates of the Kafka record, or null where a person's order was written by the API.
+    `message_id` is the record's type and id: what a worker published twice, because it crashed in between, is one step.
     """
 
     __tablename__ = "alert_timeline"
     __table_args__ = (
         UniqueConstraint("source_topic", "source_partition", "source_offset"),
+        UniqueConstraint("source_topic", "message_id"),
         Index(None, "alert_id", "at", "entry_id"),
     )
 
@@ -65,6 +68,7 @@ class AlertTimelineRow(Row):
     event: Mapped[str]
     user_id: Mapped[str | None]
     detail: Mapped[dict[str, str]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))
+    message_id: Mapped[str | None]
     source_topic: Mapped[str | None]
     source_partition: Mapped[int | None]
     source_offset: Mapped[int | None] = mapped_column(BigInteger)
@@ -106,14 +110,16 @@ class SmsAlertLogRow(Row):
 
 
 class JobFailureRow(Row):
-    """What ended in a dead-letter topic; kept for ever unless a person settled it.
+    """What ended in a dead-letter topic, or was refused by this database; kept for ever unless a person settled it.
 
-    `payload` is the dead letter as it came, so that it can be sent again; it carries no phone number.
+    `payload` is the dead letter as it came, so that it can be sent again; it carries no phone number. It is of one of
+    the types that the dead-letter topics carry, also where the record itself could not be read.
     """
 
     __tablename__ = "job_failures"
     __table_args__ = (
         UniqueConstraint("source_topic", "source_partition", "source_offset"),
+        UniqueConstraint("source_topic", "message_id"),
         Index(None, "organization_id", "failed_at", "failure_id"),
         Index("ix_job_failures_open", "organization_id", "failed_at", postgresql_where=text("settled_at IS NULL")),
     )
@@ -132,6 +138,7 @@ class JobFailureRow(Row):
     failed_at: Mapped[datetime]
     settled_at: Mapped[datetime | None] = mapped_column(index=True)
     settled_by: Mapped[str | None]
+    message_id: Mapped[str | None]
     source_topic: Mapped[str]
     source_partition: Mapped[int]
     source_offset: Mapped[int] = mapped_column(BigInteger)
@@ -159,6 +166,10 @@ class UnitAggregateRow(Row):
     mkt_seconds: Mapped[float]
     mkt_sum: Mapped[float]
     excursions: Mapped[int]
+    first_at: Mapped[datetime | None]
+    last_at: Mapped[datetime | None]
+    high_c: Mapped[float | None]
+    low_c: Mapped[float | None]
 
 
 class DigestLedgerRow(Row):
