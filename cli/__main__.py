@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import api, bench, check, db, demo, keys, produce, relay, schemas, topics, worker
+from cli import api, bench, check, db, demo, keys, mqtt, produce, relay, schemas, topics, worker
 
 app = typer.Typer(
     name="freshtrack",
@@ -19,6 +19,7 @@ db.register(app)
 api.register(app)
 keys.register(app)
 relay.register(app)
+mqtt.register(app)
 produce.register(app)
 topics.register(app)
 schemas.register(app)

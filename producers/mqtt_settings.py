@@ -1,0 +1,58 @@
+"""How the bridge reaches the MQTT broker, from the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class MqttSettings(BaseSettings):
+    """Each field is the variable of its name with `MQTT_` before it.
+
+    A password may also lie in a file: `MQTT_PASSWORD_FILE=/run/secrets/mqtt` names it.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="MQTT_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    host: Annotated[str, Field(min_length=1)] = "localhost"
+    port: Annotated[int | None, Field(ge=1, le=65_535, description="1883, with TLS 8883")] = None
+    client_id: Annotated[
+        str,
+        Field(min_length=1, max_length=100, description="The broker keeps messages for it; two bridges need two names"),
+    ] = "freshtrack-bridge"
+    username: str | None = None
+    password: SecretStr | None = None
+    tls: Annotated[bool, Field(description="Verifies the broker's name and certificate")] = False
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    keepalive_s: Annotated[int, Field(ge=5, le=3_600)] = 30
+    longest_pause_s: Annotated[int, Field(ge=1, le=3_600, description="Between attempts to connect; grows from 1")] = 30
+    window: Annotated[int, Field(ge=1, le=65_535, description="Messages on the way to Kafka at once")] = 1_000
+    window_bytes: Annotated[int, Field(ge=1_024, description="Their payloads at once")] = 16_777_216
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_password_file(cls, values: dict[str, Any]) -> dict[str, Any]:
+        path = os.environ.get("MQTT_PASSWORD_FILE")
+        if path and not values.get("password"):
+            return values | {"password": Path(path).read_text(encoding="utf-8").strip()}
+        return values
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.password is not None and self.username is None:
+            raise ValueError("MQTT_PASSWORD is set, so MQTT_USERNAME must be set too")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("MQTT_CERT_FILE and MQTT_KEY_FILE belong together: set both or none")
+        if not self.tls and (self.ca_file or self.cert_file):
+            raise ValueError("MQTT_CA_FILE and MQTT_CERT_FILE are for TLS: set MQTT_TLS=true or leave them out")
+        return self
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.host, self.port or (8883 if self.tls else 1883)
