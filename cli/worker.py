@@ -11,6 +11,7 @@ import typer
 class Name(StrEnum):
     DETECTION = "detection"
     NOTIFICATIONS = "notifications"
+    RECORDER = "recorder"
 
 
 def worker(name: Annotated[Name, typer.Argument(help="which app to run")]) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     import faust
 
-NAMES = ("detection", "notifications")
+NAMES = ("detection", "notifications", "recorder")
 
 
 def build(name: str) -> faust.App:

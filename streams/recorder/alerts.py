@@ -1,0 +1,216 @@
+"""`alerts`, `alert-commands` and `escalations` → `alerts` and `alert_timeline`.
+
+The three share key and partitions, and are recorded one after the other within a partition. Still an order may be
+recorded before its alert, so both look for the first acknowledgement when they are written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from schemas import messages as m
+from streams.recorder.rows import Incoming, Instant, Json, SqlRow, Statement, insert
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_decode_alert: msgspec.json.Decoder[m.Alert] = msgspec.json.Decoder(m.Alert)
+_decode_command: msgspec.json.Decoder[m.Command] = msgspec.json.Decoder(m.Command)
+_decode_escalation: msgspec.json.Decoder[m.Escalation] = msgspec.json.Decoder(m.Escalation)
+
+
+class _AlertRow(SqlRow, frozen=True, kw_only=True, gc=False):
+    alert_id: str
+    unit_id: str
+    organization_id: str
+    rule_id: str
+    kind: str
+    severity: str
+    started_at: Instant
+    triggered_at: Instant
+
+
+class Triggered(_AlertRow, frozen=True, kw_only=True, gc=False):
+    paging: bool
+    silent_because: str | None
+    temperature_c: float | None
+    limit_c: float | None
+
+
+class Escalated(_AlertRow, frozen=True, kw_only=True, gc=False):
+    """Where the alert itself was never recorded, `triggered_at` is this event's time."""
+
+
+class Resolved(_AlertRow, frozen=True, kw_only=True, gc=False):
+    """As `Escalated`."""
+
+    resolved_at: Instant
+    resolved_because: str
+    extreme_c: float | None
+
+
+class Acknowledged(SqlRow, frozen=True, kw_only=True, gc=False):
+    """An alert to which the timeline may know an acknowledgement."""
+
+    alert_id: str
+
+
+class TimelineEntry(SqlRow, frozen=True, kw_only=True, gc=False):
+    alert_id: str
+    organization_id: str
+    at: Instant
+    event: str
+    user_id: str | None
+    detail: Json
+    message_id: str | None
+    source_topic: str
+    source_partition: int
+    source_offset: int
+
+
+TRIGGERED = insert(Triggered, "alerts", on_conflict="(alert_id) DO NOTHING", newest_of=("alert_id",))
+ESCALATED = insert(
+    Escalated,
+    "alerts",
+    newest_of=("alert_id",),
+    on_conflict="(alert_id) DO UPDATE SET severity = excluded.severity, paging = true, silent_because = NULL",
+)
+RESOLVED = insert(
+    Resolved,
+    "alerts",
+    newest_of=("alert_id",),
+    on_conflict=(
+        "(alert_id) DO UPDATE SET resolved_at = excluded.resolved_at, resolved_because = excluded.resolved_because,"
+        " extreme_c = excluded.extreme_c WHERE alerts.resolved_at IS NULL"
+    ),
+)
+# An order by the API stands in the timeline before its message is out, with the same time.
+TIMELINE = insert(
+    TimelineEntry,
+    "alert_timeline",
+    on_conflict="DO NOTHING",
+    where=(
+        "NOT EXISTS (SELECT FROM alert_timeline AS known WHERE known.alert_id = new.alert_id"
+        " AND known.at = to_timestamp(new.at / 1000.0::float8) AND known.event = new.event"
+        " AND known.user_id IS NOT DISTINCT FROM new.user_id)"
+    ),
+)
+# Whoever was first has it.
+ACKNOWLEDGED = Statement(
+    Acknowledged,
+    "alerts",
+    "UPDATE alerts SET acknowledged_at = first.at, acknowledged_by = first.user_id, acknowledged_via = first.via"
+    " FROM (SELECT DISTINCT ON (alert_id) alert_id, at, user_id, detail ->> 'via' AS via FROM alert_timeline"
+    " WHERE event = 'acknowledged' AND alert_id IN (SELECT new.alert_id FROM {rows})"
+    " ORDER BY alert_id, at, entry_id) AS first"
+    " WHERE alerts.alert_id = first.alert_id AND alerts.acknowledged_at IS NULL",
+)
+SINKS = (TRIGGERED, ESCALATED, RESOLVED, TIMELINE, ACKNOWLEDGED)
+
+
+def alert_rows(record: Incoming) -> Sequence[SqlRow]:
+    """The alert's new state, and the step in its timeline."""
+    alert = _decode_alert.decode(record.value or b"")
+    celsius = {"temperature_c": alert.temperature_c, "limit_c": alert.limit_c}
+    numbers = {name: f"{value:g}" for name, value in celsius.items() if value is not None}
+    match alert:
+        case m.AlertTriggered():
+            detail = {"severity": alert.severity.value, **numbers}
+            if alert.silent_because is not None:
+                detail["silent_because"] = alert.silent_because
+            return (
+                Triggered(
+                    alert_id=alert.alert_id,
+                    unit_id=alert.unit_id,
+                    organization_id=alert.organization_id,
+                    rule_id=alert.rule_id,
+                    kind=alert.kind,
+                    severity=alert.severity,
+                    started_at=alert.started_at_ms,
+                    triggered_at=alert.at_ms,
+                    paging=alert.paging,
+                    silent_because=alert.silent_because,
+                    temperature_c=alert.temperature_c,
+                    limit_c=alert.limit_c,
+                ),
+                _entry(record, alert, "triggered", detail),
+                Acknowledged(alert_id=alert.alert_id),
+            )
+        case m.AlertEscalated():
+            escalated = Escalated(
+                alert_id=alert.alert_id,
+                unit_id=alert.unit_id,
+                organization_id=alert.organization_id,
+                rule_id=alert.rule_id,
+                kind=alert.kind,
+                severity=alert.severity,
+                started_at=alert.started_at_ms,
+                triggered_at=alert.at_ms,
+            )
+            detail = {"severity": alert.severity.value, "former_severity": alert.former_severity.value, **numbers}
+            return escalated, _entry(record, alert, "severity_escalated", detail)
+        case m.AlertResolved():
+            resolved = Resolved(
+                alert_id=alert.alert_id,
+                unit_id=alert.unit_id,
+                organization_id=alert.organization_id,
+                rule_id=alert.rule_id,
+                kind=alert.kind,
+                severity=alert.severity,
+                started_at=alert.started_at_ms,
+                triggered_at=alert.at_ms,
+                resolved_at=alert.at_ms,
+                resolved_because=alert.because,
+                extreme_c=alert.extreme_c,
+            )
+            return resolved, _entry(record, alert, "resolved", {"because": alert.because, **numbers})
+
+
+def command_rows(record: Incoming) -> Sequence[SqlRow]:
+    """The step in the alert's timeline; an acknowledgement is set on the alert as well."""
+    command = _decode_command.decode(record.value or b"")
+    match command:
+        case m.Acknowledge():
+            entry = _entry(record, command, "acknowledged", {"via": command.via}, command.user_id)
+            return entry, Acknowledged(alert_id=command.alert_id)
+        case m.NotifyNow():
+            return (_entry(record, command, "notify_now", {}, command.user_id),)
+        case m.Silence():
+            return (_entry(record, command, "silenced", {"until_at_ms": str(command.until_at_ms)}, command.user_id),)
+
+
+def escalation_rows(record: Incoming) -> Sequence[SqlRow]:
+    """Steps and the end of a chain are steps of the timeline; what only moves the escalation is none."""
+    event = _decode_escalation.decode(record.value or b"")
+    match event:
+        case m.EscalationStepped():
+            detail = {"level": str(event.level), "users": ", ".join(event.user_ids)}
+            return (_entry(record, event, "escalation_stepped", detail),)
+        case m.EscalationEnded():
+            detail = {"level": str(event.level), "because": event.because}
+            return (_entry(record, event, "escalation_ended", detail),)
+        case m.EscalationDue() | m.SmsHeard() | m.SmsMissed():
+            return ()
+
+
+def _entry(
+    record: Incoming,
+    about: m.AlertEvent | m.AlertCommand | m.EscalationEvent,
+    event: str,
+    detail: Mapping[str, str],
+    user_id: str | None = None,
+) -> TimelineEntry:
+    return TimelineEntry(
+        alert_id=about.alert_id,
+        organization_id=about.organization_id,
+        at=about.at_ms,
+        event=event,
+        user_id=user_id,
+        detail=m.encode(detail).decode(),
+        message_id=record.message_id,
+        source_topic=record.topic,
+        source_partition=record.partition,
+        source_offset=record.offset,
+    )

@@ -1,0 +1,17 @@
+"""Settings of the worker `recorder`, beside those of every worker and `DATABASE_URL`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from streams.settings import WorkerSettings
+
+
+class RecorderSettings(WorkerSettings):
+    """A try that takes longer is given up, with all its rows, and made again."""
+
+    try_limit_s: Annotated[
+        float, Field(validation_alias="RECORDER_TRY_LIMIT_S", description="one transaction's time", gt=0, le=20)
+    ] = 15.0

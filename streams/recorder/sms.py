@@ -1,0 +1,120 @@
+"""`sms-outcomes` → `sms_alert_log`; numbers that only the provider knew to be opted out → `opt_outs` and `contacts`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from schemas import messages as m
+from schemas.database.outbox import publish_contacts
+from streams.recorder.rows import Incoming, Instant, SqlRow, Statement, insert
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+_decode: msgspec.json.Decoder[m.Outcome] = msgspec.json.Decoder(m.Outcome)
+
+
+class LogEntry(SqlRow, frozen=True, kw_only=True, gc=False):
+    request_id: str
+    alert_id: str
+    organization_id: str
+    user_id: str
+    kind: str
+    severity: str
+    outcome: str
+    attempt: int
+    at: Instant
+    attempt_id: str | None = None
+    provider_message_id: str | None = None
+    parts: int | None = None
+    latency_ms: int | None = None
+    until_at: Instant | None = None
+    due_at: Instant | None = None
+    by_request_id: str | None = None
+    error_code: str | None = None
+    error: str | None = None
+    source_topic: str
+    source_partition: int
+    source_offset: int
+
+
+class OptedOut(SqlRow, frozen=True, kw_only=True, gc=False):
+    """The provider refuses this user's number, because its owner answered STOP before."""
+
+    user_id: str
+    opted_out_at: Instant
+
+
+class OptOuts:
+    """Writes the numbers, and tells the workers of everybody who has one of them, in the same transaction."""
+
+    row = OptedOut
+    table = "opt_outs"
+    _learn = Statement(
+        OptedOut,
+        table,
+        "WITH learnt AS (INSERT INTO opt_outs (phone_e164, via, opted_out_at)"
+        " SELECT users.phone_e164, 'provider', min(to_timestamp(new.opted_out_at / 1000.0::float8))"
+        " FROM {rows} JOIN users USING (user_id) WHERE users.phone_e164 IS NOT NULL"
+        " GROUP BY users.phone_e164 ORDER BY users.phone_e164 ON CONFLICT (phone_e164) DO NOTHING RETURNING phone_e164)"
+        " SELECT users.user_id FROM users JOIN learnt USING (phone_e164) ORDER BY users.user_id",
+    )
+
+    async def write(self, connection: AsyncConnection, rows: Sequence[OptedOut]) -> None:
+        told = [str(user_id) for (user_id,) in await self._learn.fetch(connection, rows)]
+        async with AsyncSession(connection) as session:
+            await publish_contacts(session, told)
+
+
+LOG = insert(LogEntry, "sms_alert_log", on_conflict="DO NOTHING")
+SINKS = (LOG, OptOuts())
+
+
+def outcome_rows(record: Incoming) -> Sequence[SqlRow]:
+    """A row of the log for each outcome."""
+    outcome = _decode.decode(record.value or b"")
+    entry = LogEntry(
+        request_id=outcome.request_id,
+        alert_id=outcome.alert_id,
+        organization_id=outcome.organization_id,
+        user_id=outcome.user_id,
+        kind=outcome.kind,
+        severity=outcome.severity,
+        outcome=str(outcome.__struct_config__.tag),
+        attempt=outcome.attempt,
+        at=outcome.at_ms,
+        attempt_id=getattr(outcome, "attempt_id", None),
+        provider_message_id=getattr(outcome, "provider_message_id", None),
+        parts=getattr(outcome, "parts", None),
+        latency_ms=getattr(outcome, "latency_ms", None),
+        until_at=getattr(outcome, "until_at_ms", None),
+        due_at=getattr(outcome, "due_at_ms", None),
+        by_request_id=getattr(outcome, "by_request_id", None),
+        error_code=getattr(outcome, "error_code", None),
+        error=_words(outcome),
+        source_topic=record.topic,
+        source_partition=record.partition,
+        source_offset=record.offset,
+    )
+    if isinstance(outcome, m.SmsOptedOut) and outcome.at_the_provider:
+        return entry, OptedOut(user_id=outcome.user_id, opted_out_at=outcome.at_ms)
+    return (entry,)
+
+
+def _words(outcome: m.Outcome) -> str | None:
+    match outcome:
+        case m.SmsFailed():
+            return outcome.error
+        case m.SmsDead():
+            return outcome.reason
+        case m.SmsCancelled():
+            return outcome.because
+        case m.SmsOptedOut(at_the_provider=True):
+            return "at the provider"
+        case _:
+            return None

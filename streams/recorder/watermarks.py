@@ -1,0 +1,182 @@
+"""Keeps `recorder_watermarks`; `schemas/database/watermarks.py` says what they promise.
+
+The rows of all partitions could be kept by any worker, because what is compared lies in SQL and at the broker: an end
+that the partition had at some time, and the offset that is recorded. Each worker does it for its own partitions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+from sqlalchemy import text
+
+from schemas.database.declarative import from_ms
+from streams.engine.placement import TopicTruncatedError
+from streams.recorder.transaction import AWAY
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+
+    import faust
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from schemas.topics import Topic
+
+log = structlog.get_logger(__name__)
+
+EVERY_S = 1.0
+LIMIT_S = 10.0
+# While the recorder is behind, ends that it has not reached yet are kept; every other one goes when there are more.
+KEPT = 64
+
+
+class Ends(NamedTuple):
+    """Where a partition began and ended."""
+
+    first: int
+    end: int
+
+
+class Seen(NamedTuple):
+    at_ms: int
+    ends: Ends
+
+
+class Place(NamedTuple):
+    topic: str
+    partition: int
+
+
+class Pending:
+    """Ends of partitions that are not recorded yet, with the times at which they were asked for. Pure."""
+
+    def __init__(self) -> None:
+        self._seen: defaultdict[Place, deque[Seen]] = defaultdict(deque)
+
+    def see(self, at_ms: int, ends: Mapping[Place, Ends]) -> None:
+        """At `at_ms`, before anything was asked, the partitions ended there or before."""
+        for gone in self._seen.keys() - ends.keys():
+            del self._seen[gone]
+        for place, found in ends.items():
+            seen = self._seen[place]
+            if seen and seen[-1].ends.end == found.end:
+                seen.pop()
+            seen.append(Seen(at_ms, found))
+            if len(seen) > KEPT:
+                # The newest stays, and so does the oldest: that one is reached first.
+                self._seen[place] = deque([*list(seen)[:-1][::2], seen[-1]])
+
+    def reached(self, next_offsets: Mapping[Place, int]) -> dict[Place, int]:
+        """The newest times of which everything is recorded, given the next offset of each partition."""
+        found: dict[Place, int] = {}
+        for place, seen in self._seen.items():
+            while seen and _is_recorded(seen[0].ends, next_offsets.get(place, 0)):
+                found[place] = seen.popleft().at_ms
+        return found
+
+
+def _is_recorded(ends: Ends, next_offset: int) -> bool:
+    # Of an empty partition there is nothing to record, wherever it stands.
+    return next_offset >= ends.end or ends.first >= ends.end
+
+
+_NEXT = text("SELECT topic, partition, next_offset FROM recorder_offsets WHERE topic = ANY(:topics)")
+_RISE = text(
+    "INSERT INTO recorder_watermarks AS mark (topic, partition, recorded_until)"
+    " SELECT * FROM unnest(CAST(:topics AS text[]), CAST(:partitions AS integer[]), CAST(:times AS timestamptz[]))"
+    " ORDER BY 1, 2 ON CONFLICT (topic, partition)"
+    " DO UPDATE SET recorded_until = greatest(mark.recorded_until, excluded.recorded_until)"
+)
+
+
+class Watermarks:
+    """Raises the watermarks of `kept` about once a second, and watches all `topics`."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        topics: Sequence[Topic],
+        kept: Sequence[Topic],
+        ends: Callable[[Sequence[Topic]], Awaitable[Mapping[Place, Ends]]],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._engine = engine
+        self._topics = topics
+        self._kept = {topic.name for topic in kept}
+        self._ends = ends
+        self._now_ms = now_ms
+        self._pending = Pending()
+        self._marks: dict[Place, int] = {}
+        self._next_offsets: dict[Place, int] = {}
+
+    def behind_s(self) -> dict[Place, float]:
+        """Seconds since the watermark of each partition that this worker keeps."""
+        now_ms = self._now_ms()
+        return {place: (now_ms - at_ms) / 1000 for place, at_ms in self._marks.items()}
+
+    async def run(self) -> None:
+        """Until it is cancelled; a broker or database that is away is asked again."""
+        while True:
+            begin = time.monotonic()
+            try:
+                async with asyncio.timeout(LIMIT_S):
+                    await self.once()
+            except (*AWAY, KafkaError) as error:
+                log.debug("recorder.watermarks_waiting", why=repr(error))
+            await asyncio.sleep(max(EVERY_S - (time.monotonic() - begin), 0.1))
+
+    async def once(self) -> None:
+        """Look at the broker, then at SQL, then say what holds.
+
+        Raises TopicTruncatedError where more is recorded than the topic holds: its new records would pass for known.
+        """
+        at_ms = self._now_ms()
+        ends = await self._ends(self._topics)
+        for place, found in ends.items():
+            if (recorded := self._next_offsets.get(place, 0)) > found.end:
+                raise TopicTruncatedError(
+                    f"{place.topic}, partition {place.partition}, is recorded up to offset {recorded} and ends at"
+                    f" {found.end}: the topic was made anew; delete its rows of recorder_offsets, or bring it back"
+                )
+        self._pending.see(at_ms, ends)
+        self._marks = {place: at for place, at in self._marks.items() if place in ends}
+        if not ends:
+            return
+        async with self._engine.begin() as connection:
+            rows = await connection.execute(_NEXT, {"topics": [topic.name for topic in self._topics]})
+            self._next_offsets = {Place(topic, partition): next_offset for topic, partition, next_offset in rows}
+            reached = self._pending.reached(self._next_offsets)
+            if kept := {place: at for place, at in reached.items() if place.topic in self._kept}:
+                await connection.execute(
+                    _RISE,
+                    {
+                        "topics": [place.topic for place in kept],
+                        "partitions": [place.partition for place in kept],
+                        "times": [from_ms(at) for at in kept.values()],
+                    },
+                )
+        self._marks |= reached
+
+
+def ends_of(app: faust.App, topic_name: Callable[[str], str]) -> Callable[[Sequence[Topic]], Awaitable[Any]]:
+    """Asks the broker where the partitions begin and end that this worker has of some topics."""
+
+    async def ends(topics: Collection[Topic]) -> Mapping[Place, Ends]:
+        names = {topic_name(topic.name): topic.name for topic in topics}
+        mine = [TopicPartition(tp.topic, tp.partition) for tp in app.consumer.assignment() if tp.topic in names]
+        if not mine:
+            return {}
+
+        async def ask(consumer: Any) -> tuple[Mapping[TopicPartition, int], ...]:  # noqa: ANN401 - aiokafka ships no types
+            return await consumer.beginning_offsets(mine), await consumer.end_offsets(mine)
+
+        first, end = await app.consumer._thread.run(ask)  # noqa: SLF001 - the consumer lives in that thread
+        return {Place(names[tp.topic], tp.partition): Ends(first[tp], end[tp]) for tp in mine}
+
+    return ends

@@ -1,0 +1,5 @@
+"""The databases that tests of the recorder use."""
+
+from tests.databases import database, empty_database, migrated_template, postgres_address
+
+__all__ = ["database", "empty_database", "migrated_template", "postgres_address"]
