@@ -173,12 +173,12 @@ class UnitAggregateRow(Row):
 
 
 class DigestLedgerRow(Row):
-    """One summary of one period for one user: its progress, and the revision that was mailed."""
+    """One summary of one period for one user: how far it is. Regular ones come once a period, others when asked for."""
 
     __tablename__ = "digest_ledger"
     __table_args__ = (
         one_of("cadence", Cadence),
-        UniqueConstraint("user_id", "cadence", "period_starts_at"),
+        Index(None, "user_id", "cadence", "period_starts_at"),
         CheckConstraint("progress BETWEEN 0 AND 100", name="progress"),
         Index(None, "organization_id", "period_starts_at", "digest_id"),
     )
@@ -192,7 +192,8 @@ class DigestLedgerRow(Row):
     period_ends_at: Mapped[datetime]
     status: Mapped[str]
     progress: Mapped[int] = mapped_column(server_default=text("0"))
-    revision: Mapped[int] = mapped_column(server_default=text("1"))
+    asked_for: Mapped[bool] = mapped_column(server_default=text("false"))
+    changed_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
     error: Mapped[str | None]
     created_at: Mapped[CreatedAt]

@@ -31,6 +31,8 @@ class RetentionSettings(BaseSettings):
     job_failures: Days = 365
     unit_aggregates: Days = 1_095
     digest_ledger: Days = 1_095
+    digest_reports: Days = 1_095
+    digest_letters: Days = 40
     maintenance_windows: Days = 365
     idempotency_keys: Days = 2
     webhook_events: Days = 7
@@ -51,6 +53,8 @@ RULES = (
     Rule("job_failures", "settled_at"),
     Rule("unit_aggregates", "starts_at"),
     Rule("digest_ledger", "period_starts_at"),
+    Rule("digest_reports", "period_starts_at"),
+    Rule("digest_letters", "created_at"),
     Rule("maintenance_windows", "ends_at"),
     Rule("idempotency_keys", "created_at"),
     Rule("webhook_events", "received_at"),

@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from schemas.database import configuration, queues, records, watermarks
+from schemas.database import configuration, digests, queues, records, watermarks
 from schemas.database.declarative import Row
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 # Any constant of ours: whoever holds this lock migrates, the others wait and then find nothing left to do.
 MIGRATION_LOCK = 7_204_110_001
-TABLE_MODULES = (configuration, records, queues, watermarks)
+TABLE_MODULES = (configuration, records, digests, queues, watermarks)
 
 
 def metadata() -> MetaData:

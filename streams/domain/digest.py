@@ -73,6 +73,7 @@ def digest(source: Source, period: Period, as_of_ms: int) -> Digest:
         as_of_ms=as_of_ms,
         complete=source.complete,
         waited_ms=source.waited_ms,
+        recorded_until_ms=source.recorded_until_ms,
         sums=_sums(ordered, began, source.sms, period),
         units=tuple(ordered),
         alerts=tuple(

@@ -145,6 +145,7 @@ class Digest(Struct, frozen=True, kw_only=True):
     as_of_ms: int
     complete: bool
     waited_ms: int = 0
+    recorded_until_ms: int | None = None
     sums: Sums
     units: tuple[UnitSummary, ...]
     alerts: tuple[AlertRecord, ...]
@@ -163,7 +164,7 @@ class Source(Struct, frozen=True, kw_only=True):
 
     `buckets` come ordered by unit id, then time, each once in its newest revision. `alerts` are those that were open at
     any moment of the period. `complete` is false when the recorded buckets did not reach the period's end within
-    `waited_ms` after the digest was due.
+    `waited_ms` after the digest was due; `recorded_until_ms` is then up to when they are whole.
     `before` holds the sums of the period before, where there was one; `revisions` what late readings changed in it.
     """
 
@@ -175,5 +176,6 @@ class Source(Struct, frozen=True, kw_only=True):
     sms: SmsCounts = SmsCounts()
     complete: bool = True
     waited_ms: int = 0
+    recorded_until_ms: int | None = None
     before: Sums | None = None
     revisions: tuple[Revision, ...] = ()

@@ -62,13 +62,20 @@ def verdict(digest: Digest) -> tuple[str, Tone]:
 def notes(digest: Digest) -> tuple[str, ...]:
     found: list[str] = []
     if not digest.complete:
+        until = (
+            "" if digest.recorded_until_ms is None else f" Recorded up to {_moment(digest, digest.recorded_until_ms)}."
+        )
         found.append(
-            f"Not all readings of this period had been processed by {words.moment(digest.as_of_ms, _zone(digest))}, "
-            f"after a wait of {words.duration(digest.waited_ms)}; the next summary names what they change."
+            f"Not all readings of this period had been processed by {_moment(digest, digest.as_of_ms)}, "
+            f"after a wait of {words.duration(digest.waited_ms)}; the next summary names what they change.{until}"
         )
     if changed := words.clock_change(digest.period):
         found.append(changed)
     return tuple(found)
+
+
+def _moment(digest: Digest, at_ms: int) -> str:
+    return words.moment(at_ms, _zone(digest))
 
 
 def units_table(units: Sequence[UnitSummary], display_unit: str, at_most: int, where: str) -> Table:

@@ -1,0 +1,116 @@
+"""What jobs keep in SQL: the numbers, and the letters that mails are made from.
+
+A letter may be a megabyte and goes to hundreds, so it does not travel through Kafka: a request names its job, and
+whoever sends a mail reads the letter here, once, and keeps the newest few in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+
+from schemas.database.declarative import to_ms
+from schemas.database.digests import DigestLetterRow, DigestReportRow
+from schemas.database.watermarks import recorded_until
+from streams.digest_source import Readiness, made_digest, report_row, unpacked
+from streams.mail.letter import Letter
+from streams.mail.render import render
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from schemas import messages as m
+    from streams.domain.digest_facts import Digest
+    from streams.domain.digest_jobs import Job
+
+LETTERS_AT_MOST = 12
+BYTES_AT_MOST = 48 << 20
+
+_decode_letter = msgspec.msgpack.Decoder(Letter).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class DigestStore:
+    """Raises what SQLAlchemy raises, and OSError where the database is away."""
+
+    def __init__(self, engine: AsyncEngine, web_url: str) -> None:
+        self._engine = engine
+        self._web_url = web_url
+        self._letters = LetterCache()
+
+    async def recorded_until_ms(self) -> int:
+        async with self._engine.connect() as connection:
+            return to_ms(await recorded_until(connection))
+
+    async def make(self, job: Job, units: Sequence[m.UnitConfig], readiness: Readiness, as_of_ms: int) -> Digest:
+        """The job's numbers, kept from now on: of two that make them at once, the first ones count."""
+        made = await made_digest(self._engine, job, units, readiness, as_of_ms)
+        row = await asyncio.to_thread(report_row, job, made, readiness)
+        async with self._engine.begin() as connection:
+            await connection.execute(insert(DigestReportRow).values(row).on_conflict_do_nothing())
+        return await self.find(job.job_id) or made
+
+    async def find(self, job_id: str) -> Digest | None:
+        """The numbers that a job has made."""
+        report = DigestReportRow.__table__.c
+        async with self._engine.connect() as connection:
+            content = await connection.scalar(select(report.content).where(report.job_id == job_id))
+        return None if content is None else await asyncio.to_thread(unpacked, content)
+
+    async def letter(self, job_id: str, display_unit: str) -> Letter | None:
+        """The job's letter, made from its numbers where it is not there yet; null when there are no numbers either."""
+        async with self._letters.one_at_a_time:
+            kept = self._letters.get(job_id, display_unit) or await self._read_letter(job_id, display_unit)
+            if kept is None and (numbers := await self.find(job_id)) is not None:
+                kept = await self._write_letter(job_id, display_unit, numbers)
+            if kept is not None:
+                self._letters.put(job_id, display_unit, kept)
+            return kept
+
+    async def _read_letter(self, job_id: str, display_unit: str) -> Letter | None:
+        row = DigestLetterRow.__table__.c
+        async with self._engine.connect() as connection:
+            content = await connection.scalar(
+                select(row.content).where(row.job_id == job_id, row.display_unit == display_unit)
+            )
+        return None if content is None else _decode_letter(content)
+
+    async def _write_letter(self, job_id: str, display_unit: str, numbers: Digest) -> Letter:
+        made = await asyncio.to_thread(render, numbers, display_unit, self._web_url)
+        row = {"job_id": job_id, "display_unit": display_unit, "content": _encode(made)}
+        async with self._engine.begin() as connection:
+            await connection.execute(insert(DigestLetterRow).values(row).on_conflict_do_nothing())
+        return made
+
+
+class LetterCache:
+    """The letters that were used last."""
+
+    def __init__(self) -> None:
+        self.one_at_a_time = asyncio.Lock()
+        self._kept: OrderedDict[tuple[str, str], Letter] = OrderedDict()
+
+    def get(self, job_id: str, display_unit: str) -> Letter | None:
+        found = self._kept.get((job_id, display_unit))
+        if found is not None:
+            self._kept.move_to_end((job_id, display_unit))
+        return found
+
+    def put(self, job_id: str, display_unit: str, letter: Letter) -> None:
+        self._kept[job_id, display_unit] = letter
+        self._kept.move_to_end((job_id, display_unit))
+        while len(self._kept) > LETTERS_AT_MOST or (len(self._kept) > 1 and self._bytes() > BYTES_AT_MOST):
+            self._kept.popitem(last=False)
+
+    def _bytes(self) -> int:
+        return sum(
+            len(letter.html) + len(letter.text) + sum(len(one.content) for one in letter.enclosures)
+            for letter in self._kept.values()
+        )
