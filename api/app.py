@@ -24,11 +24,15 @@ from api import (
     readings,
     records,
     units,
+    unsubscribe,
 )
 from api.edge import Edge
 from api.ingest import Ingest
 from api.keys import Keys
 from api.services import Services, monotonic, wall_clock
+from api.settings import TrustSettings
+from api.webhooks import telnyx
+from api.webhooks.telnyx_intake import TelnyxWebhooks
 from producers.errors import NotDeliveredError
 from producers.kafka import ReadingsProducer
 from schemas.database.engine import make_engine
@@ -54,6 +58,8 @@ ROUTERS = (
     alerts.router,
     records.router,
     api_keys.router,
+    telnyx.router,
+    unsubscribe.router,
     health.router,
 )
 SECURITY = {
@@ -70,10 +76,15 @@ def create_app(
     database: DatabaseSettings,
     kafka: ProducerSettings,
     *,
+    trust: TrustSettings | None = None,
     now: Callable[[], datetime] = wall_clock,
     clock: Callable[[], float] = monotonic,
 ) -> FastAPI:
-    """`now` is the wall clock (aware, UTC), `clock` the monotonic one in seconds; tests give their own."""
+    """`now` is the wall clock (aware, UTC), `clock` the monotonic one in seconds; tests give their own.
+
+    Without `trust` it is read from the environment.
+    """
+    trust = trust or TrustSettings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -91,9 +102,11 @@ def create_app(
         )
         app.state.services = Services(
             settings=settings,
+            trust=trust,
             engine=engine,
             keys=Keys(engine, settings, clock, now),
             ingest=Ingest(engine, producer, settings, clock),
+            telnyx=TelnyxWebhooks(engine, producer, trust.telnyx_public_key, clock, now),
             now=now,
             broker_answers=_broker_check(kafka),
         )

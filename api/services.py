@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from api.ingest import Ingest
-    from api.settings import ApiSettings
+    from api.settings import ApiSettings, TrustSettings
+    from api.webhooks.telnyx_intake import TelnyxWebhooks
     from schemas.roles import Role
 
 
@@ -27,9 +28,11 @@ class Services(msgspec.Struct, frozen=True):
     """One a process. `now` gives the wall clock, aware and in UTC; `broker_answers` blocks up to the given seconds."""
 
     settings: ApiSettings
+    trust: TrustSettings
     engine: AsyncEngine
     keys: Keys
     ingest: Ingest
+    telnyx: TelnyxWebhooks
     now: Callable[[], datetime]
     broker_answers: Callable[[float], bool]
 

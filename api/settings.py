@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from streams.domain.signature import public_key
+from streams.domain.unsubscribe import SHORTEST_SECRET_BYTES
 
 
 class ApiSettings(BaseSettings):
@@ -21,3 +26,47 @@ class ApiSettings(BaseSettings):
     unit_cache_s: Annotated[float, Field(ge=0, description="A deleted unit may be written this long")] = 5.0
     requests_per_s: Annotated[float, Field(gt=0, description="Of one key, apart from gateways")] = 100.0
     gateway_requests_per_s: Annotated[float, Field(gt=0, description="Of one gateway key")] = 10_000.0
+
+
+def _provider_key(base64_text: str) -> str:
+    public_key(base64_text)
+    return base64_text
+
+
+def _long_enough(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value().encode()) < SHORTEST_SECRET_BYTES:
+        raise ValueError(f"takes at least {SHORTEST_SECRET_BYTES} bytes; openssl rand -base64 32 makes a good one")
+    return secret
+
+
+class TrustSettings(BaseSettings):
+    """By what the API knows who calls without an API key; the variables have the fields' names, with no prefix.
+
+    What is left out switches its endpoint off (503 with a sentence), or for Disruptive the check. Each may also lie in
+    a file that the variable with `_FILE` behind it names.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    telnyx_public_key: Annotated[
+        str | None,
+        AfterValidator(lambda text: text and _provider_key(text)),
+        Field(description="From Telnyx's portal: 32 bytes in base64; webhooks are checked with it"),
+    ] = None
+    unsubscribe_secret: Annotated[
+        SecretStr | None,
+        AfterValidator(lambda secret: secret and _long_enough(secret)),
+        Field(description="Signs the unsubscribe links; the same for the api and the digests worker"),
+    ] = None
+    disruptive_signature_secret: Annotated[
+        SecretStr | None,
+        Field(description="The signature secret of the data connectors; their events must then be signed"),
+    ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for field in cls.model_fields:
+            if path := os.environ.get(f"{field.upper()}_FILE"):
+                values.setdefault(field, Path(path).read_text(encoding="utf-8").strip())
+        return values

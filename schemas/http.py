@@ -225,9 +225,12 @@ class EscalationChain(Shape):
 
 
 class DigestPreferenceBody(Shape):
-    """`hour` is local; null takes the usual one: daily 7, weekly 9 (Monday), monthly 8 (the 1st)."""
+    """`hour` is local; null takes the usual one: daily 7, weekly 9 (Monday), monthly 8 (the 1st).
 
-    cadences: Annotated[list[Cadence], Field(min_length=1, max_length=3)] = [Cadence.DAILY]
+    No cadence is left when a user unsubscribed from each.
+    """
+
+    cadences: Annotated[list[Cadence], Field(max_length=3)] = [Cadence.DAILY]
     timezone: Annotated[str, Field(max_length=64, examples=["America/New_York"])] = "UTC"
     hour: Annotated[int, Field(strict=True, ge=0, le=23)] | None = None
     display_unit: DisplayUnit = "C"

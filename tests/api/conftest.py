@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.app import create_app
 from api.keys import make_key
-from api.settings import ApiSettings
+from api.settings import ApiSettings, TrustSettings
 from producers.settings import ProducerSettings
 from schemas.admin import create_topics
 from schemas.database.configuration import ApiKeyRow, OrganizationRow
 from schemas.database.engine import DatabaseSettings
 from schemas.database.outbox import OUTBOX_TOPICS
 from schemas.database.queues import OutboxRow
-from schemas.topics import READINGS
+from schemas.topics import READINGS, SMS_RECEIPTS
 from tests.databases import database, empty_database, migrated_template, postgres_address
 
 if TYPE_CHECKING:
@@ -35,11 +36,14 @@ if TYPE_CHECKING:
 __all__ = ["database", "empty_database", "migrated_template", "postgres_address"]
 
 
+UNSUBSCRIBE_SECRET = "an unsubscribe secret of the tests"
+
+
 @pytest.fixture
 def kafka_settings(kafka: Kafka) -> ProducerSettings:
     """The session's broker with the topics that the api and the relay write, under a new prefix."""
     settings = ProducerSettings(bootstrap_servers=kafka.bootstrap, topic_prefix=f"{uuid.uuid4().hex[:8]}.")
-    create_topics(settings.librdkafka(), prefix=settings.topic_prefix, topics=[READINGS, *OUTBOX_TOPICS])
+    create_topics(settings.librdkafka(), prefix=settings.topic_prefix, topics=[READINGS, SMS_RECEIPTS, *OUTBOX_TOPICS])
     return settings
 
 
@@ -47,6 +51,12 @@ def kafka_settings(kafka: Kafka) -> ProducerSettings:
 def kafka_address() -> ProducerSettings:
     """Where nothing listens: what needs a broker asks for the fixture `kafka_settings` and gives that instead."""
     return ProducerSettings(bootstrap_servers="127.0.0.1:1")
+
+
+@pytest.fixture
+def trust() -> TrustSettings:
+    """By what the API knows callers without a key; a test of its own may give another."""
+    return TrustSettings(unsubscribe_secret=SecretStr(UNSUBSCRIBE_SECRET))
 
 
 @pytest.fixture
@@ -87,12 +97,14 @@ class Api(NamedTuple):
 
 
 @pytest.fixture
-async def api(database: AsyncEngine, organization: str, kafka_address: ProducerSettings) -> AsyncIterator[Api]:
+async def api(
+    database: AsyncEngine, organization: str, kafka_address: ProducerSettings, trust: TrustSettings
+) -> AsyncIterator[Api]:
     """The API on the test's database, with the organizations acme and other."""
     async with AsyncSession(database) as session, session.begin():
         session.add(OrganizationRow(organization_id="other", name="Other Ltd"))
     settings = DatabaseSettings(url=database.url.render_as_string(hide_password=False))
-    app = create_app(ApiSettings(key_cache_s=0, unit_cache_s=0), settings, kafka_address)
+    app = create_app(ApiSettings(key_cache_s=0, unit_cache_s=0), settings, kafka_address, trust=trust)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)
         async with httpx.AsyncClient(transport=transport, base_url="http://api.example.com") as client:

@@ -1,0 +1,145 @@
+"""Telnyx's events in our words. Source: "Receiving webhooks" and "Message detail records" in Telnyx's developer pages.
+
+Only what is needed is read, everything else may change: an event that lacks it is refused with the field's name.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotation
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from api.problems import Problem, invalid
+from schemas import messages as m
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SENT = "message.sent"
+FINALIZED = "message.finalized"
+RECEIVED = "message.received"
+DELIVERY = frozenset({SENT, FINALIZED})
+LONGEST_TEXT = 1_600
+LONGEST_ID = 200
+
+
+class Phone(msgspec.Struct, frozen=True):
+    """One end of a message; `status` is how far it came at this end."""
+
+    phone_number: str = ""
+    status: str = ""
+
+
+class ErrorItem(msgspec.Struct, frozen=True):
+    code: str | int = ""
+
+
+class Payload(msgspec.Struct, frozen=True):
+    """The message that an event is about. Older accounts get `from` as a bare number."""
+
+    id: str = ""
+    sender: Phone | str = msgspec.field(name="from", default="")
+    to: tuple[Phone, ...] = ()
+    text: str | None = None
+    errors: tuple[ErrorItem, ...] | None = None
+    webhook_url: str | None = None
+
+    @property
+    def from_number(self) -> str:
+        return self.sender if isinstance(self.sender, str) else self.sender.phone_number
+
+
+class Event(msgspec.Struct, frozen=True):
+    event_type: str
+    id: m.Id
+    payload: msgspec.Raw = msgspec.Raw(b"{}")
+    occurred_at: datetime | None = None
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    data: Event
+
+
+class Addressed(msgspec.Struct, frozen=True):
+    """Which attempt a delivery event is about, as the worker wrote it into the webhook's address."""
+
+    user_id: str
+    request_id: str
+    attempt_id: str
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_payload = msgspec.json.Decoder(Payload).decode
+
+
+def event_of(body: bytes) -> Event:
+    """Raises Problem: 400 for what is no JSON, 422 for JSON that is no event."""
+    try:
+        event = _decode_envelope(body).data
+    except msgspec.ValidationError as error:
+        raise invalid("/data", f"no event of Telnyx: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is no JSON: {error}.", slug="not-json") from None
+    if not event.id.isprintable():
+        raise invalid("/data/id", "an event's id has printable characters only")
+    return event
+
+
+def payload_of(event: Event) -> Payload:
+    """Raises Problem (422) for what is no message."""
+    try:
+        return _decode_payload(event.payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid("/data/payload", f"no message of Telnyx: {error}") from None
+
+
+def addressed(payload: Payload, query: Mapping[str, str]) -> Addressed | None:
+    """Whom a delivery event is about; None for the event of an account-wide webhook, whose address has no ids.
+
+    The signature covers the body and not the address, so the address that the body names goes first: a copy that is
+    sent to another address tells of the same attempt.
+    """
+    signed = {name: values[0] for name, values in parse_qs(urlsplit(payload.webhook_url or "").query).items()}
+    return _ids(signed) or _ids(query)
+
+
+def _ids(query: Mapping[str, str]) -> Addressed | None:
+    ids = [query.get(name, "") for name in ("user", "request", "attempt")]
+    return Addressed(*ids) if all(1 <= len(text) <= LONGEST_ID and text.isprintable() for text in ids) else None
+
+
+def receipt_of(event: Event, payload: Payload, about: Addressed, now_ms: int) -> m.DeliveryReceipt:
+    """Raises Problem (422) when the event does not say which message it is about and how far that came."""
+    status = payload.to[0].status if payload.to else ""
+    if not payload.id or not status:
+        raise invalid("/data/payload", "a delivery event needs the message's id and to[0].status")
+    code = next((str(item.code) for item in payload.errors or () if item.code), None)
+    return m.DeliveryReceipt(
+        event_id=event.id,
+        user_id=about.user_id,
+        occurred_at_ms=occurred_at_ms(event, now_ms),
+        request_id=about.request_id,
+        attempt_id=about.attempt_id,
+        provider_message_id=payload.id,
+        status=status,
+        error_code=code,
+    )
+
+
+def reply_of(event: Event, payload: Payload, user_id: str, now_ms: int) -> m.InboundReply:
+    """A picture without words is an empty text."""
+    return m.InboundReply(
+        event_id=event.id,
+        user_id=user_id,
+        occurred_at_ms=occurred_at_ms(event, now_ms),
+        text=(payload.text or "")[:LONGEST_TEXT],
+    )
+
+
+def occurred_at_ms(event: Event, now_ms: int) -> int:
+    """When it happened by Telnyx's clock; now, where it does not say so with a zone."""
+    at = event.occurred_at
+    return now_ms if at is None or at.tzinfo is None else round(at.timestamp() * 1000)

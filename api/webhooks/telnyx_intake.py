@@ -1,0 +1,181 @@
+"""What follows from one event of the SMS provider: a receipt, an answer of a person, or nothing; each id once."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from enum import StrEnum
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.problems import Problem, unavailable
+from api.single_flight import SingleFlight
+from api.webhooks import telnyx_events
+from api.webhooks.answers import heed
+from api.webhooks.seen import SeenEvents
+from producers.errors import NotDeliveredError, QueueFullError
+from schemas import messages as m
+from schemas.headers import type_name
+from schemas.topics import SMS_RECEIPTS
+from streams.domain.phone import masked, phone_problem
+from streams.domain.replies import HelpWanted, understand
+from streams.domain.signature import (
+    SIGNATURE_HEADER,
+    TIMESTAMP_HEADER,
+    SignatureProblem,
+    public_key,
+    signature_problem,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from nacl.signing import VerifyKey
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from producers.kafka import KafkaProducer
+
+log = structlog.get_logger(__name__)
+
+BROKER_LIMIT_S = 1.0
+STALE = frozenset({SignatureProblem.TOO_OLD, SignatureProblem.TOO_NEW})
+
+
+class Result(StrEnum):
+    """What became of an event that was taken."""
+
+    RECEIPT = "receipt"
+    REPLY = "reply"
+    HELP = "help"
+    REPEATED = "repeated"
+    UNADDRESSED = "unaddressed"
+    UNKNOWN_NUMBER = "unknown_number"
+    IGNORED = "ignored"
+
+
+class TelnyxWebhooks:
+    """`clock` is monotonic, in seconds; `now` the wall clock, aware. Without a key nothing is taken."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        producer: KafkaProducer,
+        key_base64: str | None,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._engine = engine
+        self._producer = producer
+        self._key: VerifyKey | None = None if key_base64 is None else public_key(key_base64)
+        self._now = now
+        self._seen = SeenEvents(engine, clock)
+        self._under_way: SingleFlight[Result] = SingleFlight()
+
+    async def take(self, body: bytes, headers: Mapping[str, str], query: Mapping[str, str]) -> Result:
+        """Raises Problem: whatever is not 200 is sent again by the provider."""
+        self._check(body, headers)
+        event = telnyx_events.event_of(body)
+        # A copy that comes while the first is under way gets the same answer.
+        return await self._under_way.call(event.id, lambda: self._once(event, query))
+
+    def _check(self, body: bytes, headers: Mapping[str, str]) -> None:
+        if self._key is None:
+            raise unavailable(
+                "This installation does not know the provider's key. Set TELNYX_PUBLIC_KEY to the public key that"
+                " Telnyx's portal shows under Keys & Credentials, and start the api anew."
+            )
+        problem = signature_problem(
+            self._key,
+            signature=headers.get(SIGNATURE_HEADER),
+            timestamp=headers.get(TIMESTAMP_HEADER),
+            body=body,
+            now_ms=self._now_ms(),
+        )
+        if problem is None:
+            return
+        log.warning("telnyx.refused", because=problem.value)
+        if problem in STALE:
+            raise Problem(
+                HTTPStatus.BAD_REQUEST,
+                f"This webhook is refused: {problem.value}. Send it anew with a fresh timestamp; where every one is"
+                " refused, compare this machine's clock with the true time.",
+                slug="webhook-stale",
+            )
+        raise Problem(
+            HTTPStatus.FORBIDDEN,
+            f"This webhook is refused: {problem.value}. Where genuine ones are refused, TELNYX_PUBLIC_KEY is another"
+            " account's, or a proxy changes bodies.",
+            slug="webhook-signature",
+        )
+
+    async def _once(self, event: telnyx_events.Event, query: Mapping[str, str]) -> Result:
+        if await self._seen.knows(event.id):
+            return Result.REPEATED
+        if event.event_type in telnyx_events.DELIVERY:
+            result = await self._delivery(event, query)
+        elif event.event_type == telnyx_events.RECEIVED:
+            result = await self._inbound(event)
+        else:
+            log.info("telnyx.ignored", event_type=event.event_type[:40])
+            result = Result.IGNORED
+        await self._seen.add(event.id)
+        return result
+
+    async def _delivery(self, event: telnyx_events.Event, query: Mapping[str, str]) -> Result:
+        payload = telnyx_events.payload_of(event)
+        about = telnyx_events.addressed(payload, query)
+        if about is None:
+            log.warning("telnyx.unaddressed", event_type=event.event_type, message=payload.id[:60])
+            return Result.UNADDRESSED
+        await self._publish([telnyx_events.receipt_of(event, payload, about, self._now_ms())])
+        return Result.RECEIPT
+
+    async def _inbound(self, event: telnyx_events.Event) -> Result:
+        payload = telnyx_events.payload_of(event)
+        number, reply = payload.from_number, understand(payload.text or "")
+        if isinstance(reply, HelpWanted):
+            log.info("telnyx.help_wanted", number=masked(number))
+            return Result.HELP
+        users: list[str] = []
+        # A short code or a name is nobody of ours.
+        if phone_problem(number) is None:
+            at = datetime.fromtimestamp(telnyx_events.occurred_at_ms(event, self._now_ms()) / 1000, UTC)
+            async with AsyncSession(self._engine) as session, session.begin():
+                users = await heed(session, number, reply, at)
+        if not users:
+            log.warning("telnyx.unknown_number", number=masked(number), reply=type(reply).__name__)
+            return Result.UNKNOWN_NUMBER
+        await self._publish([telnyx_events.reply_of(event, payload, user, self._now_ms()) for user in users])
+        return Result.REPLY
+
+    async def _publish(self, receipts: Sequence[m.Receipt]) -> None:
+        """Returns when the broker has them all; raises Problem (503) when not in time."""
+        try:
+            deliveries = [
+                asyncio.wrap_future(
+                    self._producer.publish(
+                        SMS_RECEIPTS,
+                        receipt.user_id,
+                        m.encode(receipt),
+                        message_type=type_name(type(receipt)),
+                        wait_s=0,
+                    )
+                )
+                for receipt in receipts
+            ]
+            async with asyncio.timeout(BROKER_LIMIT_S):
+                outcomes = await asyncio.gather(*deliveries, return_exceptions=True)
+            for error in outcomes:
+                if isinstance(error, BaseException):
+                    raise error
+        except (TimeoutError, QueueFullError, NotDeliveredError) as error:
+            log.warning("telnyx.not_stored", error=type(error).__name__, records=len(receipts))
+            raise unavailable(
+                "Kafka did not take this in time. Send it again: what did arrive is recognized."
+            ) from None
+
+    def _now_ms(self) -> int:
+        return round(self._now().timestamp() * 1000)
