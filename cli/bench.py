@@ -15,6 +15,8 @@ class Benchmark(StrEnum):
     BUCKETS = "buckets"
     DIGEST = "digest"
     INGEST = "ingest"
+    TIMERS = "timers"
+    RECORDER = "recorder"
 
 
 def bench(name: Annotated[Benchmark, typer.Argument(help="what to measure")]) -> None:
