@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schemas import topics as t
-from streams.recorder import aggregates, alerts, failures, sms
+from streams.recorder import aggregates, alerts, digests, failures, sms
 from streams.recorder.rows import Route
 
 ROUTES = (
@@ -14,4 +14,6 @@ ROUTES = (
     Route(t.UNIT_AGGREGATES, aggregates.bucket_rows, (aggregates.BUCKETS,)),
     Route(t.SMS_DLQ, failures.dead_sms_rows, ()),
     Route(t.READINGS_DLQ, failures.dead_reading_rows, ()),
+    Route(t.DIGEST_PROGRESS, digests.progress_rows, (digests.LEDGER,)),
+    Route(t.EMAIL_DLQ, digests.dead_email_rows, ()),
 )
