@@ -22,7 +22,8 @@ class DetectionCounts(msgspec.Struct):
 
     `evaluated` went through the rules, `late` of them were older than the unit's live window; `repeated`,
     `out_of_order` and `already_seen` (in a record that was read again) moved nothing. `dead` counts refused readings,
-    or records where these cannot be told, by reason.
+    or records where these cannot be told, by reason. `buckets` were published, revisions included; `silent` units were
+    reported.
     """
 
     records: int = 0
@@ -31,6 +32,8 @@ class DetectionCounts(msgspec.Struct):
     repeated: int = 0
     out_of_order: int = 0
     already_seen: int = 0
+    buckets: int = 0
+    silent: int = 0
     dead: Counter[DeadLetterReason] = msgspec.field(default_factory=Counter)
     alerts: Counter[str] = msgspec.field(default_factory=Counter)
 

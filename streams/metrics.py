@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from schemas.messages import Severity
     from streams.detection_counts import DetectionCounts
+    from streams.listening import Listening
     from streams.reference import Replica
     from streams.timers import Timers
 
@@ -42,8 +43,10 @@ def serve_metrics(app: faust.App, port: int, collect: Callable[[], Iterable[Metr
     app.on_before_start = serve
 
 
-def detection_metrics(counts: DetectionCounts, replicas: Sequence[Replica[Any]]) -> Callable[[], Iterable[Metric]]:
-    """Records, readings by fate, alerts by type, refused configurations."""
+def detection_metrics(
+    counts: DetectionCounts, listening: Listening, replicas: Sequence[Replica[Any]]
+) -> Callable[[], Iterable[Metric]]:
+    """Records, readings by fate, alerts by type, buckets, silences, what is left to read, refused configurations."""
 
     def collect() -> Iterable[Metric]:
         yield CounterMetricFamily("freshtrack_reading_records", "Records of readings handled", value=counts.records)
@@ -57,6 +60,12 @@ def detection_metrics(counts: DetectionCounts, replicas: Sequence[Replica[Any]])
         yield _labelled("freshtrack_readings", "Readings by what became of them", "fate", fates)
         yield _labelled("freshtrack_readings_dead", "Refused readings by reason", "reason", counts.dead)
         yield _labelled("freshtrack_alerts", "Alert events by type", "type", counts.alerts)
+        yield CounterMetricFamily("freshtrack_buckets", "Buckets published, revisions too", value=counts.buckets)
+        yield CounterMetricFamily("freshtrack_units_silent", "Units found silent", value=counts.silent)
+        behind = GaugeMetricFamily("freshtrack_readings_behind", "Records not handled yet", labels=["partition"])
+        for partition, records in listening.behind.items():
+            behind.add_metric([str(partition)], records)
+        yield behind
         yield from _replicas(replicas)
 
     return collect

@@ -1,145 +1,138 @@
-"""`readings` → thresholds → `alerts`; what cannot be used → `readings-dlq`."""
+"""`readings` → thresholds → `alerts`, and → buckets → `unit-aggregates`; what cannot be used → `readings-dlq`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from schemas.messages import Alert, DeadLetterReason, UnitConfig, encode
-from schemas.topics import ALERTS, READINGS_DLQ
+from schemas.messages import Alert, DeadLetterReason, UnitHeard
+from schemas.topics import ALERTS, READINGS_DLQ, UNIT_SILENCES
+from streams.alert_records import alert_record, silence_record, traceparent_of
 from streams.dead_readings import dead_letter
 from streams.detection_counts import DetectionCounts
-from streams.domain.identity import derived_id
 from streams.domain.readings import Run, sort_records
-from streams.domain.salvage import Refusal
-from streams.domain.threshold import UnitState, Watch, evaluate, settled, unit_removed
-from streams.engine.publish import Outgoing
+from streams.domain.salvage import Refusal, refuse
+from streams.domain.threshold import UnitState, evaluate, settled, unit_removed
+from streams.readings_to_aggregates import Closings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from streams.consumer import Batch
+    from streams.engine.publish import Outgoing
+    from streams.readings_to_aggregates import Aggregation
+    from streams.unit_states import Unit, UnitStates
 
 
-class Units(Protocol):
-    """The configured units. `version` changes whenever one of them does."""
+class _Work(msgspec.Struct):
+    """What follows from a batch, besides the buckets."""
 
-    version: int
-
-    def get(self, entry_id: str) -> UnitConfig | None: ...
-
-
-class Table(Protocol):
-    """A table of bytes in the partition of a batch; a key that was never written reads as None."""
-
-    def read(self, batch: Batch, key: bytes) -> bytes | None: ...
-    async def write(self, batch: Batch, items: Mapping[bytes, bytes]) -> None: ...
-
-
-_encode_state = msgspec.msgpack.Encoder().encode
-_decode_state = msgspec.msgpack.Decoder(UnitState).decode
-
-
-def fence_of(state: bytes) -> int:
-    """The newest offset that a stored state contains."""
-    return _decode_state(state).fence
-
-
-class _Unit(msgspec.Struct, gc=False):
-    """A unit as it is known in one partition: its state, and its configuration as of a version of all of them."""
-
-    state: UnitState
-    watch: Watch | None = None
-    version: int = -1
+    refusals: list[Refusal]
+    alerts: list[tuple[Alert, Run]] = msgspec.field(default_factory=list)
+    heard: list[UnitHeard] = msgspec.field(default_factory=list)
+    changed: dict[bytes, tuple[Unit, UnitState]] = msgspec.field(default_factory=dict)
+    closings: Closings = msgspec.field(default_factory=Closings)
 
 
 class Detection:
-    """Alerts first, then state: a crash in between makes the same alerts, with the same ids, once more.
-
-    States are cached per partition, and forgotten when the batch's epoch tells that partitions may have been away.
+    """First what is to be published, then rows, then states: a crash in between makes the same again, with the same
+    ids.
     """
 
     def __init__(
         self,
         publish: Callable[[Sequence[Outgoing]], Awaitable[None]],
-        table: Table,
-        units: Units,
+        states: UnitStates,
+        aggregation: Aggregation,
         topic_name: Callable[[str], str],
         now_ms: Callable[[], int],
     ) -> None:
         self.counts = DetectionCounts()
         self._publish = publish
-        self._table = table
-        self._units = units
+        self._states = states
+        self._aggregation = aggregation
         self._alerts_topic = topic_name(ALERTS.name)
         self._dead_topic = topic_name(READINGS_DLQ.name)
+        self._silences_topic = topic_name(UNIT_SILENCES.name)
         self._now_ms = now_ms
-        self._epoch = -1
-        self._known: dict[int, dict[bytes, _Unit]] = {}
 
     async def handle(self, batch: Batch) -> None:
-        now_ms, counts = self._now_ms(), self.counts
+        async with self._states.lock(batch.partition):
+            try:
+                await self._handle(batch)
+            except BaseException:
+                # Units in memory may be ahead of the table.
+                self._states.forget(batch.partition)
+                raise
+
+    async def _handle(self, batch: Batch) -> None:
+        now_ms, counts, closings = self._now_ms(), self.counts, Closings()
         found = sort_records(batch.records, now_ms)
-        alerts: list[Alert] = []
-        refusals = found.refusals
-        changed: dict[bytes, tuple[_Unit, UnitState]] = {}
-        known, version = self._known_in(batch), self._units.version
+        work = _Work(found.refusals, closings=closings)
+        states, aggregation = self._states, self._aggregation
+        known, version, load = states.known_in(batch), states.version, aggregation.loader(batch)
         for key, run in found.runs.items():
-            unit = known.get(key) or self._stored(batch, key)
-            if unit.version != version:
-                self._configure(unit, run.unit_id, version)
-            if (watch := unit.watch) is None:
-                refusals += _unknown(run)
-                if unit.state.breaches:
-                    after, ended = unit_removed(run.unit_id, unit.state)
-                    alerts += ended
-                    changed[key] = unit, after
-            elif (quiet := settled(watch, unit.state, run, now_ms)) is not None:
+            unit = known.get(key) or states.stored(batch, key)
+            watch = unit.watch if unit.version == version else states.configure(unit, run.unit_id)
+            if watch is None:
+                self._unknown(key, unit, run, work)
+                continue
+            state = unit.state
+            fresh = run if run.pairs[0][0].offset > state.fence else run.after(state.fence)
+            if fresh is not None:
+                aggregation.take(unit.buckets, fresh, watch, load, now_ms, closings)
+                if (group := state.silent_in) is not None:
+                    at_ms = fresh.pairs[0][0].timestamp
+                    work.heard.append(UnitHeard(unit_id=run.unit_id, group=group, at_ms=at_ms))
+                    state = msgspec.structs.replace(state, silent_in=None)
+            if (quiet := settled(watch, state, run, now_ms)) is not None:
                 counts.evaluated += len(run.times)
-                changed[key] = unit, quiet
+                work.changed[key] = unit, quiet
             else:
                 # A state that stays as it was is written too: the changelog may not have what the local store has.
-                evaluation = evaluate(watch, unit.state, run, now_ms)
-                alerts += evaluation.alerts
+                evaluation = evaluate(watch, state, run, now_ms)
+                work.alerts += [(alert, run) for alert in evaluation.alerts]
                 counts.add(evaluation.tally)
-                changed[key] = unit, evaluation.state
-        outgoing = [dead_letter(batch, refusal, self._dead_topic, now_ms) for refusal in refusals]
-        outgoing += [self._outgoing(alert) for alert in alerts]
-        if outgoing:
-            await self._publish(outgoing)
-        await self._table.write(batch, {key: _encode_state(state) for key, (_, state) in changed.items()})
-        for key, (unit, state) in changed.items():
+                work.changed[key] = unit, evaluation.state
+        if closings.too_old:
+            work.refusals += _too_old(closings, found.runs, aggregation.policy.keep_ms)
+        await self._publish(self._outgoing(batch, work, now_ms))
+        await aggregation.write(batch, closings)
+        await states.write(batch, {key: state for key, (_, state) in work.changed.items()})
+        for key, (unit, state) in work.changed.items():
             unit.state = state
             known[key] = unit
         counts.records += len(batch.records)
-        counts.add_outputs(alerts, refusals)
+        counts.buckets += len(closings.outgoing)
+        counts.add_outputs([alert for alert, _ in work.alerts], work.refusals)
 
-    def _known_in(self, batch: Batch) -> dict[bytes, _Unit]:
-        if batch.epoch != self._epoch:
-            self._epoch = batch.epoch
-            self._known.clear()
-        return self._known.setdefault(batch.partition, {})
+    def _unknown(self, key: bytes, unit: Unit, run: Run, work: _Work) -> None:
+        detail = f"the unit {run.unit_id!r} is not configured: create it, then send the record again"
+        work.refusals += [
+            Refusal(record, DeadLetterReason.UNKNOWN_UNIT, detail, len(batch.readings)) for record, batch in run.pairs
+        ]
+        if unit.state.breaches:
+            after, ended = unit_removed(run.unit_id, unit.state)
+            work.alerts += [(alert, run) for alert in ended]
+            work.changed[key] = unit, after
 
-    def _stored(self, batch: Batch, key: bytes) -> _Unit:
-        stored = self._table.read(batch, key)
-        return _Unit(UnitState() if stored is None else _decode_state(stored))
-
-    def _configure(self, unit: _Unit, unit_id: str, version: int) -> None:
-        config = self._units.get(unit_id)
-        if config is None:
-            unit.watch = None
-        elif unit.watch is None or unit.watch.config is not config:
-            unit.watch = Watch.over(config)
-        unit.version = version
-
-    def _outgoing(self, alert: Alert) -> Outgoing:
-        tag = type(alert).__struct_config__.tag
-        assert isinstance(tag, str)
-        headers = (("id", derived_id("alert event", alert.alert_id, tag, alert.at_ms).encode()), ("type", tag.encode()))
-        return Outgoing(self._alerts_topic, alert.unit_id.encode(), encode(alert), headers)
+    def _outgoing(self, batch: Batch, work: _Work, now_ms: int) -> list[Outgoing]:
+        outgoing = [dead_letter(batch, refusal, self._dead_topic, now_ms) for refusal in work.refusals]
+        for alert, run in work.alerts:
+            outgoing.append(alert_record(alert, self._alerts_topic, traceparent_of(run, alert.at_ms)))
+        outgoing += [silence_record(event, self._silences_topic) for event in work.heard]
+        return outgoing + work.closings.outgoing
 
 
-def _unknown(run: Run) -> list[Refusal]:
-    detail = f"the unit {run.unit_id!r} is not configured: create it, then send the record again"
-    return [Refusal(record, DeadLetterReason.UNKNOWN_UNIT, detail, len(batch.readings)) for record, batch in run.pairs]
+def _too_old(closings: Closings, runs: Mapping[bytes, Run], keep_ms: int) -> list[Refusal]:
+    """Readings of buckets that are kept no more, in the records that brought them."""
+    refusals: list[Refusal] = []
+    for key, times in closings.too_old.items():
+        for record, batch in runs[key].pairs:
+            shown = [reading for reading in batch.readings if reading.at_ms in times]
+            if shown:
+                hours = keep_ms // 3_600_000
+                detail = f"the bucket of {shown[0].at_ms} is closed for good: readings may come {hours} h late"
+                refusals.append(refuse(record, DeadLetterReason.TOO_OLD, detail, shown, len(shown), whole=False))
+    return refusals

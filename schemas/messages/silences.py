@@ -13,7 +13,6 @@ class UnitSilenceEvent(Struct, frozen=True, kw_only=True, tag_field="type"):
     """Whether a unit is heard; key: the group of units that are judged together."""
 
     unit_id: Id
-    organization_id: Id
     group: Annotated[str, Meta(description="`gateway:` and the gateway's id, or `unit:` and the id of a unit alone")]
     at_ms: AtMs
 
@@ -21,6 +20,7 @@ class UnitSilenceEvent(Struct, frozen=True, kw_only=True, tag_field="type"):
 class UnitSilent(UnitSilenceEvent, frozen=True, kw_only=True, tag="unit_silent"):
     """Nothing came since `since_at_ms`; at `at_ms` the unit had missed its expected interval too often."""
 
+    organization_id: Id
     since_at_ms: AtMs
 
 

@@ -1,17 +1,26 @@
-"""The worker `detection`: `readings` → thresholds → `alerts`."""
+"""The worker `detection`: `readings` → thresholds → `alerts`, → buckets → `unit-aggregates`; silence → `alerts`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aiokafka.partitioner import murmur2
+
 from schemas import messages as m
 from schemas import topics as t
 from streams.apps.wiring import agent, now_ms, publisher
+from streams.domain.aggregate_state import Policy
 from streams.engine.app import create_app
+from streams.listening import Listening
 from streams.metrics import detection_metrics, serve_metrics
-from streams.readings_to_alerts import Detection, fence_of
+from streams.readings_to_aggregates import Aggregation
+from streams.readings_to_alerts import Detection
 from streams.reference import Replica, load_before_work
 from streams.settings import WorkerSettings
+from streams.shared_parts import share_parts
+from streams.silences_to_alerts import Offline
+from streams.silent_units import SilentUnits
+from streams.unit_states import UnitStates, fence_of
 
 if TYPE_CHECKING:
     import faust
@@ -19,11 +28,29 @@ if TYPE_CHECKING:
 
 def build() -> faust.App:
     settings = WorkerSettings()
-    app = create_app("detection", settings, batched={settings.topic(t.READINGS.name)}, fence_of=fence_of)
-    units = Replica(t.UNITS, m.UnitConfig, settings)
+    readings, silences = settings.topic(t.READINGS.name), settings.topic(t.UNIT_SILENCES.name)
+    app = create_app("detection", settings, batched={readings, silences}, fence_of=fence_of)
+    units = Replica(t.UNITS, m.UnitConfig, settings, share=share_parts)
     load_before_work(app, [units])
-    states = app.Table("unit-states", partitions=t.READINGS.partitions, key_type=bytes, value_type=bytes)
-    flow = Detection(publisher(app), states, units, settings.topic, now_ms)
-    agent(app, settings.topic(t.READINGS.name), flow.handle)
-    serve_metrics(app, settings.metrics_port, detection_metrics(flow.counts, [units]))
+    states = UnitStates(_table(app, "unit-states", t.READINGS), units)
+    aggregation = Aggregation(_table(app, "unit-buckets", t.READINGS), settings.topic, Policy())
+    send = publisher(app)
+    flow = Detection(send, states, aggregation, settings.topic, now_ms)
+    listening = Listening(app, readings, now_ms)
+    silent = SilentUnits(send, states, aggregation, units, listening, partition_of, settings.topic, now_ms, flow.counts)
+    offline = Offline(send, _table(app, "unit-groups", t.UNIT_SILENCES), units, settings.topic, now_ms, flow.counts)
+    agent(app, readings, flow.handle)
+    agent(app, silences, offline.handle)
+    app.task(silent.run)
+    app.task(offline.run)
+    serve_metrics(app, settings.metrics_port, detection_metrics(flow.counts, listening, [units]))
     return app
+
+
+def _table(app: faust.App, name: str, topic: t.Topic) -> faust.Table:
+    return app.Table(name, partitions=topic.partitions, key_type=bytes, value_type=bytes)
+
+
+def partition_of(unit_id: str) -> int:
+    """Where every producer puts the readings of the unit: all of ours use murmur2, as Java's do."""
+    return int(murmur2(unit_id.encode()) & 0x7FFFFFFF) % t.READINGS.partitions

@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING
 
 from schemas import messages as m
 from streams.domain.aggregate_numbers import BUCKET_MS, Before, Grading, Packed, measure, union
-from streams.domain.aggregate_state import NEVER, About, ClosedBucket, OpenBucket, Policy, Step, UnitBuckets
+from streams.domain.aggregate_state import NEVER, ClosedBucket, OpenBucket, Policy, Step, UnitBuckets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from streams.domain.aggregate_state import Graded
 
     Load = Callable[[str, int], ClosedBucket | None]
 
@@ -41,7 +43,7 @@ def take(
     state: UnitBuckets,
     at_ms: Sequence[int],
     celsius: Sequence[float],
-    about: About,
+    about: Graded,
     load: Load,
     now_ms: int,
     policy: Policy,
@@ -85,7 +87,7 @@ def due_at_ms(state: UnitBuckets, policy: Policy) -> int | None:
 
 def close_due(
     state: UnitBuckets,
-    about: About,
+    about: Graded,
     load: Load,
     now_ms: int,
     policy: Policy,
@@ -131,7 +133,7 @@ class _Work:
     def __init__(
         self,
         state: UnitBuckets,
-        about: About,
+        about: Graded,
         load: Load,
         policy: Policy,
     ) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from functools import lru_cache
 from math import exp
 from operator import lt, sub
 from typing import TYPE_CHECKING
@@ -45,11 +46,13 @@ def grading(config: m.UnitConfig) -> Grading:
 
     The most urgent, not the narrowest: a warning limit is an early sign inside the range that the goods tolerate.
     """
-    return Grading(
-        high_c=_limit(config.rules, m.Limit.HIGH),
-        low_c=_limit(config.rules, m.Limit.LOW),
-        vouch_ms=config.expected_interval_s * config.offline_after_missed * 1000,
-    )
+    return _grading(config.rules, config.expected_interval_s * config.offline_after_missed * 1000)
+
+
+@lru_cache(maxsize=1000)
+def _grading(rules: tuple[m.Rule, ...], vouch_ms: int) -> Grading:
+    """Many units are measured alike: they share this."""
+    return Grading(_limit(rules, m.Limit.HIGH), _limit(rules, m.Limit.LOW), vouch_ms)
 
 
 def _limit(rules: Iterable[m.Rule], side: m.Limit) -> float | None:

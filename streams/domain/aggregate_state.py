@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import msgspec
 from msgspec import Struct
 
@@ -50,8 +52,19 @@ class UnitBuckets(Struct, array_like=True):
     open: list[OpenBucket] = msgspec.field(default_factory=list)
 
 
+class Graded(Protocol):
+    """The unit whose buckets these are; a `threshold.Watch` is one."""
+
+    @property
+    def unit_id(self) -> str: ...
+    @property
+    def organization_id(self) -> str: ...
+    @property
+    def graded(self) -> Grading: ...
+
+
 class About(Struct, frozen=True):
-    """The unit whose buckets these are; made once per configuration."""
+    """Just what is asked of a unit."""
 
     unit_id: str
     organization_id: str

@@ -26,7 +26,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from schemas import messages as m
+from streams.domain.aggregate_numbers import Grading, grading
+from streams.domain.aggregate_state import UnitBuckets  # noqa: TC001 - msgspec reads the annotation
 from streams.domain.breach import Breach, Gauge, Phase, escalated, resolved, triggered
+from streams.domain.silence import in_maintenance
 
 if TYPE_CHECKING:
     from streams.domain.readings import Run
@@ -45,12 +48,15 @@ class Silent(StrEnum):
 class UnitState(Struct, frozen=True, array_like=True, gc=False):
     """All that is remembered of a unit in one partition. `fence` is the newest offset that this contains.
 
-    New fields go to the end and have a default: the changelog holds older values.
+    `silent_in` is the group that was told of the unit's silence (`silence.py`), null while it is heard. New fields go
+    to the end and have a default: the changelog holds older values.
     """
 
     fence: int = -1
     at_ms: int = NEVER_MS
     breaches: tuple[Breach, ...] = ()
+    buckets: UnitBuckets | None = None
+    silent_in: str | None = None
 
 
 class Tally(Struct, frozen=True, gc=False):
@@ -77,14 +83,24 @@ class Watch(Struct, frozen=True, gc=False):
     lowest_c: float
     highest_c: float
     live_window_ms: int
+    graded: Grading
 
     @classmethod
     def over(cls, config: m.UnitConfig) -> Watch:
         """Of rules with the same id the last one holds."""
-        return cls(config, *_gauges(config.rules, config.organization_id), config.live_window_s * 1000)
+        gauges = _gauges(config.rules, config.organization_id)
+        return cls(config, *gauges, config.live_window_s * 1000, grading(config))
+
+    @property
+    def unit_id(self) -> str:
+        return self.config.unit_id
+
+    @property
+    def organization_id(self) -> str:
+        return self.config.organization_id
 
     def in_maintenance(self, at_ms: int) -> bool:
-        return any(window.starts_at_ms <= at_ms < window.ends_at_ms for window in self.config.maintenance)
+        return in_maintenance(self.config, at_ms)
 
 
 @lru_cache(maxsize=1000)
@@ -110,7 +126,7 @@ def settled(watch: Watch, state: UnitState, run: Run, now_ms: int) -> UnitState 
         or min(temperatures) < watch.lowest_c
     ):
         return None
-    return UnitState(run.pairs[-1][0].offset, times[-1])
+    return UnitState(run.pairs[-1][0].offset, times[-1], (), state.buckets, state.silent_in)
 
 
 def evaluate(watch: Watch, state: UnitState, run: Run, now_ms: int) -> Evaluation:
@@ -129,12 +145,13 @@ def evaluate(watch: Watch, state: UnitState, run: Run, now_ms: int) -> Evaluatio
     live_from_ms = now_ms - watch.live_window_ms
     tally = Tally(len(times), repeated, out_of_order, already_seen, bisect_left(times, live_from_ms))
     if not times:
-        return Evaluation(UnitState(fresh.last_offset, state.at_ms, state.breaches), [], tally)
+        return Evaluation(replace(state, fence=fresh.last_offset), [], tally)
     alerts: list[m.Alert] = []
     breaches = state.breaches
     if breaches or min(temperatures) < watch.lowest_c or max(temperatures) > watch.highest_c:
         breaches = _Course(watch, live_from_ms, alerts).follow(breaches, times, temperatures)
-    return Evaluation(UnitState(fresh.last_offset, times[-1], breaches), alerts, tally)
+    after = UnitState(fresh.last_offset, times[-1], breaches, state.buckets, state.silent_in)
+    return Evaluation(after, alerts, tally)
 
 
 def unit_removed(unit_id: str, state: UnitState) -> tuple[UnitState, list[m.Alert]]:
@@ -142,7 +159,7 @@ def unit_removed(unit_id: str, state: UnitState) -> tuple[UnitState, list[m.Aler
     alerts: list[m.Alert] = [
         resolved(unit_id, breach, state.at_ms, None, "unit removed") for breach in state.breaches if breach.open
     ]
-    return UnitState(state.fence, state.at_ms), alerts
+    return replace(state, breaches=()), alerts
 
 
 def _in_order(run: Run, newest_ms: int) -> tuple[list[int], list[float], int, int]:

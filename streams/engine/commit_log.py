@@ -32,6 +32,11 @@ class CommitLog:
         self._done: int | None = None
         self._committed: int | None = None
 
+    @property
+    def unfinished_from(self) -> int | None:
+        """Everything before this offset is finished; null without a place."""
+        return self._spans[0].first if self._spans else self.next_offset
+
     def place(self, offset: int, committed: int | None) -> None:
         """Records are read from `offset` on; what was in hand counts no more. `committed`: what the group knows."""
         self.void()

@@ -17,6 +17,8 @@ class Raw(NamedTuple):
     key: bytes | None
     value: bytes | None
     offset: int = 0
+    timestamp: int = START_MS
+    headers: Sequence[tuple[str, bytes]] = ()
 
 
 def record(unit_id: str, readings: Sequence[tuple[float, float]], offset: int = 0) -> Raw:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import base64
-from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
 from schemas import messages as m
-from streams.consumer import Batch
-from streams.readings_to_alerts import Detection, fence_of
+from streams.domain.aggregate_state import Policy
+from streams.readings_to_aggregates import Aggregation
+from streams.readings_to_alerts import Detection
+from streams.unit_states import UnitStates, fence_of
 from tests.domain.records import START_MS, Raw, record
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from streams.engine.publish import Outgoing
+from tests.streams.detection_fakes import FakeBroker, FakeTable, FakeUnits, batch_of, topic_name
 
 pytestmark = pytest.mark.anyio
 
@@ -30,65 +26,28 @@ def unit(unit_id: str = "u", *rules: m.Rule) -> m.UnitConfig:
     )
 
 
-class FakeUnits:
-    def __init__(self, *configs: m.UnitConfig) -> None:
-        self.version = 0
-        self._configs = {config.unit_id: config for config in configs}
-
-    def get(self, entry_id: str) -> m.UnitConfig | None:
-        return self._configs.get(entry_id)
-
-    def set(self, config: m.UnitConfig) -> None:
-        self._configs[config.unit_id] = config
-        self.version += 1
-
-    def remove(self, unit_id: str) -> None:
-        del self._configs[unit_id]
-        self.version += 1
-
-
-class Bench:
+class Bench(FakeBroker):
     """The flow and what it did, in order."""
 
     def __init__(self, *configs: m.UnitConfig) -> None:
+        super().__init__()
         self.units = FakeUnits(*configs)
-        self.table: dict[tuple[int, bytes], bytes] = {}
-        self.written: list[set[bytes]] = []
-        self.sent: list[Outgoing] = []
-        self.refuse_to: str | None = None
+        self.states, self.rows = FakeTable(), FakeTable()
         self.epoch = 1
         self.detection = self.started()
 
     def started(self) -> Detection:
-        """A new worker, with the same broker, table and units."""
-        return Detection(self.publish, self, self.units, lambda name: f"test.{name}", lambda: START_MS)
+        """A new worker, with the same broker, tables and units."""
+        aggregation = Aggregation(self.rows, topic_name, Policy())
+        states = UnitStates(self.states, self.units)
+        return Detection(self.publish, states, aggregation, topic_name, lambda: START_MS)
 
-    async def publish(self, outgoing: Sequence[Outgoing]) -> None:
-        if self.refuse_to == "publish":
-            raise ConnectionError
-        self.sent += outgoing
-
-    def read(self, batch: Batch, key: bytes) -> bytes | None:
-        return self.table.get((batch.partition, key))
-
-    async def write(self, batch: Batch, items: Mapping[bytes, bytes]) -> None:
-        if self.refuse_to == "write":
-            raise ConnectionError
-        self.table |= {(batch.partition, key): value for key, value in items.items()}
-        self.written.append(set(items))
+    @property
+    def table(self) -> dict[tuple[int, bytes], bytes]:
+        return self.states.values
 
     async def handle(self, *records: Raw, partition: int = 0) -> None:
-        consumer = SimpleNamespace(epoch=self.epoch)
-        message = SimpleNamespace(topic="test.readings", partition=partition, value=list(records), acked=False)
-        await self.detection.handle(Batch(SimpleNamespace(consumer=consumer), message))
-
-    def alerts(self) -> list[m.Alert]:
-        decode = msgspec.json.Decoder(m.Alert).decode
-        return [decode(out.value or b"") for out in self.sent if out.topic == "test.alerts"]
-
-    def letters(self) -> list[m.DeadReading]:
-        decode = msgspec.json.Decoder(m.DeadReading).decode
-        return [decode(out.value or b"") for out in self.sent if out.topic == "test.readings-dlq"]
+        await self.detection.handle(batch_of(records, partition=partition, epoch=self.epoch))
 
 
 def types(alerts: list[m.Alert]) -> list[str]:
@@ -122,7 +81,7 @@ async def test_a_record_that_was_seen_changes_nothing_and_is_written_again() -> 
     await bench.handle(record("u", [(0, 9.0)], 0))
     assert types(bench.alerts()) == ["AlertTriggered"]
     assert bench.table == before
-    assert bench.written == [{b"u"}, {b"u"}]
+    assert bench.states.written == [{b"u"}, {b"u"}]
     assert bench.detection.counts.already_seen == 1
 
 
@@ -130,10 +89,10 @@ async def test_a_record_that_was_seen_changes_nothing_and_is_written_again() -> 
 async def test_a_batch_that_failed_half_way_makes_the_same_alert_once_more(where: str) -> None:
     bench = Bench(unit())
     await bench.handle(record("u", [(0, 5.0)], 0))
-    bench.refuse_to = where
+    (bench if where == "publish" else bench.states).fail = ConnectionError
     with pytest.raises(ConnectionError):
         await bench.handle(record("u", [(1, 9.0)], 1))
-    bench.refuse_to = None
+    bench.fail = bench.states.fail = None
     await bench.handle(record("u", [(1, 9.0)], 1))
     assert len({alert.alert_id for alert in bench.alerts()}) == 1
     assert len(bench.alerts()) == (1 if where == "publish" else 2)
@@ -142,7 +101,7 @@ async def test_a_batch_that_failed_half_way_makes_the_same_alert_once_more(where
 
 async def test_nothing_is_written_before_the_alerts_are_out() -> None:
     bench = Bench(unit())
-    bench.refuse_to = "publish"
+    bench.fail = ConnectionError
     with pytest.raises(ConnectionError):
         await bench.handle(record("u", [(0, 9.0)], 0))
     assert bench.table == {}
@@ -153,9 +112,9 @@ async def test_a_new_epoch_forgets_the_cached_states() -> None:
     await bench.handle(record("u", [(0, 9.0)], 0))
     # Meanwhile another worker had the partition, and resolved the alert.
     other = Bench(unit())
-    other.table = dict(bench.table)
+    other.states.values = dict(bench.table)
     await other.handle(record("u", [(1, 5.0)], 1))
-    bench.table = other.table
+    bench.states.values = other.table
     bench.epoch += 1
     await bench.handle(record("u", [(2, 5.0)], 2))
     assert types(bench.alerts()) == ["AlertTriggered"]

@@ -1,0 +1,87 @@
+"""Whether this worker has heard everything there is: only then does silence mean anything.
+
+A partition is caught up when everything that it held at the former look (a second ago) is finished. `since_ms` is the
+start of the present time without a break in contact with the broker: after an outage nobody is called silent before
+units had time to be heard again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    import faust
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_S = 1.0
+ANSWER_WITHIN_S = 5.0
+# A longer break than this between two answers of the broker counts as an outage.
+BREAK_S = 10.0
+
+
+class Listening:
+    """For the partitions of one topic of the app (its name at the broker)."""
+
+    def __init__(self, app: faust.App, topic: str, now_ms: Callable[[], int]) -> None:
+        self.since_ms = 0
+        self.behind: Mapping[int, int] = {}
+        self._app = app
+        self._topic = topic
+        self._now_ms = now_ms
+        self._caught_up: frozenset[int] = frozenset()
+        self._looked_s = self._heard_s = float("-inf")
+        self._ends: dict[TP, int] = {}
+        self._idle: set[TP] = set()
+
+    async def caught_up(self, partitions: Collection[int]) -> frozenset[int]:
+        """Those of the partitions, all ours, that are caught up; looks at most once a second."""
+        if partitions and time.monotonic() - self._looked_s >= LOOK_EVERY_S:
+            self._looked_s = time.monotonic()
+            self._caught_up = await self._look([TP(self._topic, number) for number in partitions])
+        return self._caught_up.intersection(partitions)
+
+    async def _look(self, tps: Collection[TP]) -> frozenset[int]:
+        consumer: Any = self._app.consumer
+        epoch = consumer.epoch
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                _, _, ends = await consumer._thread.ends(tps)  # noqa: SLF001 - Faust has no way to ask
+                positions = {tp: await consumer.position(tp) for tp in tps}
+        except (KafkaError, TimeoutError) as error:
+            log.warning("listening.interrupted", topic=self._topic, error=repr(error))
+            self._ends, self._idle = {}, set()
+            return frozenset()
+        if time.monotonic() - self._heard_s > BREAK_S:
+            self.since_ms = self._now_ms()
+        self._heard_s = time.monotonic()
+        former, was_idle = self._ends, self._idle
+        if epoch != consumer.epoch:
+            self._ends, self._idle = {}, set()
+            return frozenset()
+        self._ends = ends
+        finished = {tp: consumer.partitions[tp].log.unfinished_from for tp in tps if tp in consumer.partitions}
+        # An offset behind the last record is that of a transaction's end, which is never handed over.
+        self._idle = {tp for tp in tps if positions[tp] is not None and positions[tp] >= ends[tp]}
+        self._idle -= {tp for tp in tps if tp in consumer._held or not _rests(consumer, tp)}  # noqa: SLF001
+        self.behind = {
+            tp.partition: 0 if tp in self._idle else max(0, ends[tp] - (offset or 0)) for tp, offset in finished.items()
+        }
+        return frozenset(
+            tp.partition
+            for tp, offset in finished.items()
+            if tp in former and offset is not None and (offset >= former[tp] or (tp in self._idle and tp in was_idle))
+        )
+
+
+def _rests(consumer: Any, tp: TP) -> bool:  # noqa: ANN401 - Faust ships no types
+    partition = consumer.partitions.get(tp)
+    return partition is not None and partition.log.unfinished_from == partition.log.next_offset

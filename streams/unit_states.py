@@ -1,0 +1,139 @@
+"""What detection remembers of each unit: in a table, and while a partition is ours in memory as well."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from streams.domain.aggregate_state import UnitBuckets
+from streams.domain.threshold import UnitState, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from schemas.messages import UnitConfig
+
+
+class Slot(Protocol):
+    """A partition in an epoch: a batch, or a partition that a table owns."""
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def epoch(self) -> int: ...
+    def still_ours(self) -> bool: ...
+
+
+class Units(Protocol):
+    """The configured units. `version` changes whenever one of them does."""
+
+    version: int
+
+    def get(self, entry_id: str) -> UnitConfig | None: ...
+
+
+class Rows(Protocol):
+    """A table of bytes in a partition; a key that was never written reads as None, writing None deletes."""
+
+    def read(self, slot: Slot, key: bytes) -> bytes | None: ...
+    async def write(self, slot: Slot, items: Mapping[bytes, bytes | None], *, durable: bool = False) -> None: ...
+
+
+class Table(Rows, Protocol):
+    """A table that also tells which partitions are ours, and all that lies in one."""
+
+    def scan(self, slot: Slot) -> Iterator[tuple[bytes, bytes]]: ...
+    def owned(self) -> Sequence[Slot]: ...
+
+
+class _Fence(msgspec.Struct, array_like=True, gc=False):
+    fence: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(UnitState).decode
+_decode_fence = msgspec.msgpack.Decoder(_Fence).decode
+
+
+def fence_of(value: bytes) -> int:
+    """The newest offset that a stored value contains: in all tables of detection it comes first."""
+    return _decode_fence(value).fence
+
+
+class Unit(msgspec.Struct, gc=False):
+    """A unit as it is known in one partition: its state, and its configuration as of a version of all of them."""
+
+    state: UnitState
+    watch: Watch | None = None
+    version: int = -1
+
+    @property
+    def buckets(self) -> UnitBuckets:
+        assert self.state.buckets is not None
+        return self.state.buckets
+
+
+class UnitStates:
+    """Reads through a memory of the partitions that are ours; it is void when the epoch tells that they were away.
+
+    Buckets change in place. Whoever fails between a change and its `write` calls `forget`.
+    """
+
+    def __init__(self, table: Table, units: Units) -> None:
+        self.table = table
+        self._units = units
+        self._epoch = -1
+        self._known: dict[int, dict[bytes, Unit]] = {}
+        self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @property
+    def version(self) -> int:
+        """Of the configuration; a unit of another version is configured anew."""
+        return self._units.version
+
+    def lock(self, partition: int) -> asyncio.Lock:
+        """Held by whoever reads and writes units of the partition: a flow, or what looks after silent units."""
+        return self._locks[partition]
+
+    def known_in(self, slot: Slot) -> dict[bytes, Unit]:
+        """The units of the slot's partition that are in memory."""
+        if slot.epoch != self._epoch:
+            self._epoch = slot.epoch
+            self._known.clear()
+        return self._known.setdefault(slot.partition, {})
+
+    def forget(self, partition: int) -> None:
+        self._known.pop(partition, None)
+
+    def stored(self, slot: Slot, key: bytes) -> Unit:
+        """The unit as the table has it; a new one where it has none."""
+        return self.find(slot, key) or Unit(UnitState(buckets=UnitBuckets()))
+
+    def find(self, slot: Slot, key: bytes) -> Unit | None:
+        raw = self.table.read(slot, key)
+        if raw is None:
+            return None
+        state = _decode(raw)
+        if state.buckets is None:
+            state = msgspec.structs.replace(state, buckets=UnitBuckets())
+        return Unit(state)
+
+    def configure(self, unit: Unit, unit_id: str) -> Watch | None:
+        """The unit's newest configuration, made ready; None when it has none."""
+        if unit.version != self._units.version:
+            unit.version = self._units.version
+            config = self._units.get(unit_id)
+            if config is None:
+                unit.watch = None
+            elif unit.watch is None or unit.watch.config is not config:
+                unit.watch = Watch.over(config)
+        return unit.watch
+
+    async def write(self, slot: Slot, changed: Mapping[bytes, UnitState]) -> None:
+        await self.table.write(slot, {key: _encode(state) for key, state in changed.items()})
+
+    def scan(self, slot: Slot) -> Iterator[tuple[bytes, UnitState]]:
+        return ((key, _decode(raw)) for key, raw in self.table.scan(slot))
