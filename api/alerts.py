@@ -1,25 +1,20 @@
-"""Alerts: what fires, what happened to it, and a person's orders about it."""
+"""Alerts: what fires, and what happened to it. A person's orders about it are in `alert_orders`."""
 
-from datetime import datetime
 from enum import StrEnum
-from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query
 from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api import idempotency, paging
-from api.contacts import contact_of
+from api import paging
 from api.keys import Caller
-from api.problems import conflict, not_found, responses
-from api.services import Reader, Services, Used
-from schemas import messages as m
-from schemas.database.declarative import from_ms, to_ms
-from schemas.database.outbox import publish_command
+from api.problems import not_found, responses
+from api.services import Reader, Used
+from schemas.database.declarative import to_ms
 from schemas.database.records import AlertRow, AlertTimelineRow
 from schemas.http import Id, Instant, Page
-from schemas.http_alerts import AlertView, Order, Ordered, TimelineEntry
+from schemas.http_alerts import AlertView, TimelineEntry
 from schemas.messages import AlertKind, Severity
 
 router = APIRouter(tags=["alerts"], responses=responses(400, 401, 403, 404, 422, 429, 503))
@@ -133,105 +128,4 @@ async def get_timeline(
         limit,
         lambda row: TimelineEntry(at=row.at, event=row.event, user_id=row.user_id, detail=row.detail),
         lambda row: paging.cursor_of(to_ms(row.at), row.entry_id),
-    )
-
-
-def _now_to_the_millisecond(services: Services) -> datetime:
-    # Messages and cursors carry milliseconds; the row says the same instant.
-    return from_ms(to_ms(services.now()))
-
-
-async def _ordering(session: AsyncSession, caller: Caller, order: Order | None) -> str:
-    if order is None or order.user_id is None:
-        return caller.name
-    return (await contact_of(session, caller, order.user_id)).user_id
-
-
-def _ordered(alert_id: str, at: datetime, by: str) -> Response:
-    view = Ordered(alert_id=alert_id, at=at, by=by)
-    return Response(view.model_dump_json(), HTTPStatus.ACCEPTED, media_type="application/json")
-
-
-@router.post(
-    "/v1/alerts/{alert_id}/acknowledge",
-    status_code=HTTPStatus.ACCEPTED,
-    response_model=Ordered,
-    responses=responses(409),
-    openapi_extra=idempotency.DOCUMENTED,
-)
-async def acknowledge(
-    alert_id: AlertId, caller: Reader, services: Used, request: Request, order: Order | None = None
-) -> Response:
-    """Take an alert on: reminders stop. Whoever comes second is told who was first."""
-
-    async def work(session: AsyncSession) -> Response:
-        row = await alert_of(session, caller, alert_id, lock=True)
-        by = await _ordering(session, caller, order)
-        if row.acknowledged_at is not None:
-            return _ordered(alert_id, row.acknowledged_at, row.acknowledged_by or "")
-        if row.resolved_at is not None:
-            raise conflict("This alert is resolved; there is nothing to acknowledge.")
-        at = _now_to_the_millisecond(services)
-        row.acknowledged_at, row.acknowledged_by, row.acknowledged_via = at, by, "api"
-        session.add(_entry(row, at, "acknowledged", by))
-        await session.flush()
-        await publish_command(
-            session,
-            m.Acknowledge(
-                alert_id=alert_id,
-                unit_id=row.unit_id,
-                organization_id=row.organization_id,
-                user_id=by,
-                at_ms=to_ms(at),
-                via="api",
-            ),
-        )
-        return _ordered(alert_id, at, by)
-
-    return await idempotency.once(request, caller, services, work)
-
-
-@router.post(
-    "/v1/alerts/{alert_id}/notify",
-    status_code=HTTPStatus.ACCEPTED,
-    response_model=Ordered,
-    responses=responses(409),
-    openapi_extra=idempotency.DOCUMENTED,
-)
-async def notify(
-    alert_id: AlertId, caller: Reader, services: Used, request: Request, order: Order | None = None
-) -> Response:
-    """Tell the people on duty now, also about an alert that was kept silent."""
-
-    async def work(session: AsyncSession) -> Response:
-        row = await alert_of(session, caller, alert_id, lock=True)
-        by = await _ordering(session, caller, order)
-        if row.resolved_at is not None:
-            raise conflict("This alert is resolved; nobody needs to be told.")
-        at = _now_to_the_millisecond(services)
-        session.add(_entry(row, at, "notify_now", by))
-        await session.flush()
-        await publish_command(
-            session,
-            m.NotifyNow(
-                alert_id=alert_id,
-                unit_id=row.unit_id,
-                organization_id=row.organization_id,
-                user_id=by,
-                at_ms=to_ms(at),
-            ),
-        )
-        return _ordered(alert_id, at, by)
-
-    return await idempotency.once(request, caller, services, work)
-
-
-def _entry(row: AlertRow, at: datetime, event: str, by: str) -> AlertTimelineRow:
-    return AlertTimelineRow(
-        alert_id=row.alert_id,
-        organization_id=row.organization_id,
-        at=at,
-        event=event,
-        user_id=by,
-        detail={"via": "api"},
     )

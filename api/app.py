@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api import (
+    alert_orders,
     alerts,
     api_keys,
     contacts,
@@ -56,6 +57,7 @@ ROUTERS = (
     escalation.router,
     digest_preferences.router,
     alerts.router,
+    alert_orders.router,
     records.router,
     api_keys.router,
     telnyx.router,

@@ -1,11 +1,13 @@
 """What the API takes and gives about alerts."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.http import Id, Instant, Shape
 from schemas.messages import AlertKind, Severity
+
+MOST_SILENT_MINUTES = 43_200
 
 
 class AlertView(Shape):
@@ -41,9 +43,28 @@ class Order(Shape):
     user_id: Id | None = None
 
 
+class SilenceOrder(Order):
+    """How long an alert stays silent: until an instant, or for some minutes from now; at most 30 days."""
+
+    until: Instant | None = None
+    minutes: Annotated[int, Field(strict=True, ge=1, le=MOST_SILENT_MINUTES, examples=[60])] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.until is None) == (self.minutes is None):
+            raise ValueError("give either until or minutes")
+        return self
+
+
 class Ordered(Shape):
     """The order was recorded and is on its way to the workers."""
 
     alert_id: str
     at: Instant
     by: str
+
+
+class Silenced(Ordered):
+    """Nobody is told of the alert before `until`."""
+
+    until: Instant

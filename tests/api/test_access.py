@@ -75,6 +75,7 @@ USES = [
     Use("GET", "/v1/alerts/{alert_id}/timeline", READERS),
     Use("POST", "/v1/alerts/{alert_id}/acknowledge", READERS, 202),
     Use("POST", "/v1/alerts/{alert_id}/notify", READERS, 202),
+    Use("POST", "/v1/alerts/{alert_id}/silence", READERS, 202, {"minutes": 30}),
     Use("GET", "/v1/sms-log", READERS),
     Use("GET", "/v1/job-failures", CONFIGURERS),
     Use("GET", "/v1/api-keys", ADMINS),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from schemas.database.declarative import to_ms
 from schemas.database.records import AlertTimelineRow
 from schemas.roles import Role
 from tests.api.worlds import BEGAN, alert, furnish
@@ -108,8 +109,8 @@ async def test_of_many_who_acknowledge_one_is_first_and_one_order_goes_out(api: 
 
 
 async def test_a_resolved_alert_takes_no_orders(api: Api, member: dict[str, str]) -> None:
-    for order in ("acknowledge", "notify"):
-        answer = await api.client.post(f"/v1/alerts/a3/{order}", headers=member)
+    for order, body in (("acknowledge", None), ("notify", None), ("silence", {"minutes": 5})):
+        answer = await api.client.post(f"/v1/alerts/a3/{order}", json=body, headers=member)
         assert (answer.status_code, answer.headers["content-type"]) == (409, "application/problem+json")
     assert await api.outbox() == []
 
@@ -125,4 +126,47 @@ async def test_notify_sends_the_order_to_tell_people_now(api: Api, member: dict[
 async def test_nobody_unknown_can_be_named(api: Api, member: dict[str, str]) -> None:
     answer = await api.client.post("/v1/alerts/a1/acknowledge", json={"user_id": "nobody"}, headers=member)
     assert answer.status_code == 404
+    assert await api.outbox() == []
+
+
+@pytest.mark.parametrize("how", ["minutes", "until"])
+async def test_a_silence_is_recorded_and_sent_on_with_its_end(api: Api, member: dict[str, str], how: str) -> None:
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=90)
+    body = {"user_id": "ann", **({"minutes": 90} if how == "minutes" else {"until": ends.isoformat()})}
+
+    answer = await api.client.post("/v1/alerts/a1/silence", json=body, headers=member)
+
+    assert (answer.status_code, answer.json()["by"]) == (202, "ann"), answer.text
+    until = datetime.fromisoformat(answer.json()["until"])
+    assert abs(until - ends) < timedelta(seconds=30)
+    [(topic, key, message)] = await api.outbox()
+    assert message is not None
+    assert (topic, key, message["type"], message["user_id"]) == ("alert-commands", "fridge", "silence", "ann")
+    assert message["until_at_ms"] == to_ms(until)
+    timeline = (await api.client.get("/v1/alerts/a1/timeline", headers=member)).json()["items"]
+    assert (timeline[-1]["event"], timeline[-1]["user_id"], timeline[-1]["at"]) == (
+        "silenced",
+        "ann",
+        answer.json()["at"],
+    )
+    assert timeline[-1]["detail"] == {"via": "api", "until_at_ms": str(to_ms(until))}
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "/"),
+        ({"minutes": 5, "until": "2126-03-01T12:00:00Z"}, "/"),
+        ({"minutes": 0}, "/minutes"),
+        ({"minutes": 43_201}, "/minutes"),
+        ({"until": "2026-03-01T12:00:00Z"}, "/until"),
+        ({"until": "2126-03-01T12:00:00Z"}, "/until"),
+        ({"until": "soon"}, "/until"),
+    ],
+)
+async def test_a_silence_without_a_sensible_end_is_refused(
+    api: Api, member: dict[str, str], body: dict[str, Any], pointer: str
+) -> None:
+    answer = await api.client.post("/v1/alerts/a1/silence", json=body, headers=member)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer), answer.text
     assert await api.outbox() == []
