@@ -106,12 +106,19 @@ async def each_batch(
                 continue
             task = asyncio.create_task(_one_batch(app, event, handle))
             running.add(task)
+            task.add_done_callback(_look_at)
             task.add_done_callback(running.discard)
             if len(running) >= at_once:
                 await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in running:
             task.cancel()
+
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    """What it raised has ended the worker already; nobody else takes it."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _one_batch(app: faust.App, event: Any, handle: Callable[[Batch], Awaitable[None]]) -> None:  # noqa: ANN401

@@ -8,16 +8,21 @@ import structlog
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+from streams.domain.outage import Cause
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import faust
     from prometheus_client.core import Metric
 
-    from schemas.messages import Severity
     from streams.detection_counts import DetectionCounts
     from streams.listening import Listening
     from streams.reference import Replica
+    from streams.sms_decisions import Decisions
+    from streams.sms_gate import Gate
+    from streams.sms_receipts import Receipts
+    from streams.sms_to_provider import Dispatch
     from streams.timers import Timers
 
 log = structlog.get_logger(__name__)
@@ -72,15 +77,31 @@ def detection_metrics(
 
 
 def notifications_metrics(
-    decided: Mapping[tuple[Severity, str], int], timers: Timers, replicas: Sequence[Replica[Any]]
+    dispatch: Dispatch,
+    decisions: Decisions,
+    gate: Gate,
+    receipts: Receipts,
+    timers: Timers,
+    replicas: Sequence[Replica[Any]],
 ) -> Callable[[], Iterable[Metric]]:
-    """SMS decisions by lane, timers, refused configurations."""
+    """SMS decisions and what waits by lane, the way to the provider, receipts, timers, refused configurations."""
 
     def collect() -> Iterable[Metric]:
         sms = CounterMetricFamily("freshtrack_sms", "Decisions about SMS", labels=["lane", "decision"])
-        for (severity, decision), count in decided.items():
+        for (severity, decision), count in decisions.decided.items():
             sms.add_metric([severity, decision], count)
         yield sms
+        waiting = GaugeMetricFamily("freshtrack_sms_waiting", "SMS that were read and wait", labels=["lane"])
+        for lane, count in dispatch.waiting().items():
+            waiting.add_metric([lane], count)
+        yield waiting
+        yield GaugeMetricFamily("freshtrack_sms_active", "Requests to the provider under way", value=gate.in_flight)
+        pause = gate.way.pause
+        paused = GaugeMetricFamily("freshtrack_sms_paused", "1 while nothing is sent, by cause", labels=["cause"])
+        for cause in Cause:
+            paused.add_metric([cause], int(pause is not None and pause.cause is cause))
+        yield paused
+        yield _labelled("freshtrack_sms_receipts", "Receipts and replies by what they say", "said", receipts.seen)
         yield CounterMetricFamily("freshtrack_timers_fired", "Timers that fired", value=timers.fired)
         yield GaugeMetricFamily("freshtrack_timers_pending", "Timers that wait", value=len(timers))
         yield GaugeMetricFamily(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import Field, HttpUrl, SecretStr
 
 from streams.settings import WorkerSettings
+from streams.sms_gate import Limits
+from streams.sms_plans import SmsPolicy
 from streams.telnyx import API, TelnyxSettings
+
+QUESTIONS_AT_ONCE = 5
 
 
 class NotificationsSettings(WorkerSettings):
@@ -15,7 +19,7 @@ class NotificationsSettings(WorkerSettings):
 
     max_batch: Annotated[
         int, Field(validation_alias="MAX_BATCH", description="records that a flow gets at once", ge=1)
-    ] = 100
+    ] = 250
     telnyx_api_key: Annotated[SecretStr, Field(validation_alias="TELNYX_API_KEY")]
     telnyx_from: Annotated[str, Field(validation_alias="TELNYX_FROM", pattern=r"^\+[1-9]\d{1,14}$")]
     telnyx_messaging_profile_id: Annotated[str, Field(validation_alias="TELNYX_MESSAGING_PROFILE_ID", min_length=1)]
@@ -27,6 +31,54 @@ class NotificationsSettings(WorkerSettings):
         int, Field(validation_alias="SMS_CONCURRENCY", description="requests to the provider at once", ge=1)
     ] = 10
 
+    sms_per_second: Annotated[
+        int, Field(validation_alias="SMS_PER_SECOND", description="of all workers together, in any second", ge=4)
+    ] = 100
+    sms_global_cap: Annotated[
+        int, Field(validation_alias="SMS_GLOBAL_CAP", description="requests at once of all workers together", ge=4)
+    ] = 20
+    rate_window_s: Annotated[
+        float,
+        Field(validation_alias="RATE_WINDOW_S", description="one SMS a user and kind; 0: no limit", ge=0),
+    ] = 900.0
+    roll_up: Annotated[
+        bool, Field(validation_alias="ROLL_UP", description="tell when the window opens what it held back")
+    ] = False
+    telnyx_webhook_url: Annotated[
+        HttpUrl | None,
+        Field(
+            validation_alias="TELNYX_WEBHOOK_URL",
+            description="public address of the api; without it there are no receipts to wait for",
+        ),
+    ] = None
+    telnyx_webhook_failover_url: Annotated[
+        HttpUrl | None, Field(validation_alias="TELNYX_WEBHOOK_FAILOVER_URL", description="a second address of the api")
+    ] = None
+    receipt_wait_s: Annotated[
+        float,
+        Field(validation_alias="RECEIPT_WAIT_S", description="until an attempt counts as lost", gt=0, le=50),
+    ] = 20.0
+    receipt_final_wait_s: Annotated[
+        float, Field(validation_alias="RECEIPT_FINAL_WAIT_S", description="until the provider is asked", gt=0)
+    ] = 300.0
+    escalation_wait_s: Annotated[
+        float, Field(validation_alias="ESCALATION_WAIT_S", description="without an answer, until the next level", gt=0)
+    ] = 900.0
+
+    def policy(self) -> SmsPolicy:
+        """What decides about each SMS."""
+        return SmsPolicy(
+            window_ms=round(self.rate_window_s * 1000),
+            roll_up=self.roll_up,
+            receipts=self.telnyx_webhook_url is not None,
+            receipt_wait_ms=round(self.receipt_wait_s * 1000),
+            final_wait_ms=round(self.receipt_final_wait_s * 1000),
+        )
+
+    def limits(self, partitions: int) -> Limits:
+        """What the gate keeps."""
+        return Limits(partitions, self.sms_per_second, self.sms_global_cap, self.sms_concurrency)
+
     def telnyx(self) -> TelnyxSettings:
         """What the provider's client needs."""
         return TelnyxSettings(
@@ -35,5 +87,11 @@ class NotificationsSettings(WorkerSettings):
             messaging_profile_id=self.telnyx_messaging_profile_id,
             base_url=self.telnyx_api_url,
             timeout_s=self.sms_timeout_s,
-            connections=self.sms_concurrency,
+            connections=self.sms_concurrency + QUESTIONS_AT_ONCE,
+            webhook_url=_address(self.telnyx_webhook_url),
+            webhook_failover_url=_address(self.telnyx_webhook_failover_url),
         )
+
+
+def _address(url: HttpUrl | None) -> str | None:
+    return None if url is None else str(url).rstrip("/")

@@ -1,16 +1,32 @@
-"""The ledger: what is known of each SMS request, in a table beside its lane's partition."""
+"""What the dispatch remembers, in one table beside the partition of the lanes: requests, windows, caps, who was told.
+
+All of it is keyed by user or belongs to one user's requests, so it lies where the lanes' records of that user are
+read. Whoever changes something holds the user's lock from the first read to the last write; a partition has one owner.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from enum import IntEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 import msgspec
+
+from streams.domain.lanes import HourlyCap
+from streams.domain.rate_limit import Window
+from streams.domain.receipts import Attempt  # noqa: TC001 - msgspec reads the annotation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from streams.consumer import Batch
+    from schemas import messages as m
+    from streams.tables import Slot
+
+T = TypeVar("T")
+
+TOLD_AT_MOST = 20
+TOLD_FOR_MS = 24 * 3_600_000
 
 
 class Standing(IntEnum):
@@ -24,64 +40,193 @@ class Standing(IntEnum):
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One request. `fence` counts its changes: of two versions that recovery meets, the later one wins."""
+    """One request. `fence` counts its changes: of two versions that recovery meets, the later one wins.
+
+    `receipt` is the last attempt as receipts see it, and `request` the message while either may still be needed.
+    `waited_for_window` is set once the roll-up let it wait for its rate window.
+    """
 
     fence: int = 0
     standing: Standing = Standing.NEW
     attempt: int = 0
-    provider_message_id: str = ""
-
-    def moved(self, standing: Standing, attempt: int, provider_message_id: str = "") -> Entry:
-        return Entry(self.fence + 1, standing, attempt, provider_message_id)
+    redrives: int = 0
+    changed_at_ms: int = 0
+    receipt: Attempt | None = None
+    request: bytes = b""
+    waited_for_window: bool = False
 
     @property
     def settled(self) -> bool:
         return self.standing in (Standing.SENT, Standing.CLOSED)
 
-    def may_try(self, attempts_made: int) -> bool:
-        """Whether a lane record that has `attempts_made` behind it is the one to act on.
+    def may_try(self, request: m.SmsRequest) -> bool:
+        """Whether a lane record is the one to act on.
 
-        A record that is read again after its retry was scheduled has fewer than the ledger: the retry will act.
+        A record that is read again after its retry was scheduled has fewer attempts behind it than the ledger: the
+        retry will act. One that a person sent again from the dead letters begins anew.
         """
+        if request.redrives != self.redrives:
+            return request.redrives > self.redrives
         if self.settled:
             return False
-        return self.standing is Standing.SENDING or self.attempt <= attempts_made
+        return self.standing is Standing.SENDING or self.attempt <= request.attempts
+
+    def of(self, request: m.SmsRequest) -> Entry:
+        """What counts of the entry for `request`: after a redrive nothing but the fence does."""
+        return self if request.redrives <= self.redrives else Entry(fence=self.fence, redrives=request.redrives)
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Entry).decode
+class ToldAlert(msgspec.Struct, frozen=True, array_like=True):
+    """An alert that a user was texted about: what a reply of theirs may acknowledge."""
+
+    alert_id: str
+    unit_id: str
+    organization_id: str
+    at_ms: int
 
 
-class _Fence(msgspec.Struct, array_like=True):
-    """The first element of an entry, and of a timer, which lies in the same app; the rest is not decoded."""
+class _Row(msgspec.Struct, frozen=True, array_like=True):
+    """A value with the fence that every table of ours begins with."""
 
     fence: int
 
 
-_decode_fence = msgspec.msgpack.Decoder(_Fence).decode
+class WindowRow(_Row, frozen=True, array_like=True):
+    window: Window = Window()
+
+
+class CapRow(_Row, frozen=True, array_like=True):
+    cap: HourlyCap = HourlyCap()
+
+
+class ToldRow(_Row, frozen=True, array_like=True):
+    alerts: tuple[ToldAlert, ...] = ()
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_fence = msgspec.msgpack.Decoder(_Row).decode
+_decode_entry = msgspec.msgpack.Decoder(Entry).decode
+_decode_window = msgspec.msgpack.Decoder(WindowRow).decode
+_decode_cap = msgspec.msgpack.Decoder(CapRow).decode
+_decode_told = msgspec.msgpack.Decoder(ToldRow).decode
 
 
 def fence_of_entry(raw: bytes) -> int:
-    """The fence of a stored value of the notifications app."""
+    """The fence of a stored value of the notifications app: the first element, whatever follows."""
     return _decode_fence(raw).fence
 
 
 class Table(Protocol):
-    def read(self, batch: Batch, key: bytes) -> bytes | None: ...
-    async def write(self, batch: Batch, items: Mapping[bytes, bytes | None], *, durable: bool = False) -> None: ...
+    def read(self, slot: Slot, key: bytes) -> bytes | None: ...
+    async def write(self, slot: Slot, items: Mapping[bytes, bytes | None], *, durable: bool = False) -> None: ...
+
+
+class Change:
+    """What one step changes, gathered for one write."""
+
+    def __init__(self, ledger: Ledger, slot: Slot) -> None:
+        self._ledger = ledger
+        self._slot = slot
+        self.items: dict[bytes, bytes | None] = {}
+
+    def entry(self, request_id: str, entry: Entry) -> None:
+        self.items[_entry_key(request_id)] = _encode(msgspec.structs.replace(entry, fence=entry.fence + 1))
+
+    def window(self, user_id: str, kind: m.AlertKind, window: Window) -> None:
+        """Write the window, if it says something new."""
+        row = self._ledger.window_row(self._slot, user_id, kind)
+        if row.window != window:
+            self.items[_window_key(user_id, kind)] = _encode(WindowRow(row.fence + 1, window))
+
+    def cap(self, organization_id: str, cap: HourlyCap) -> None:
+        row = self._ledger.cap_row(self._slot, organization_id)
+        self.items[_cap_key(organization_id)] = _encode(CapRow(row.fence + 1, cap))
+
+    def told(self, request: m.SmsRequest, now_ms: int) -> None:
+        """The user of `request` was texted about its alert."""
+        row = self._ledger.told_row(self._slot, request.user_id)
+        told = ToldAlert(request.alert_id, request.unit_id, request.organization_id, now_ms)
+        kept = [a for a in row.alerts if a.alert_id != told.alert_id and a.at_ms > now_ms - TOLD_FOR_MS]
+        alerts = (*kept, told)[-TOLD_AT_MOST:]
+        self.items[_told_key(request.user_id)] = _encode(ToldRow(row.fence + 1, alerts))
+
+    async def write(self, *, durable: bool = False) -> None:
+        """Raises Stale when the partition is not ours any more.
+
+        With `durable` it returns when another worker would find it, should this one be killed in the next moment.
+        """
+        await self._ledger.table.write(self._slot, self.items, durable=durable)
 
 
 class Ledger:
     def __init__(self, table: Table) -> None:
-        self._table = table
+        self.table = table
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    def read(self, batch: Batch, request_id: str) -> Entry:
-        raw = self._table.read(batch, request_id.encode())
-        return Entry() if raw is None else _decode(raw)
+    def lock(self, user_id: str) -> asyncio.Lock:
+        """Held by whoever decides about a user's messages: the dispatch, a receipt, a question to the provider."""
+        return self._locks.setdefault(user_id, asyncio.Lock())
 
-    async def write(self, batch: Batch, request_id: str, entry: Entry) -> None:
-        await self._table.write(batch, {request_id.encode(): _encode(entry)})
+    def change(self, slot: Slot) -> Change:
+        return Change(self, slot)
 
-    async def write_durably(self, batch: Batch, request_id: str, entry: Entry) -> None:
-        """Returns when another worker would find the entry, should this one be killed in the next moment."""
-        await self._table.write(batch, {request_id.encode(): _encode(entry)}, durable=True)
+    def entry(self, slot: Slot, request_id: str) -> Entry:
+        raw = self.table.read(slot, _entry_key(request_id))
+        return Entry() if raw is None else _decode_entry(raw)
+
+    def window(self, slot: Slot, user_id: str, kind: m.AlertKind) -> Window:
+        return self.window_row(slot, user_id, kind).window
+
+    def cap(self, slot: Slot, organization_id: str) -> HourlyCap:
+        return self.cap_row(slot, organization_id).cap
+
+    def told(self, slot: Slot, user_id: str, now_ms: int) -> tuple[ToldAlert, ...]:
+        """The alerts that the user was texted about in the last day."""
+        return tuple(a for a in self.told_row(slot, user_id).alerts if a.at_ms > now_ms - TOLD_FOR_MS)
+
+    def window_row(self, slot: Slot, user_id: str, kind: m.AlertKind) -> WindowRow:
+        raw = self.table.read(slot, _window_key(user_id, kind))
+        return WindowRow(0) if raw is None else _decode_window(raw)
+
+    def cap_row(self, slot: Slot, organization_id: str) -> CapRow:
+        raw = self.table.read(slot, _cap_key(organization_id))
+        return CapRow(0) if raw is None else _decode_cap(raw)
+
+    def told_row(self, slot: Slot, user_id: str) -> ToldRow:
+        raw = self.table.read(slot, _told_key(user_id))
+        return ToldRow(0) if raw is None else _decode_told(raw)
+
+
+def is_over(key: bytes, raw: bytes, now_ms: int, keep_ms: int, window_ms: int) -> bool:
+    """Whether a row of the ledger says nothing any more that somebody could ask for.
+
+    A settled request is kept for `keep_ms`: as long as its record lies in the lane and could be read again.
+    """
+    match key[:1]:
+        case b"r":
+            entry = _decode_entry(raw)
+            return entry.settled and entry.changed_at_ms < now_ms - keep_ms
+        case b"w":
+            return _decode_window(raw).window.is_over(now_ms, window_ms)
+        case b"h":
+            return _decode_cap(raw).cap.is_over(now_ms)
+        case b"t":
+            return all(alert.at_ms <= now_ms - TOLD_FOR_MS for alert in _decode_told(raw).alerts)
+        case _:
+            return False
+
+
+def _entry_key(request_id: str) -> bytes:
+    return b"r" + request_id.encode()
+
+
+def _window_key(user_id: str, kind: m.AlertKind) -> bytes:
+    return f"w{user_id}|{kind}".encode()
+
+
+def _cap_key(organization_id: str) -> bytes:
+    return b"h" + organization_id.encode()
+
+
+def _told_key(user_id: str) -> bytes:
+    return b"t" + user_id.encode()

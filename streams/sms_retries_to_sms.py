@@ -1,46 +1,72 @@
-"""`sms-retries` → a durable timer → back to the request's lane when it is due."""
+"""`sms-retries` → a durable timer → back to the request's lane when it is due; overdue receipts → a question."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from schemas import messages as m
+from schemas.headers import Header
 from schemas.topics import SMS_LANES
 from streams.timers import Timer, Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from streams.consumer import Batch
+    from streams.consumer import Batch, Record
+    from streams.engine.publish import Outgoing
     from streams.sms_outcomes import Outcomes
 
-_decode = msgspec.json.Decoder(m.SmsRetry).decode
+_decode: msgspec.json.Decoder[m.SmsReturn] = msgspec.json.Decoder(m.SmsReturn)
+
+_CARRIED = (Header.TRACEPARENT, Header.ORIGINAL_TOPIC, Header.ORIGINAL_PARTITION, Header.ORIGINAL_OFFSET)
+
+
+class Questions(Protocol):
+    async def ask(self, batch: Batch, due: m.ReceiptDue) -> None: ...
 
 
 class Retries:
     """Sets one timer a retry; its id is made of the request and the attempt, so a re-run replaces it."""
 
-    def __init__(self, timers: Timers, outcomes: Outcomes, topic_name: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        timers: Timers,
+        outcomes: Outcomes,
+        questions: Questions,
+        publish: Callable[[Sequence[Outgoing]], Awaitable[None]],
+        topic_name: Callable[[str], str],
+    ) -> None:
         self._timers = timers
         self._outcomes = outcomes
+        self._questions = questions
+        self._publish = publish
         self._topic_name = topic_name
 
     async def handle(self, batch: Batch) -> None:
         timers: list[Timer] = []
+        overdue: list[m.ReceiptDue] = []
+        unreadable: list[Outgoing] = []
         for record in batch.records:
             try:
-                retry = _decode(record.value or b"")
+                returned = _decode.decode(record.value or b"")
             except msgspec.MsgspecError as error:
-                await self._outcomes.unreadable(record, str(error))
+                unreadable.append(self._outcomes.unreadable(record, str(error)))
                 continue
-            timers.append(self._timer(retry))
+            if isinstance(returned, m.SmsRetry):
+                timers.append(self._timer(returned, record))
+            else:
+                overdue.append(returned)
+        await self._publish(unreadable)
         await self._timers.set(batch, timers)
+        await asyncio.gather(*(self._questions.ask(batch, due) for due in overdue))
 
-    def _timer(self, retry: m.SmsRetry) -> Timer:
+    def _timer(self, retry: m.SmsRetry, record: Record) -> Timer:
         request = retry.request
-        timer_id = f"{request.request_id}.{retry.attempt}"
+        timer_id = f"{request.request_id}.{request.redrives}.{retry.attempt}"
+        carried = tuple((name, value) for name, value in record.headers if name in _CARRIED)
         return Timer(
             timer_id=timer_id,
             due_at_ms=retry.due_at_ms,
@@ -54,5 +80,6 @@ class Retries:
                 ("error", retry.error.encode()),
                 ("error-code", retry.error_code.encode()),
                 ("due-at", str(retry.due_at_ms).encode()),
+                *carried,
             ),
         )

@@ -11,7 +11,7 @@ import math
 import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Annotated, Protocol, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import msgspec
@@ -24,13 +24,29 @@ if TYPE_CHECKING:
 API = "https://api.telnyx.com"
 
 
+WEBHOOK_PATH = "/webhooks/telnyx"
+
+
+class WebhookIds(msgspec.Struct, frozen=True, kw_only=True):
+    """What a receipt is about: parameters of the webhook's address, which comes back as it was given."""
+
+    user: str
+    request: str
+    attempt: str
+
+    def at(self, base_url: str | None) -> str | None:
+        """The webhook's address at the api of `base_url`; None without one."""
+        if base_url is None:
+            return None
+        return f"{base_url}{WEBHOOK_PATH}?{urlencode(msgspec.structs.asdict(self))}"
+
+
 class Sms(msgspec.Struct, frozen=True, kw_only=True):
-    """One message as the provider gets it. The webhook's address names the attempt, so a receipt finds it."""
+    """One message as the provider gets it. `ids` names it in the webhook's address, so that a receipt finds it."""
 
     to_e164: str
     text: str
-    webhook_url: str | None = None
-    webhook_failover_url: str | None = None
+    ids: WebhookIds | None = None
 
     def __repr__(self) -> str:
         """Without the number: what is printed ends in a log."""
@@ -63,6 +79,8 @@ class TelnyxSettings(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str = API
     timeout_s: float = 10.0
     connections: int = 20
+    webhook_url: str | None = None
+    webhook_failover_url: str | None = None
 
     def __repr__(self) -> str:
         """Without the key."""
@@ -106,8 +124,8 @@ class TelnyxClient:
             to=sms.to_e164,
             text=sms.text,
             messaging_profile_id=self._settings.messaging_profile_id,
-            webhook_url=sms.webhook_url,
-            webhook_failover_url=sms.webhook_failover_url,
+            webhook_url=sms.ids.at(self._settings.webhook_url) if sms.ids else None,
+            webhook_failover_url=sms.ids.at(self._settings.webhook_failover_url) if sms.ids else None,
         )
         answered = await self._exchange("POST", "/v2/messages", msgspec.json.encode(payload))
         if not isinstance(answered, httpx.Response):

@@ -7,14 +7,24 @@ from typing import TYPE_CHECKING
 
 from schemas import messages as m
 from schemas import topics as t
+from streams.alert_commands_to_sms import Orders
+from streams.alert_texts import AlertTexts
 from streams.alerts_to_sms import Paging
 from streams.apps.wiring import agent, now_ms, publisher
+from streams.closed_alerts import ClosedAlerts
 from streams.engine.app import create_app
+from streams.escalation_states import EscalationStates
+from streams.escalations_to_sms import Reminders
 from streams.metrics import notifications_metrics, serve_metrics
-from streams.notifications_settings import NotificationsSettings
+from streams.notifications_settings import QUESTIONS_AT_ONCE, NotificationsSettings
 from streams.reference import Replica, load_before_work
+from streams.sms_decisions import Decisions
+from streams.sms_gate import Gate
 from streams.sms_ledger import Ledger, fence_of_entry
+from streams.sms_ledger_purge import Purge
 from streams.sms_outcomes import Outcomes
+from streams.sms_plans import Planner
+from streams.sms_receipts import Receipts
 from streams.sms_retries_to_sms import Retries
 from streams.sms_to_provider import Dispatch
 from streams.telnyx import TelnyxClient
@@ -23,34 +33,85 @@ from streams.timers import Timers
 if TYPE_CHECKING:
     import faust
 
+PARTITIONS = t.SMS_CRITICAL.partitions
+
 
 def build() -> faust.App:
     settings = NotificationsSettings()
-    flows = (t.ALERTS, *t.SMS_LANES.values(), t.SMS_RETRIES)
+    flows = (t.ALERTS, t.ALERT_COMMANDS, t.ESCALATIONS, *t.SMS_LANES.values(), t.SMS_RETRIES, t.SMS_RECEIPTS)
     app = create_app(
         "notifications", settings, batched={settings.topic(topic.name) for topic in flows}, fence_of=fence_of_entry
     )
     units = Replica(t.UNITS, m.UnitConfig, settings)
     contacts = Replica(t.CONTACTS, m.Contact, settings)
-    load_before_work(app, [units, contacts])
-    ledger = Ledger(app.Table("sms-ledger", partitions=t.SMS_CRITICAL.partitions, key_type=bytes, value_type=bytes))
-    timer_table = app.Table("sms-timers", partitions=t.SMS_RETRIES.partitions, key_type=bytes, value_type=bytes)
+    closed = ClosedAlerts(settings, now_ms)
+    load_before_work(app, [units, contacts, closed])
+    policy = settings.policy()
+    ledger_table = app.Table("sms-ledger", partitions=PARTITIONS, key_type=bytes, value_type=bytes)
+    timer_table = app.Table("sms-timers", partitions=PARTITIONS, key_type=bytes, value_type=bytes)
+    ledger = Ledger(ledger_table)
     send = publisher(app)
-    outcomes = Outcomes(send, settings.topic, now_ms)
+    outcomes = Outcomes(settings.topic, now_ms)
     timers = Timers(timer_table, send, now_ms)
+    provider = TelnyxClient(settings.telnyx())
+    rng = random.SystemRandom()
+    decisions = Decisions(
+        publish=send,
+        outcomes=outcomes,
+        ledger=ledger,
+        timers=timers,
+        topic_name=settings.topic,
+        policy=policy,
+        now_ms=now_ms,
+    )
+    gate = Gate(settings.limits(PARTITIONS), lambda: [slot.partition for slot in ledger_table.owned()], now_ms)
     dispatch = Dispatch(
-        provider=TelnyxClient(settings.telnyx()),
-        contacts=contacts,
+        provider=provider,
+        planner=Planner(ledger, contacts, closed, PARTITIONS, policy),
+        decisions=decisions,
+        gate=gate,
         ledger=ledger,
         outcomes=outcomes,
-        concurrency=settings.sms_concurrency,
+        closed=closed,
+        publish=send,
+        policy=policy,
         now_ms=now_ms,
-        rng=random.SystemRandom(),
+        rng=rng,
     )
-    agent(app, settings.topic(t.ALERTS.name), Paging(send, units, contacts, settings.topic, now_ms).handle)
+    receipts = Receipts(
+        provider=provider,
+        publish=send,
+        outcomes=outcomes,
+        ledger=ledger,
+        decisions=decisions,
+        timers=timers,
+        closed=closed,
+        policy=policy,
+        now_ms=now_ms,
+        rng=rng,
+        questions_at_once=QUESTIONS_AT_ONCE,
+    )
+    retries = Retries(timers, outcomes, receipts, send, settings.topic)
+    texts = AlertTexts(units, contacts, settings.topic, now_ms)
+    escalation_table = app.Table("escalations", partitions=t.ALERTS.partitions, key_type=bytes, value_type=bytes)
+    states = EscalationStates(
+        table=escalation_table, timers=timers, publish=send, topic_name=settings.topic, now_ms=now_ms
+    )
+    wait_ms = round(settings.escalation_wait_s * 1000)
+    reminders = Reminders(states, texts, closed, settings.topic, now_ms, wait_ms)
+    agent(app, settings.topic(t.ALERTS.name), Paging(states, texts, settings.topic, now_ms, wait_ms).handle)
+    agent(app, settings.topic(t.ALERT_COMMANDS.name), Orders(states, texts, settings.topic, now_ms).handle)
+    agent(app, settings.topic(t.ESCALATIONS.name), reminders.handle)
     for lane in t.SMS_LANES.values():
-        agent(app, settings.topic(lane.name), dispatch.handle)
-    agent(app, settings.topic(t.SMS_RETRIES.name), Retries(timers, outcomes, settings.topic).handle)
+        agent(app, settings.topic(lane.name), dispatch.handle, at_once=settings.queued_batches)
+    agent(app, settings.topic(t.SMS_RETRIES.name), retries.handle, at_once=PARTITIONS)
+    agent(app, settings.topic(t.SMS_RECEIPTS.name), receipts.handle, at_once=PARTITIONS)
     app.task(timers.run)
-    serve_metrics(app, settings.metrics_port, notifications_metrics(dispatch.decided, timers, [units, contacts]))
+    app.task(states.forget)
+    app.task(dispatch.run)
+    app.task(Purge(ledger_table, policy, now_ms).run)
+    replicas = (units, contacts)
+    serve_metrics(
+        app, settings.metrics_port, notifications_metrics(dispatch, decisions, gate, receipts, timers, replicas)
+    )
     return app

@@ -94,6 +94,12 @@ class PauseLane(msgspec.Struct, frozen=True):
     error: str
 
 
+class Cancelled(msgspec.Struct, frozen=True):
+    """Not sent: a reminder whose alert was acknowledged, resolved or silenced before it left."""
+
+    because: str
+
+
 class Dead(msgspec.Struct, frozen=True):
     """Given up; the request lies with the dead letters. `ops_told`: it needs more than the next contact."""
 
@@ -105,7 +111,7 @@ class Dead(msgspec.Struct, frozen=True):
 
 Unreachable = OptedOut | Dead
 AfterAnswer = Sent | RetryAt | AwaitReceipt | Deferred | PauseLane | OptedOut | Dead
-Decision = AfterAnswer | RateLimited
+Decision = AfterAnswer | RateLimited | Cancelled
 
 
 def sms_request_id(alert_id: str, user_id: str, level: int) -> str:

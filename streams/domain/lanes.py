@@ -146,5 +146,9 @@ class HourlyCap(msgspec.Struct, frozen=True, array_like=True):
         """One more SMS left at `now_ms`."""
         return HourlyCap((*self._recent(now_ms), now_ms))
 
+    def is_over(self, now_ms: int) -> bool:
+        """Whether the record says no more than a new one does."""
+        return not self._recent(now_ms)
+
     def _recent(self, now_ms: int) -> tuple[int, ...]:
         return tuple(at_ms for at_ms in self.left_at_ms if at_ms > now_ms - HOUR_MS)

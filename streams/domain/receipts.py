@@ -59,6 +59,19 @@ _BY_STATUS = {
 }
 
 
+class Waits(msgspec.Struct, frozen=True):
+    """How long silence means nothing: until an unknown attempt counts as never arrived, until the provider is asked
+    for the end of an accepted one, and from question to question.
+    """
+
+    receipt_ms: int = RECEIPT_WAIT_MS
+    final_ms: int = FINAL_WAIT_MS
+    ask_again_ms: int = ASK_AGAIN_MS
+
+
+WAITS = Waits()
+
+
 class Attempt(msgspec.Struct, frozen=True, array_like=True):
     """One try of one request; `left_at_ms` is when its `sending` was written."""
 
@@ -148,12 +161,12 @@ def reported(
             return known, Nothing() if attempt.standing in ARRIVED else Arrived()
 
 
-def waited(attempt: Attempt, now_ms: int, receipt_wait_ms: int = RECEIPT_WAIT_MS) -> tuple[Attempt, Effect]:
+def waited(attempt: Attempt, now_ms: int, waits: Waits = WAITS) -> tuple[Attempt, Effect]:
     """The clock says `now_ms` and no receipt came; `due_at_ms` says when to call this.
 
     An attempt found as `sending` was left by a crash; it is waited for from then on as any unknown one.
     """
-    if attempt.standing not in OPEN or now_ms < due_at_ms(attempt, receipt_wait_ms):
+    if attempt.standing not in OPEN or now_ms < due_at_ms(attempt, waits):
         return attempt, Nothing()
     if attempt.standing in (Standing.SENDING, Standing.UNKNOWN):
         return msgspec.structs.replace(attempt, standing=Standing.NOT_ARRIVED), MaySendAgain()
@@ -162,8 +175,8 @@ def waited(attempt: Attempt, now_ms: int, receipt_wait_ms: int = RECEIPT_WAIT_MS
     return msgspec.structs.replace(attempt, standing=Standing.UNCONFIRMED), StaysUnknown()
 
 
-def due_at_ms(attempt: Attempt, receipt_wait_ms: int = RECEIPT_WAIT_MS) -> int:
+def due_at_ms(attempt: Attempt, waits: Waits = WAITS) -> int:
     """When silence about an attempt that is still open begins to mean something."""
     if attempt.standing in (Standing.SENDING, Standing.UNKNOWN):
-        return attempt.left_at_ms + receipt_wait_ms
-    return attempt.left_at_ms + FINAL_WAIT_MS + attempt.questions * ASK_AGAIN_MS
+        return attempt.left_at_ms + waits.receipt_ms
+    return attempt.left_at_ms + waits.final_ms + attempt.questions * waits.ask_again_ms

@@ -83,6 +83,12 @@ def breach_text(
     return _one_part(start, unit, alert.unit_id, f" {_what(alert, _display_unit(unit))}.{end}")
 
 
+def with_held_back(text: str, count: int) -> str:
+    """A breach's text that also says how many others the rate limit held back; it may need a second part."""
+    before, reply, code = text.rpartition(" Reply ACK ")
+    return f"{before} {_held_back(count)}{reply}{code}" if reply else f"{text} {_held_back(count)}"
+
+
 def resolved_text(alert: m.AlertResolved, unit: m.UnitConfig | None) -> str:
     """What one person reads of a breach's end."""
     display_unit = _display_unit(unit)

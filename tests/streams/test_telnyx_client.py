@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from streams.domain.sms_answers import Accepted, Answer, Refused, Silence, Unanswered
-from streams.telnyx import ProviderStatus, Sms, TelnyxClient, TelnyxSettings
+from streams.telnyx import ProviderStatus, Sms, TelnyxClient, TelnyxSettings, WebhookIds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 KEY = "KEY-very-secret"
-SMS = Sms(to_e164="+12025550123", text="CRITICAL: freezer", webhook_url="http://127.0.0.1/webhooks/telnyx?attempt=a-1")
+SMS = Sms(to_e164="+12025550123", text="CRITICAL: freezer", ids=WebhookIds(user="u", request="r", attempt="a-1"))
 TAKEN = b'{"data":{"id":"403171cc","parts":2,"to":[{"status":"queued"}],"errors":[],"unknown":{"field":1}}}'
 
 
@@ -87,6 +87,7 @@ def settings(port: int, timeout_s: float = 5.0) -> TelnyxSettings:
         from_e164="+12025550100",
         messaging_profile_id="profile-1",
         base_url=f"http://127.0.0.1:{port}",
+        webhook_url="http://127.0.0.1",
         timeout_s=timeout_s,
     )
 
@@ -108,7 +109,7 @@ async def test_a_message_goes_out_with_key_profile_and_webhook() -> None:
         "to": "+12025550123",
         "text": "CRITICAL: freezer",
         "messaging_profile_id": "profile-1",
-        "webhook_url": "http://127.0.0.1/webhooks/telnyx?attempt=a-1",
+        "webhook_url": "http://127.0.0.1/webhooks/telnyx?user=u&request=r&attempt=a-1",
     }
 
 
