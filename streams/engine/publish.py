@@ -65,7 +65,8 @@ async def publish(app: faust.App, records: Sequence[Outgoing], *, limit_s: float
                     key=record.key,
                     partition=record.partition,
                     timestamp_ms=now_ms if record.timestamp_ms is None else record.timestamp_ms,
-                    headers=list(record.headers),
+                    # aiokafka takes no other kind of `str`, such as that of `schemas.headers.Header`.
+                    headers=[(str(name), value) for name, value in record.headers],
                 )
                 sent.append(future)
             await asyncio.gather(*sent)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from schemas.headers import Header
 from streams.engine.publish import Outgoing, PublishError, RecordTooLargeError, publish
 
 pytestmark = pytest.mark.anyio
@@ -15,10 +16,14 @@ class FakeProducer:
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, bytes | None]] = []
+        self.headers: list[list[tuple[str, bytes]]] = []
         self.futures: list[asyncio.Future[object]] = []
 
-    async def send(self, topic: str, value: bytes | None, **_: object) -> asyncio.Future[object]:
+    async def send(
+        self, topic: str, value: bytes | None, *, headers: list[tuple[str, bytes]], **_: object
+    ) -> asyncio.Future[object]:
         self.sent.append((topic, value))
+        self.headers.append(headers)
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self.futures.append(future)
         return future
@@ -80,3 +85,12 @@ async def test_nothing_is_sent_when_one_record_is_too_large(app: Any) -> None:
 
 async def test_nothing_to_send_needs_no_producer(app: Any) -> None:
     await publish(app, [])
+
+
+async def test_the_names_of_headers_reach_the_producer_as_plain_strings(app: Any) -> None:
+    publishing = asyncio.ensure_future(publish(app, [Outgoing("alerts", b"k", b"1", ((Header.ID, b"a"), ("b", b"")))]))
+    await asyncio.sleep(0.01)
+    app.producer.futures[0].set_result(None)
+    await publishing
+    assert app.producer.headers == [[("id", b"a"), ("b", b"")]]
+    assert {type(name) for name, _ in app.producer.headers[0]} == {str}
