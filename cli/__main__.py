@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import api, bench, check, db, demo, keys, mqtt, produce, relay, schemas, topics, worker
+from cli import api, bench, check, db, dead_letters, demo, keys, mqtt, produce, relay, schemas, sms, topics, worker
 
 app = typer.Typer(
     name="freshtrack",
@@ -21,6 +21,8 @@ keys.register(app)
 relay.register(app)
 mqtt.register(app)
 produce.register(app)
+dead_letters.register(app)
+sms.register(app)
 topics.register(app)
 schemas.register(app)
 check.register(app)

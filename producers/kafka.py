@@ -92,6 +92,7 @@ class KafkaProducer:
         traceparent: str | None = None,
         on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
         wait_s: float | None = None,
+        more_headers: Mapping[str, str] | None = None,
     ) -> None:
         """Hand one record over; `None` as value is a tombstone. Returns before the broker has it.
 
@@ -104,6 +105,7 @@ class KafkaProducer:
             (Header.ID.value, record_id or content_id(raw_key, value or b"")),
             (Header.TYPE.value, message_type),
             (Header.TRACEPARENT.value, traceparent or new_traceparent()),
+            *(more_headers or {}).items(),
         ]
         until = None
         while True:
@@ -123,7 +125,16 @@ class KafkaProducer:
                 return
 
     def publish(
-        self, topic: Topic, key: str, value: bytes | None, *, message_type: str, wait_s: float | None = None
+        self,
+        topic: Topic,
+        key: str,
+        value: bytes | None,
+        *,
+        message_type: str,
+        record_id: str | None = None,
+        traceparent: str | None = None,
+        wait_s: float | None = None,
+        more_headers: Mapping[str, str] | None = None,
     ) -> Future[Delivery]:
         """Like `send`; the future holds where the broker put it, or NotDeliveredError.
 
@@ -131,7 +142,17 @@ class KafkaProducer:
         """
         future: Future[Delivery] = Future()
         future.set_running_or_notify_cancel()
-        self.send(topic, key, value, message_type=message_type, on_delivery=_settles(future), wait_s=wait_s)
+        self.send(
+            topic,
+            key,
+            value,
+            message_type=message_type,
+            record_id=record_id,
+            traceparent=traceparent,
+            on_delivery=_settles(future),
+            wait_s=wait_s,
+            more_headers=more_headers,
+        )
         return future
 
     def flush(self, time_limit_s: float = 30.0) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import msgspec
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from schemas import messages as m
 from schemas.generate_asyncapi import message_types
-from schemas.topics import DIGEST_JOBS, EMAIL_REQUESTS, READINGS, SMS_LANES
+from schemas.topics import DIGEST_JOBS, EMAIL_REQUESTS, SMS_LANES
 from streams.domain.dead_letters import (
     DEAD_LETTER_TOPICS,
     KINDS,
@@ -26,99 +25,18 @@ from streams.domain.dead_letters import (
 )
 from streams.domain.redrive import AlertStanding, Options, Past, Reason, Refused, decide, decide_rerun
 from streams.domain.revival import Revived
-
-NOW_MS = 1_795_000_000_000
-HOUR_MS = 3_600_000
-
-
-def request(**fields: Any) -> m.SmsRequest:
-    known: dict[str, Any] = {
-        "request_id": "r1",
-        "alert_id": "a1",
-        "unit_id": "u1",
-        "organization_id": "acme",
-        "user_id": "ann",
-        "kind": m.AlertKind.TEMPERATURE_HIGH,
-        "severity": m.Severity.WARNING,
-        "text": "Fridge is at 9 C",
-        "breach_at_ms": NOW_MS - 60_000,
-        "requested_at_ms": NOW_MS - 50_000,
-    }
-    return m.SmsRequest(**known | fields)
-
-
-def letter(age_ms: int = 0, **fields: Any) -> m.SmsDeadLetter:
-    return m.SmsDeadLetter(
-        request=request(**fields),
-        attempts=3,
-        reason="exhausted",
-        error_code="timeout",
-        error="no answer",
-        at_ms=NOW_MS - age_ms,
-    )
-
-
-def email_letter(**fields: Any) -> m.EmailDeadLetter:
-    wanted = m.EmailRequest(
-        request_id="d1",
-        job_id="j1",
-        organization_id="acme",
-        user_id="ann",
-        cadence=m.Cadence.DAILY,
-        timezone="UTC",
-        period_starts_at_ms=0,
-        period_ends_at_ms=1,
-        display_unit="C",
-        requested_at_ms=NOW_MS,
-        **fields,
-    )
-    return m.EmailDeadLetter(request=wanted, attempts=3, reason="exhausted", error_code="x", error="y", at_ms=NOW_MS)
-
-
-def digest_letter() -> m.DigestDeadLetter:
-    wanted = m.DigestWanted(
-        digest_id="d1",
-        organization_id="acme",
-        user_id="ann",
-        cadence=m.Cadence.DAILY,
-        timezone="UTC",
-        run_on="2026-11-24",
-        due_at_ms=NOW_MS,
-    )
-    return m.DigestDeadLetter(request=wanted, attempts=2, reason="exhausted", error_code="x", error="y", at_ms=NOW_MS)
-
-
-def dead_reading(value: bytes | None, reason: str = "unknown_unit", **fields: Any) -> m.DeadReading:
-    known: dict[str, Any] = {
-        "reason": m.DeadLetterReason(reason),
-        "detail": "why",
-        "topic": "readings",
-        "partition": 1,
-        "offset": 7,
-        "at_ms": NOW_MS,
-        "value_base64": None if value is None else base64.b64encode(value).decode(),
-        "value_bytes": len(value or b""),
-    }
-    return m.DeadReading(**known | fields)
-
-
-def batch(*pairs: tuple[int, float]) -> bytes:
-    return m.encode(m.ReadingBatch("u1", [m.Reading(NOW_MS + s * 1000, c) for s, c in pairs]))
-
-
-def judged(of: Any, *, force: bool = False, **context: Any) -> Revived | Refused:
-    return decide(of, now_ms=NOW_MS, options=Options(force=force), **context)
-
-
-def revived(of: Any, *, force: bool = False) -> Revived:
-    decision = judged(of, force=force)
-    assert isinstance(decision, Revived), decision
-    return decision
-
-
-def refused(decision: Revived | Refused) -> Refused:
-    assert isinstance(decision, Refused), decision
-    return decision
+from tests.domain.letters import (
+    HOUR_MS,
+    NOW_MS,
+    dead_reading,
+    digest_letter,
+    email_letter,
+    judged,
+    letter,
+    refused,
+    request,
+    revived,
+)
 
 
 @given(attempts=st.integers(0, 9), redrives=st.integers(0, 4), severity=st.sampled_from(list(m.Severity)))
@@ -188,54 +106,6 @@ def test_dead_mails_and_digests_go_back_where_they_came_from() -> None:
     mail, digest = revived(email_letter(redrives=1, attempts=2)), revived(digest_letter())
     assert (mail.topic, mail.key, mail.redrives) == (EMAIL_REQUESTS, "ann", 2)
     assert (digest.topic, digest.key, digest.redrives) == (DIGEST_JOBS, "acme", 1)
-
-
-def test_a_record_of_an_unknown_unit_goes_back_as_it_came_under_its_units_key() -> None:
-    value = b' {"unit_id":"u1", "readings":[{"at_ms":1,"temperature_c":5}]}'
-    again = revived(dead_reading(value, redrives=2))
-    assert (again.topic, again.key, again.value) == (READINGS, "u1", value)
-    assert (again.redrives, again.attempts) == (3, 3)
-    assert again.message_id != revived(dead_reading(value)).message_id
-
-
-def test_of_a_record_that_was_partly_used_only_the_refused_readings_go_back() -> None:
-    ahead = (m.Reading(NOW_MS + 60_000, 5.0),)
-    again = revived(dead_reading(batch((0, 4.0), (60, 5.0)), "future_time", readings=ahead))
-    assert msgspec.json.decode(again.value, type=m.ReadingBatch) == m.ReadingBatch("u1", list(ahead))
-
-
-@pytest.mark.parametrize(
-    "dead",
-    [
-        dead_reading(None, "null_value"),
-        dead_reading(b"{", "not_json"),
-        dead_reading(b'{"readings":[]}', "wrong_shape"),
-        dead_reading(batch((0, 4.0)), value_bytes=100_000),
-        dead_reading(batch((0, 4.0)), value_base64="no base64"),
-        dead_reading(batch((0, 4.0)), "future_time", readings=(m.Reading(NOW_MS, 5.0),) * 1_000),
-        m.UnreadableRecord(topic="alerts", partition=0, offset=1, at_ms=NOW_MS, detail="truncated"),
-    ],
-)
-def test_nothing_is_made_of_what_is_not_there_as_a_whole(dead: Any) -> None:
-    refusal = refused(judged(dead, force=True))
-    assert (refusal.reason, refusal.forcible) == (Reason.LIFELESS, False)
-    assert any(way_out in refusal.detail for way_out in ("sender must", "writer must"))
-
-
-@pytest.mark.parametrize("reason", ["impossible_temperature", "key_mismatch", "too_large", "impossible_time"])
-def test_a_record_that_would_be_refused_again_takes_force(reason: str) -> None:
-    dead = dead_reading(batch((0, 4.0)), reason)
-    assert refused(judged(dead)).reason is Reason.WOULD_FAIL
-    assert isinstance(judged(dead, force=True), Revived)
-
-
-@pytest.mark.parametrize(("ahead_s", "goes"), [(300, True), (301, False)])
-def test_a_reading_from_the_future_waits_until_its_time_has_come(ahead_s: int, *, goes: bool) -> None:
-    whole = dead_reading(batch((ahead_s, 4.0)), "future_time")
-    part = dead_reading(
-        batch((0, 4.0), (ahead_s, 4.0)), "future_time", readings=(m.Reading(NOW_MS + ahead_s * 1000, 4.0),)
-    )
-    assert isinstance(judged(whole), Revived) == isinstance(judged(part), Revived) == goes
 
 
 @pytest.mark.parametrize("outcome", ["sent", "delivered", "rate_limited", "opted_out", "unconfirmed", "cancelled"])
