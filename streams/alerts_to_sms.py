@@ -1,96 +1,83 @@
-"""`alerts` → one SMS request per contact on duty, in the lane of the alert's severity."""
+"""`alerts` → SMS to the first people of the chain, and the escalation that begins with them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from schemas import messages as m
-from schemas.topics import SMS_DLQ, SMS_LANES
-from streams.domain.decisions import sms_request_id
-from streams.domain.paging import Roster, pages, recipients, roster
-from streams.domain.sms_text import breach_text
-from streams.engine.publish import Outgoing
+from schemas.topics import SMS_DLQ
+from streams.domain.escalation import End, Ended, Remind, begun, ended
+from streams.domain.paging import pages
 from streams.unreadable import dead_letter
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable
 
+    from streams.alert_texts import AlertTexts, Breach
     from streams.consumer import Batch
+    from streams.escalation_states import Changes, EscalationStates
 
 _decode: msgspec.json.Decoder[m.Alert] = msgspec.json.Decoder(m.Alert)
 
-FIRST_LEVEL = 1
-
-
-class Units(Protocol):
-    def get(self, entry_id: str) -> m.UnitConfig | None: ...
-
-
-class Contacts(Protocol):
-    @property
-    def version(self) -> int: ...
-    def values(self) -> Iterable[m.Contact]: ...
-
 
 class Paging:
-    """Turns alerts into SMS requests. Their ids are made of (alert, user, level), so a re-run makes the same ones."""
+    """Begins the escalation of an alert that pages, and ends it with the alert."""
 
     def __init__(
         self,
-        publish: Callable[[Sequence[Outgoing]], Awaitable[None]],
-        units: Units,
-        contacts: Contacts,
+        states: EscalationStates,
+        texts: AlertTexts,
         topic_name: Callable[[str], str],
         now_ms: Callable[[], int],
+        wait_ms: int,
     ) -> None:
-        self._publish = publish
-        self._units = units
-        self._contacts = contacts
-        self._topic_name = topic_name
+        self._states = states
+        self._texts = texts
+        self._dead = topic_name(SMS_DLQ.name)
         self._now_ms = now_ms
-        self._roster: Roster = {}
-        self._roster_version = -1
+        self._wait_ms = wait_ms
 
     async def handle(self, batch: Batch) -> None:
-        outgoing: list[Outgoing] = []
-        now_ms = self._now_ms()
-        for record in batch.records:
-            try:
-                alert = _decode.decode(record.value or b"")
-            except msgspec.MsgspecError as error:
-                outgoing.append(dead_letter(record, self._topic_name(SMS_DLQ.name), str(error), now_ms))
-                continue
-            if pages(alert):
-                assert not isinstance(alert, m.AlertResolved)
-                outgoing += map(self._outgoing, self._requests(alert, now_ms))
-        await self._publish(outgoing)
+        async with self._states.changing(batch) as changes:
+            for record in batch.records:
+                try:
+                    alert = _decode.decode(record.value or b"")
+                except msgspec.MsgspecError as error:
+                    changes.outgoing.append(dead_letter(record, self._dead, str(error), self._now_ms()))
+                    continue
+                if isinstance(alert, m.AlertResolved):
+                    _resolve(changes, alert)
+                else:
+                    self._page(changes, alert)
 
-    def _requests(self, alert: m.AlertTriggered | m.AlertEscalated, now_ms: int) -> Iterator[m.SmsRequest]:
-        if self._roster_version != self._contacts.version:
-            self._roster_version = self._contacts.version
-            self._roster = roster(self._contacts.values())
-        unit = self._units.get(alert.unit_id)
-        for contact in recipients(alert, self._roster, FIRST_LEVEL):
-            yield m.SmsRequest(
-                request_id=sms_request_id(alert.alert_id, contact.user_id, FIRST_LEVEL),
-                alert_id=alert.alert_id,
-                unit_id=alert.unit_id,
-                organization_id=alert.organization_id,
-                user_id=contact.user_id,
-                kind=alert.kind,
-                severity=alert.severity,
-                level=FIRST_LEVEL,
-                text=breach_text(alert, unit, contact.user_id),
-                breach_at_ms=alert.at_ms,
-                requested_at_ms=now_ms,
-            )
+    def _page(self, changes: Changes, alert: Breach) -> None:
+        state = changes.state(alert.alert_id)
+        escalation, former, told = state.escalation, state.alert, False
+        if escalation.ended is End.RESOLVED:
+            # Read again, after its end.
+            changes.put(state)
+            return
+        if pages(alert):
+            escalation, step = begun(escalation, self._texts.levels(alert), self._now_ms(), self._wait_ms)
+            match step:
+                case Remind():
+                    changes.outgoing += self._texts.step(alert, step)
+                    told = True
+                case Ended():
+                    changes.outgoing.append(self._texts.ended(alert, step, escalation.level))
+                case _ if former is not None and alert.severity.rank < former.severity.rank:
+                    if escalation.silenced_until_ms <= self._now_ms():
+                        changes.outgoing += self._texts.worse(alert)
+        if state.ordered is not None and not told:
+            changes.outgoing += self._texts.ordered(alert, escalation, state.ordered)
+        newest = alert if former is None or alert.at_ms >= former.at_ms else former
+        changes.put(msgspec.structs.replace(state, escalation=escalation, alert=newest, ordered=None))
 
-    def _outgoing(self, request: m.SmsRequest) -> Outgoing:
-        return Outgoing(
-            self._topic_name(SMS_LANES[request.severity].name),
-            request.user_id.encode(),
-            m.encode(request),
-            (("id", request.request_id.encode()), ("type", b"sms")),
-        )
+
+def _resolve(changes: Changes, alert: m.AlertResolved) -> None:
+    """What remains says that it ended, so that nothing which is read late or again begins anew."""
+    state = changes.state(alert.alert_id)
+    over = ended(state.escalation, End.RESOLVED)
+    changes.put(msgspec.structs.replace(state, escalation=over, alert=None, ordered=None))

@@ -3,7 +3,11 @@
 Level 1 is told first. After 15 minutes without an acknowledgement the next level's contacts are told; where the chain
 has no other level, the same people are reminded once more. An SMS that cannot be delivered, or of which nothing is
 known, does not wait for the 15 minutes, unless somebody else at that level has the alert on the phone: then it was
-heard, and the clock goes on. An acknowledgement or the alert's end cancels everything.
+heard, and the clock goes on. An acknowledgement or the alert's end cancels everything. A silence only puts off: what
+falls due meanwhile is done when it ends.
+
+Orders and alerts come by different ways, so that an acknowledgement may be known before its alert is: an Escalation
+that has not begun already takes it.
 """
 
 from __future__ import annotations
@@ -28,33 +32,56 @@ class Level(msgspec.Struct, frozen=True, array_like=True):
     user_ids: tuple[str, ...]
 
 
-class End(StrEnum):
-    """Why an escalation goes no further."""
+UNTOLD = Level(0, ())
 
+
+class End(StrEnum):
+    """Why an escalation goes no further; each is more final than the one before it."""
+
+    NOBODY_ON_DUTY = "nobody_on_duty"
+    CHAIN_ENDED = "chain_ended"
     ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
-    CHAIN_ENDED = "chain_ended"
+
+
+_FINALITY = {why: number for number, why in enumerate(End)}
 
 
 class Escalation(msgspec.Struct, frozen=True, array_like=True):
-    """One alert's way through the chain; `due_at_ms` is when the next level is told, unless it ended before."""
+    """One alert's way through the chain. `level` was told last; `due_at_ms` is None until the alert begins to page."""
 
     alert_id: str
-    level: Level
-    due_at_ms: int
+    level: Level = UNTOLD
+    due_at_ms: int | None = None
     delivered: frozenset[str] = frozenset()
     missed: frozenset[str] = frozenset()
     ended: End | None = None
+    silenced_until_ms: int = 0
+
+    @property
+    def next_at_ms(self) -> int | None:
+        """When the next level is to be told; None when it never is, as things stand."""
+        if self.ended or self.due_at_ms is None:
+            return None
+        return max(self.due_at_ms, self.silenced_until_ms)
+
+    @property
+    def open(self) -> bool:
+        """Whether the alert goes on and nobody has taken it."""
+        return self.ended not in (End.ACKNOWLEDGED, End.RESOLVED)
 
 
 class Remind(msgspec.Struct, frozen=True):
-    """Tell the people of this level now."""
+    """Tell the people of this level now; `first` when nobody was told before."""
 
     level: Level
+    first: bool = False
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """The chain is at its end and nobody answered: ops is told."""
+    """The chain is at its end and nobody answered, or nobody is in it: ops is told."""
+
+    because: End
 
 
 class NotDue(msgspec.Struct, frozen=True):
@@ -73,16 +100,31 @@ def chain(contacts: Iterable[m.Contact], severity: m.Severity) -> tuple[Level, .
     return tuple(Level(number, tuple(sorted(users))) for number, users in sorted(levels.items()))
 
 
-def begun(alert_id: str, levels: tuple[Level, ...], now_ms: int, wait_ms: int = WAIT_MS) -> Escalation | None:
-    """The alert begins to page: the first level is told now. None when nobody is in the chain."""
-    if not levels:
-        return None
-    return Escalation(alert_id, levels[0], now_ms + wait_ms)
+def begun(
+    escalation: Escalation, levels: tuple[Level, ...], now_ms: int, wait_ms: int = WAIT_MS
+) -> tuple[Escalation, Step]:
+    """The alert begins to page: the first level is told now, or when a silence ends.
+
+    What has begun or ended before stays as it is, so that an alert may be read again. Only an escalation that ended
+    because nobody was on duty begins anew.
+    """
+    if escalation.due_at_ms is not None and escalation.ended is not End.NOBODY_ON_DUTY:
+        return escalation, NotDue()
+    if escalation.ended not in (None, End.NOBODY_ON_DUTY):
+        return escalation, NotDue()
+    return stepped(msgspec.structs.replace(escalation, due_at_ms=now_ms, ended=None), levels, now_ms, wait_ms)
 
 
 def ended(escalation: Escalation, why: End) -> Escalation:
-    """Acknowledged or resolved; what ended stays ended for the first reason."""
-    return escalation if escalation.ended else msgspec.structs.replace(escalation, ended=why)
+    """What ended stays ended, for the most final of the reasons."""
+    if escalation.ended and _FINALITY[escalation.ended] >= _FINALITY[why]:
+        return escalation
+    return msgspec.structs.replace(escalation, ended=why)
+
+
+def silenced(escalation: Escalation, until_ms: int) -> Escalation:
+    """Nobody is told before `until_ms`. The newest order counts: an earlier time, or 0, shortens a silence."""
+    return msgspec.structs.replace(escalation, silenced_until_ms=until_ms)
 
 
 def delivered(escalation: Escalation, user_id: str, level: int) -> Escalation:
@@ -99,11 +141,14 @@ def not_delivered(escalation: Escalation, user_id: str, level: int, now_ms: int)
 
     News of an earlier level changes nothing: the one after it was told already.
     """
-    if escalation.ended or level != escalation.level.number or user_id not in escalation.level.user_ids:
+    due_at_ms = escalation.due_at_ms
+    if escalation.ended or due_at_ms is None:
+        return escalation
+    if level != escalation.level.number or user_id not in escalation.level.user_ids:
         return escalation
     missed = escalation.missed | {user_id}
     heard = escalation.delivered - missed
-    due_at_ms = escalation.due_at_ms if heard else min(escalation.due_at_ms, now_ms)
+    due_at_ms = due_at_ms if heard else min(due_at_ms, now_ms)
     return msgspec.structs.replace(
         escalation, missed=missed, delivered=escalation.delivered - {user_id}, due_at_ms=due_at_ms
     )
@@ -116,12 +161,14 @@ def stepped(
 
     `levels` is the chain as it is now: people go off duty while an alert is open.
     """
-    if escalation.ended or now_ms < escalation.due_at_ms:
+    if escalation.next_at_ms is None or now_ms < escalation.next_at_ms:
         return escalation, NotDue()
     following = next_level(escalation.level, levels)
+    first = escalation.level == UNTOLD
     if following is None:
-        return msgspec.structs.replace(escalation, ended=End.CHAIN_ENDED), Ended()
-    return Escalation(escalation.alert_id, following, now_ms + wait_ms), Remind(following)
+        why = End.NOBODY_ON_DUTY if first else End.CHAIN_ENDED
+        return msgspec.structs.replace(escalation, ended=why), Ended(why)
+    return Escalation(escalation.alert_id, following, now_ms + wait_ms), Remind(following, first)
 
 
 def next_level(present: Level, levels: tuple[Level, ...]) -> Level | None:
@@ -131,5 +178,10 @@ def next_level(present: Level, levels: tuple[Level, ...]) -> Level | None:
             return level
     if present.number > 1:
         return None
-    again = next((level.user_ids for level in levels if level.number == present.number), present.user_ids)
-    return Level(2, again)
+    again = as_staffed_now(present, levels).user_ids
+    return Level(2, again) if again else None
+
+
+def as_staffed_now(present: Level, levels: tuple[Level, ...]) -> Level:
+    """The people who are on duty at `present` now; where nobody is, or the chain has no such level, those it had."""
+    return next((level for level in levels if level.number == present.number), present)

@@ -1,4 +1,4 @@
-"""Who is told of an alert: the contacts on duty at an escalation level whose minimum severity admits it."""
+"""Which alerts ring phones, whom an organization has, and the ids of what it is told beside its escalation."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from schemas import messages as m
+from streams.domain.identity import derived_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 Roster = dict[str, tuple[m.Contact, ...]]
 
@@ -26,12 +27,11 @@ def pages(alert: m.Alert) -> bool:
     return (isinstance(alert, m.AlertTriggered) and alert.paging) or isinstance(alert, m.AlertEscalated)
 
 
-def recipients(
-    alert: m.AlertTriggered | m.AlertEscalated, contacts: Mapping[str, tuple[m.Contact, ...]], level: int
-) -> list[m.Contact]:
-    """The people to text about `alert` at `level` of the escalation chain; level 1 is told first."""
-    return [
-        contact
-        for contact in contacts.get(alert.organization_id, ())
-        if contact.on_duty and contact.escalation_level == level and contact.minimum_severity.admits(alert.severity)
-    ]
+def worse_request_id(alert_id: str, user_id: str, severity: m.Severity) -> str:
+    """The SMS that tells somebody that an alert, known to page, rose to `severity`: once a severity."""
+    return derived_id("sms request", alert_id, user_id, "worse", severity)
+
+
+def ordered_request_id(command: m.NotifyNow, user_id: str) -> str:
+    """The SMS to `user_id` that a person ordered: one an order."""
+    return derived_id("sms request", command.alert_id, user_id, "ordered", command.user_id, command.at_ms)

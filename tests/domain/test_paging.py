@@ -1,7 +1,6 @@
-import pytest
-
 from schemas import messages as m
-from streams.domain.paging import pages, recipients, roster
+from streams.domain.decisions import sms_request_id
+from streams.domain.paging import ordered_request_id, pages, roster, worse_request_id
 
 
 def contact(user_id: str, **changes: object) -> m.Contact:
@@ -23,32 +22,29 @@ def triggered(severity: m.Severity = m.Severity.CRITICAL, *, paging: bool = True
     )
 
 
-@pytest.mark.parametrize(
-    ("who", "severity", "told"),
-    [
-        # wants warnings and worse: a critical alert is worse
-        (contact("u", minimum_severity=m.Severity.WARNING), m.Severity.CRITICAL, True),
-        # exactly the minimum is enough
-        (contact("u", minimum_severity=m.Severity.WARNING), m.Severity.WARNING, True),
-        # below the minimum
-        (contact("u", minimum_severity=m.Severity.WARNING), m.Severity.INFO, False),
-        # off duty
-        (contact("u", on_duty=False), m.Severity.CRITICAL, False),
-        # only told by escalation
-        (contact("u", escalation_level=2), m.Severity.CRITICAL, False),
-        # somebody else's staff
-        (contact("u", organization_id="org-2"), m.Severity.CRITICAL, False),
-    ],
-)
-def test_who_is_told_first(who: m.Contact, severity: m.Severity, told: bool) -> None:
-    assert bool(recipients(triggered(severity), roster([who]), 1)) is told
-
-
-def test_everyone_on_duty_is_told_in_a_fixed_order() -> None:
-    people = roster([contact("b"), contact("c", on_duty=False), contact("a")])
-    assert [who.user_id for who in recipients(triggered(), people, 1)] == ["a", "b"]
+def test_the_people_of_an_organization_are_in_a_fixed_order() -> None:
+    people = roster([contact("b"), contact("c", organization_id="org-2"), contact("a")])
+    assert {organization: [who.user_id for who in of] for organization, of in people.items()} == {
+        "org-1": ["a", "b"],
+        "org-2": ["c"],
+    }
 
 
 def test_a_silent_alert_rings_no_phone() -> None:
     assert pages(triggered())
     assert not pages(triggered(paging=False))
+
+
+def test_each_kind_of_sms_about_an_alert_has_an_id_of_its_own() -> None:
+    order = m.NotifyNow(alert_id="a-1", unit_id="u-1", organization_id="org-1", user_id="ada", at_ms=1)
+    again = m.NotifyNow(alert_id="a-1", unit_id="u-1", organization_id="org-1", user_id="ada", at_ms=2)
+    ids = [
+        sms_request_id("a-1", "ben", 1),
+        worse_request_id("a-1", "ben", m.Severity.WARNING),
+        worse_request_id("a-1", "ben", m.Severity.CRITICAL),
+        ordered_request_id(order, "ben"),
+        ordered_request_id(again, "ben"),
+        ordered_request_id(order, "eve"),
+    ]
+    assert len(set(ids)) == len(ids)
+    assert ordered_request_id(order, "ben") == ids[3]

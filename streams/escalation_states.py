@@ -1,0 +1,200 @@
+"""The escalation of each alert, in a table beside the partition of its unit.
+
+Three flows change it: `alerts`, `alert-commands` and `escalations`. Their topics have the same key and partition count,
+so one worker has all three partitions of a number, and one lock a partition keeps their changes apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+import structlog
+
+from schemas import messages as m
+from schemas.headers import Header
+from schemas.topics import ALERT_COMMANDS, DAY_MS, ESCALATIONS
+from streams.consumer import Stale
+from streams.domain.escalation import End, Escalation
+from streams.engine.publish import Outgoing, PublishError
+from streams.timers import Timer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+
+    from streams.tables import Slot
+    from streams.timers import Timers
+
+log = structlog.get_logger(__name__)
+
+FORGET_EVERY_S = 3_600.0
+FORGET_AT_ONCE = 500
+# A day longer than an order stays in its topic, where it could be read again.
+REMEMBERED_MS = ALERT_COMMANDS.retention_ms + DAY_MS
+
+
+class State(msgspec.Struct, frozen=True, array_like=True):
+    """One alert. `fence` counts the changes: of two versions that recovery meets, the later one wins.
+
+    `alert` is what is needed to tell of it again; it is None before the alert was read, and after it was resolved.
+    `ordered` is an order to notify that came before its alert.
+    """
+
+    fence: int
+    changed_at_ms: int
+    escalation: Escalation
+    alert: m.AlertTriggered | m.AlertEscalated | None = None
+    ordered: m.NotifyNow | None = None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(State).decode
+
+
+class Table(Protocol):
+    def owned(self) -> Sequence[Slot]: ...
+    def scan(self, slot: Slot) -> Iterator[tuple[bytes, bytes]]: ...
+    def read(self, slot: Slot, key: bytes) -> bytes | None: ...
+    async def write(self, slot: Slot, items: Mapping[bytes, bytes | None]) -> None: ...
+
+
+class Changes:
+    """What a batch does to the escalations of its partition, gathered in memory."""
+
+    def __init__(self, read: Callable[[str], State | None]) -> None:
+        self._read = read
+        self.states: dict[str, State] = {}
+        self.outgoing: list[Outgoing] = []
+
+    def known(self, alert_id: str) -> State | None:
+        """The state with what the batch changed so far; None where nothing is known of the alert."""
+        return self.states.get(alert_id) or self._read(alert_id)
+
+    def state(self, alert_id: str) -> State:
+        return self.known(alert_id) or State(0, 0, Escalation(alert_id))
+
+    def put(self, state: State) -> None:
+        """Also what did not change is put, and written again: the store may be ahead of its changelog."""
+        self.states[state.escalation.alert_id] = state
+
+
+class EscalationStates:
+    def __init__(
+        self,
+        *,
+        table: Table,
+        timers: Timers,
+        publish: Callable[[Sequence[Outgoing]], Awaitable[None]],
+        topic_name: Callable[[str], str],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._table = table
+        self._timers = timers
+        self._publish = publish
+        self._topic = topic_name(ESCALATIONS.name)
+        self._now_ms = now_ms
+        self._one_at_a_time: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @asynccontextmanager
+    async def changing(self, slot: Slot) -> AsyncIterator[Changes]:
+        """Gather changes while no other flow changes the partition, then carry them out.
+
+        Records first, then timers, then states: after a crash in between the batch makes the same once more.
+        """
+        async with self._one_at_a_time[slot.partition]:
+            changes = Changes(lambda alert_id: self._stored(slot, alert_id))
+            yield changes
+            await self._publish(changes.outgoing)
+            await self._set_timers(slot, changes.states.values())
+            await self._table.write(slot, dict(map(self._row, changes.states.values())))
+
+    def _stored(self, slot: Slot, alert_id: str) -> State | None:
+        raw = self._table.read(slot, alert_id.encode())
+        return None if raw is None else _decode(raw)
+
+    def _row(self, state: State) -> tuple[bytes, bytes]:
+        changed = msgspec.structs.replace(state, fence=state.fence + 1, changed_at_ms=self._now_ms())
+        return state.escalation.alert_id.encode(), _encode(changed)
+
+    async def _set_timers(self, slot: Slot, states: Iterable[State]) -> None:
+        wanted: list[Timer] = []
+        unwanted: list[str] = []
+        for state in states:
+            timer = self._timer(state)
+            if timer is None:
+                unwanted.append(timer_id(state.escalation.alert_id))
+            else:
+                wanted.append(timer)
+        if wanted:
+            await self._timers.set(slot, wanted)
+        if unwanted:
+            await self._timers.cancel(slot, unwanted)
+
+    def _timer(self, state: State) -> Timer | None:
+        escalation, alert = state.escalation, state.alert
+        due_at_ms = escalation.next_at_ms
+        if due_at_ms is None or alert is None:
+            return None
+        due = m.EscalationDue(
+            alert_id=alert.alert_id,
+            unit_id=alert.unit_id,
+            organization_id=alert.organization_id,
+            level=max(1, escalation.level.number),
+            at_ms=due_at_ms,
+        )
+        headers = (
+            (Header.ID.value, f"{alert.alert_id}.{due.level}.{due_at_ms}.due".encode()),
+            (Header.TYPE.value, b"escalation_due"),
+            (Header.DUE_AT.value, str(due_at_ms).encode()),
+        )
+        return Timer(
+            timer_id=timer_id(alert.alert_id),
+            due_at_ms=due_at_ms,
+            topic=self._topic,
+            key=alert.unit_id.encode(),
+            value=m.encode(due),
+            headers=headers,
+        )
+
+    async def forget(self) -> None:
+        """Once an hour delete what is over, until it is cancelled."""
+        while True:
+            await asyncio.sleep(FORGET_EVERY_S)
+            try:
+                forgotten = await self.forget_once()
+            except (Stale, PublishError) as error:
+                log.info("escalations.forgetting_ended_early", why=repr(error))
+            else:
+                log.info("escalations.forgotten", alerts=forgotten)
+
+    async def forget_once(self) -> int:
+        """Delete the resolved alerts, and those that never came, a good week later; returns how many."""
+        before_ms = self._now_ms() - REMEMBERED_MS
+        forgotten = 0
+        for slot in self._table.owned():
+            rows = self._table.scan(slot)
+            while over := _next_over(rows, before_ms):
+                await self._table.write(slot, dict.fromkeys(over))
+                forgotten += len(over)
+                await asyncio.sleep(0)
+        return forgotten
+
+
+def timer_id(alert_id: str) -> str:
+    """An alert has one timer: for its next step."""
+    return f"escalation.{alert_id}"
+
+
+def _next_over(rows: Iterator[tuple[bytes, bytes]], before_ms: int) -> list[bytes]:
+    over: list[bytes] = []
+    for key, raw in rows:
+        state = _decode(raw)
+        resolved_or_unheard_of = state.escalation.ended is End.RESOLVED or state.alert is None
+        if resolved_or_unheard_of and state.changed_at_ms < before_ms:
+            over.append(key)
+            if len(over) == FORGET_AT_ONCE:
+                break
+    return over
