@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import typer
 
-from cli import api, bench, check, db, dead_letters, demo, keys, mqtt, produce, relay, schemas, sms, topics, worker
+from cli import (
+    api,
+    bench,
+    check,
+    db,
+    dead_letters,
+    demo,
+    keys,
+    mqtt,
+    produce,
+    relay,
+    schemas,
+    seed,
+    sms,
+    topics,
+    worker,
+)
 
 app = typer.Typer(
     name="freshtrack",
@@ -21,6 +37,7 @@ keys.register(app)
 relay.register(app)
 mqtt.register(app)
 produce.register(app)
+seed.register(app)
 dead_letters.register(app)
 sms.register(app)
 topics.register(app)
