@@ -32,7 +32,7 @@ from api.ingest import Ingest
 from api.keys import Keys
 from api.services import Services, monotonic, wall_clock
 from api.settings import TrustSettings
-from api.webhooks import telnyx
+from api.webhooks import telnyx, vendors
 from api.webhooks.telnyx_intake import TelnyxWebhooks
 from producers.errors import NotDeliveredError
 from producers.kafka import ReadingsProducer
@@ -61,6 +61,7 @@ ROUTERS = (
     records.router,
     api_keys.router,
     telnyx.router,
+    vendors.router,
     unsubscribe.router,
     health.router,
 )

@@ -90,6 +90,8 @@ ELSEWHERE = {
     ("PUT", "/v1/organizations/{organization_id}"),
     ("DELETE", "/v1/api-keys/{key_id}"),
     ("POST", "/webhooks/telnyx"),
+    ("POST", "/v1/webhooks/the-things-stack"),
+    ("POST", "/v1/webhooks/disruptive"),
     ("GET", "/unsubscribe/{token}"),
     ("POST", "/unsubscribe/{token}"),
     ("GET", "/healthz"),

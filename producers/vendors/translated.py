@@ -1,0 +1,47 @@
+"""What a vendor's payload comes to: readings of one device, or the reason why there are none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from msgspec import ValidationError
+
+    from schemas import messages as m
+
+
+class Translated(NamedTuple):
+    """`readings` is empty for a payload that is in order and carries no temperature; `nothing_because` tells why."""
+
+    device_id: str
+    readings: Sequence[m.Reading]
+    nothing_because: str | None = None
+
+
+class PayloadError(ValueError):
+    """A payload that cannot be used; `pointer` is the JSON pointer to what is wrong, the text says what to do."""
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__(detail)
+        self.pointer = pointer
+        self.detail = detail
+
+
+def at_ms(pointer: str, at: datetime) -> int:
+    """Milliseconds since 1970 UTC. Raises PayloadError for a time without a zone."""
+    if at.tzinfo is None:
+        raise PayloadError(pointer, f"{at.isoformat()} has no zone; write Z or an offset behind it")
+    return round(at.timestamp() * 1000)
+
+
+def wrong_shape(error: ValidationError, hint: str, *, under: str = "") -> PayloadError:
+    """What msgspec found, with its place as a JSON pointer: it writes "Expected `str`, got `int` - at `$.a.b`".
+
+    `under` is the pointer to what was decoded, where that is only a part of the payload.
+    """
+    detail, _, path = str(error).partition(" - at `$")
+    pointer = under + path.rstrip("`").replace(".", "/").replace("[", "/").replace("]", "")
+    return PayloadError(pointer or "/", f"{detail}; {hint}")
