@@ -11,6 +11,7 @@ import typer
 class Name(StrEnum):
     DETECTION = "detection"
     NOTIFICATIONS = "notifications"
+    DIGESTS = "digests"
     RECORDER = "recorder"
 
 

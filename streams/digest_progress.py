@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 def progress_of(
-    wanted: m.DigestWanted, period: Period, status: m.DigestStatus, now_ms: int, topic_name: Callable[[str], str]
+    wanted: m.DigestWanted,
+    period: Period,
+    status: m.DigestStatus,
+    now_ms: int,
+    topic_name: Callable[[str], str],
+    error: str | None = None,
 ) -> Outgoing:
     """Before there is a mail."""
     return _outgoing(
@@ -31,6 +36,7 @@ def progress_of(
             progress=m.PROGRESS[status],
             at_ms=now_ms,
             asked_for=wanted.asked_for,
+            error=error,
         ),
         topic_name,
     )

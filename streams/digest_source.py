@@ -112,7 +112,7 @@ async def _summed_up(
         sms=await _sms(connection, job.organization_id, period),
         complete=readiness.complete,
         waited_ms=readiness.waited_ms,
-        recorded_until_ms=None if readiness.complete else readiness.recorded_until_ms,
+        recorded_until_ms=None if readiness.complete else readiness.recorded_until_ms or None,
         before=before,
         revisions=revised,
     )

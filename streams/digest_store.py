@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from schemas.database.declarative import to_ms
 from schemas.database.digests import DigestLetterRow, DigestReportRow
 from schemas.database.watermarks import recorded_until
+from schemas.topics import ALERTS
 from streams.digest_source import Readiness, made_digest, report_row, unpacked
 from streams.mail.letter import Letter
 from streams.mail.render import render
@@ -46,8 +47,10 @@ class DigestStore:
         self._letters = LetterCache()
 
     async def recorded_until_ms(self) -> int:
+        """Until when buckets and alerts are whole; 0 where the recorder has never run."""
         async with self._engine.connect() as connection:
-            return to_ms(await recorded_until(connection))
+            buckets, alerts = await recorded_until(connection), await recorded_until(connection, ALERTS)
+            return max(0, to_ms(min(buckets, alerts)))
 
     async def make(self, job: Job, units: Sequence[m.UnitConfig], readiness: Readiness, as_of_ms: int) -> Digest:
         """The job's numbers, kept from now on: of two that make them at once, the first ones count."""

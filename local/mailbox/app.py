@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from datetime import UTC, datetime
@@ -41,11 +42,13 @@ class Mailbox:
         self._number_of: dict[str, int] = {}
         self._last = 0
         self.refuse: str | None = None
+        self.delay_s = 0.0
 
     async def handle_DATA(self, _server: Any, _session: Session, envelope: Envelope) -> str:  # noqa: ANN401, N802
         """What aiosmtpd calls for each mail."""
         if self.refuse:
             return self.refuse
+        await asyncio.sleep(self.delay_s)
         content = envelope.content
         raw = content if isinstance(content, bytes) else str(content or "").encode()
         return f"250 2.0.0 kept as {self.take(list(envelope.rcpt_tos), raw)}"
@@ -81,6 +84,7 @@ class Mailbox:
         self._mails.clear()
         self._number_of.clear()
         self.refuse = None
+        self.delay_s = 0.0
 
 
 def web(mailbox: Mailbox) -> Starlette:  # noqa: C901 - a function a page
@@ -99,6 +103,11 @@ def web(mailbox: Mailbox) -> Starlette:  # noqa: C901 - a function a page
     async def refuse(request: Request) -> Response:
         """From now on answer every mail with this reply, such as `451 4.3.0 later`; an empty body ends that."""
         mailbox.refuse = (await request.body()).decode() or None
+        return Response(status_code=204)
+
+    async def delay(request: Request) -> Response:
+        """From now on take so many seconds for each mail."""
+        mailbox.delay_s = float(await request.body())
         return Response(status_code=204)
 
     async def show_one(request: Request) -> Response:
@@ -141,6 +150,7 @@ def web(mailbox: Mailbox) -> Starlette:  # noqa: C901 - a function a page
             Route("/api/mails", list_json, methods=["GET"]),
             Route("/api/mails", empty, methods=["DELETE"]),
             Route("/api/refuse", refuse, methods=["PUT"]),
+            Route("/api/delay", delay, methods=["PUT"]),
         ]
     )
 

@@ -92,6 +92,10 @@ class MailboxProcess:
         """Answer every mail with this SMTP reply from now on; empty: take them again."""
         self._http.put("/api/refuse", content=reply.encode()).raise_for_status()
 
+    def delay(self, seconds: float) -> None:
+        """Take so long for each mail from now on."""
+        self._http.put("/api/delay", content=str(seconds).encode()).raise_for_status()
+
     def clear(self) -> None:
         self._http.delete("/api/mails").raise_for_status()
 

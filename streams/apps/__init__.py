@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     import faust
 
-NAMES = ("detection", "notifications", "recorder")
+NAMES = ("detection", "notifications", "digests", "recorder")
 
 
 def build(name: str) -> faust.App:

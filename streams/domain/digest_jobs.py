@@ -66,6 +66,10 @@ def is_recorded(period: Period, recorded_until_ms: int) -> bool:
     return recorded_until_ms >= period.ends_at_ms + SETTLED_AFTER_MS
 
 
-def waits_until_ms(period: Period, due_at_ms: int, limit_s: float) -> int:
-    """When a summary is made from what there is; a digest at midnight may wait for its last bucket at least."""
-    return round(max(due_at_ms, period.ends_at_ms + SETTLED_AFTER_MS) + limit_s * 1000)
+def waits_until_ms(period: Period, due_at_ms: int, wanted_at_ms: int, limit_s: float) -> int:
+    """When a summary is made from what there is.
+
+    After an outage it is wanted long after it was due, and whoever records needs time as well; a digest at midnight
+    may wait for its last bucket at least.
+    """
+    return round(max(due_at_ms, wanted_at_ms, period.ends_at_ms + SETTLED_AFTER_MS) + limit_s * 1000)

@@ -1,0 +1,89 @@
+"""The worker `digests`: preferences and timers → due summaries → numbers and letters → mails."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from schemas import messages as m
+from schemas import topics as t
+from schemas.database.engine import DatabaseSettings, make_engine
+from streams.apps.wiring import agent, now_ms, publisher
+from streams.digest_metrics import digests_metrics
+from streams.digest_store import DigestStore
+from streams.digests_due import DigestsDue
+from streams.digests_settings import DigestsSettings
+from streams.digests_to_email import DigestJobs
+from streams.email_ledger import Ledger, fence_of
+from streams.email_ledger_purge import purge
+from streams.email_records import EmailRecords
+from streams.email_retries_to_email import EmailRetries
+from streams.email_to_provider import Links, Mailing
+from streams.engine.app import create_app
+from streams.mail.settings import MailSettings, provider
+from streams.metrics import serve_metrics
+from streams.reference import Replica, load_before_work
+from streams.timers import Timers
+
+if TYPE_CHECKING:
+    import faust
+
+FLOWS = (t.DIGEST_PREFERENCES, t.DIGEST_RUNS, t.DIGEST_JOBS, t.EMAIL_REQUESTS, t.EMAIL_RETRIES)
+
+
+def build() -> faust.App:
+    settings, mail = DigestsSettings(), MailSettings()
+    engine = make_engine(DatabaseSettings())
+    app = create_app("digests", settings, batched={settings.topic(topic.name) for topic in FLOWS}, fence_of=fence_of)
+    units = Replica(t.UNITS, m.UnitConfig, settings)
+    contacts = Replica(t.CONTACTS, m.Contact, settings)
+    preferences = Replica(t.DIGEST_PREFERENCES, m.DigestPreference, settings)
+    load_before_work(app, [units, contacts, preferences])
+    plans, timer_table, entries = (
+        app.Table(name, partitions=t.EMAIL_REQUESTS.partitions, key_type=bytes, value_type=bytes)
+        for name in ("digest-plans", "digest-timers", "email-ledger")
+    )
+    send = publisher(app)
+    records = EmailRecords(settings.topic, now_ms)
+    timers = Timers(timer_table, send, now_ms)
+    store = DigestStore(engine, settings.public_url)
+    schedule = DigestsDue(send, plans, timers, settings.topic, now_ms)
+    jobs = DigestJobs(
+        store=store,
+        units=units,
+        records=records,
+        publish=send,
+        topic_name=settings.topic,
+        wait_s=settings.digest_wait_s,
+        now_ms=now_ms,
+        rng=random.SystemRandom(),
+    )
+    mailing = Mailing(
+        provider=provider(mail),
+        letters=store,
+        contacts=contacts,
+        preferences=preferences,
+        ledger=Ledger(entries),
+        records=records,
+        publish=send,
+        sender=mail.mailbox(),
+        links=Links(settings.public_url.rstrip("/"), settings.unsubscribe_secret.get_secret_value().encode()),
+        concurrency=settings.email_concurrency,
+        now_ms=now_ms,
+        rng=random.SystemRandom(),
+    )
+    retries = EmailRetries(timers, records, send, settings.topic)
+    agent(app, settings.topic(t.DIGEST_PREFERENCES.name), schedule.take_preferences)
+    agent(app, settings.topic(t.DIGEST_RUNS.name), schedule.take_runs)
+    agent(app, settings.topic(t.DIGEST_JOBS.name), jobs.handle, at_once=t.DIGEST_JOBS.partitions)
+    agent(app, settings.topic(t.EMAIL_REQUESTS.name), mailing.handle)
+    agent(app, settings.topic(t.EMAIL_RETRIES.name), retries.handle)
+    app.task(timers.run)
+
+    async def purge_ledger() -> None:
+        await purge(entries, now_ms)
+
+    app.task(purge_ledger)
+    metrics = digests_metrics(schedule, jobs, mailing, timers, [units, contacts, preferences])
+    serve_metrics(app, settings.metrics_port, metrics)
+    return app

@@ -1,0 +1,50 @@
+"""Settings of the worker `digests`, beside `DATABASE_URL` and those of mails (`MAIL_...`)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from streams.domain.unsubscribe import SHORTEST_SECRET_BYTES
+from streams.settings import WorkerSettings
+
+
+def _long_enough(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value().encode()) < SHORTEST_SECRET_BYTES:
+        raise ValueError(f"takes at least {SHORTEST_SECRET_BYTES} bytes; openssl rand -base64 32 makes a good one")
+    return secret
+
+
+class DigestsSettings(WorkerSettings):
+    """A batch of mails is small: what it has begun must end before a drain does."""
+
+    max_batch: Annotated[
+        int, Field(validation_alias="MAX_BATCH", description="records that a flow gets at once", ge=1)
+    ] = 200
+    public_url: Annotated[
+        str,
+        Field(validation_alias="PUBLIC_URL", pattern=r"^https?://\S+$", description="the API as recipients reach it"),
+    ]
+    unsubscribe_secret: Annotated[
+        SecretStr,
+        AfterValidator(_long_enough),
+        Field(validation_alias="UNSUBSCRIBE_SECRET", description="signs the unsubscribe links, the same for the api"),
+    ]
+    digest_wait_s: Annotated[
+        float,
+        Field(validation_alias="DIGEST_WAIT_S", description="for recorded buckets; then it is sent as it is", ge=0),
+    ] = 240.0
+    email_concurrency: Annotated[
+        int, Field(validation_alias="EMAIL_CONCURRENCY", description="mails to the provider at once", ge=1)
+    ] = 5
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_file(cls, values: dict[str, Any]) -> dict[str, Any]:
+        path = os.environ.get("UNSUBSCRIBE_SECRET_FILE")
+        if path and not values.get("UNSUBSCRIBE_SECRET"):
+            return values | {"UNSUBSCRIBE_SECRET": Path(path).read_text(encoding="utf-8").strip()}
+        return values

@@ -1,0 +1,93 @@
+"""The ledger: what is known of each mail, in a table beside its partition of `email-requests`."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from schemas import messages as m
+    from streams.tables import Slot
+
+
+class Standing(IntEnum):
+    """Where a mail stands. From SENDING on the provider may have it."""
+
+    NEW = 0
+    SENDING = 1
+    WAITING = 2
+    SENT = 3
+    CLOSED = 4
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One mail. `fence` counts its changes: of two versions that recovery meets, the later one wins."""
+
+    fence: int = 0
+    standing: Standing = Standing.NEW
+    attempt: int = 0
+    redrives: int = 0
+    changed_at_ms: int = 0
+
+    def moved(self, standing: Standing, attempt: int, redrives: int, now_ms: int) -> Entry:
+        return Entry(self.fence + 1, standing, attempt, redrives, now_ms)
+
+    @property
+    def settled(self) -> bool:
+        return self.standing in (Standing.SENT, Standing.CLOSED)
+
+    def may_try(self, request: m.EmailRequest) -> bool:
+        """Whether a record is the one to act on.
+
+        A record that is read again after its retry was scheduled has fewer attempts behind it than the ledger: the
+        retry will act. One that a person sent again from the dead letters begins anew.
+        """
+        if request.redrives != self.redrives:
+            return request.redrives > self.redrives
+        if self.settled:
+            return False
+        return self.standing is Standing.SENDING or self.attempt <= request.attempts
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Entry).decode
+
+
+class _Fence(msgspec.Struct, array_like=True):
+    fence: int
+
+
+_decode_fence = msgspec.msgpack.Decoder(_Fence).decode
+
+
+def fence_of(raw: bytes) -> int:
+    """The fence of any stored value of the digests app (a plan, a timer, an entry): its first element."""
+    return _decode_fence(raw).fence
+
+
+class Table(Protocol):
+    def read(self, slot: Slot, key: bytes) -> bytes | None: ...
+    async def write(self, slot: Slot, items: Mapping[bytes, bytes | None], *, durable: bool = False) -> None: ...
+
+
+class Ledger:
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def read(self, slot: Slot, request_id: str) -> Entry:
+        raw = self._table.read(slot, request_id.encode())
+        return Entry() if raw is None else _decode(raw)
+
+    async def write(self, slot: Slot, request_id: str, entry: Entry, *, durable: bool = False) -> None:
+        """With `durable` it returns when another worker would find it, should this one be killed the next moment."""
+        await self._table.write(slot, {request_id.encode(): _encode(entry)}, durable=durable)
+
+
+def is_over(raw: bytes, now_ms: int, keep_ms: int) -> bool:
+    """Whether an entry says nothing any more that somebody could ask for: settled, and its records are gone."""
+    entry = _decode(raw)
+    return entry.settled and entry.changed_at_ms < now_ms - keep_ms
