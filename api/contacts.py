@@ -110,7 +110,7 @@ async def list_contacts(
     "/v1/contacts",
     status_code=HTTPStatus.CREATED,
     response_model=ContactView,
-    responses=responses(409),
+    responses={**responses(409), **entity_tags.tagged(201)},
     openapi_extra=idempotency.DOCUMENTED,
 )
 async def create_contact(body: NewContact, caller: Configurer, services: Used, request: Request) -> Response:
@@ -141,14 +141,24 @@ async def create_contact(body: NewContact, caller: Configurer, services: Used, r
     return await idempotency.once(request, caller, services, work)
 
 
-@router.get("/v1/contacts/{user_id}", response_model=ContactView)
+@router.get(
+    "/v1/contacts/{user_id}",
+    response_model=ContactView,
+    responses=entity_tags.tagged(200, 304),
+    openapi_extra=entity_tags.CACHED,
+)
 async def get_contact(user_id: UserId, caller: Reader, services: Used, request: Request) -> Response:
     """A contact; members see number and address masked."""
     async with services.transaction() as session:
         return await _shown(session, await contact_of(session, caller, user_id), caller, request)
 
 
-@router.put("/v1/contacts/{user_id}", response_model=ContactView, responses=responses(412))
+@router.put(
+    "/v1/contacts/{user_id}",
+    response_model=ContactView,
+    responses={**entity_tags.tagged(), **entity_tags.guarded()},
+    openapi_extra=entity_tags.GUARDED,
+)
 async def replace_contact(
     user_id: UserId, body: ContactBody, caller: Configurer, services: Used, request: Request
 ) -> Response:
@@ -162,7 +172,12 @@ async def replace_contact(
         return await _shown(session, row, caller, request)
 
 
-@router.delete("/v1/contacts/{user_id}", status_code=HTTPStatus.NO_CONTENT, responses=responses(412))
+@router.delete(
+    "/v1/contacts/{user_id}",
+    status_code=HTTPStatus.NO_CONTENT,
+    responses=entity_tags.guarded(),
+    openapi_extra=entity_tags.GUARDED,
+)
 async def delete_contact(user_id: UserId, caller: Configurer, services: Used, request: Request) -> None:
     """Delete a contact, with the place in the escalation chain and the digest preference."""
     async with services.transaction() as session:

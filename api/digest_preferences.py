@@ -81,7 +81,7 @@ async def list_preferences(
     "/v1/digest-preferences",
     status_code=HTTPStatus.CREATED,
     response_model=DigestPreferenceView,
-    responses=responses(409),
+    responses={**responses(409), **entity_tags.tagged(201)},
     openapi_extra=idempotency.DOCUMENTED,
 )
 async def create_preference(
@@ -109,7 +109,7 @@ async def create_preference(
     return await idempotency.once(request, caller, services, work)
 
 
-@router.get("/v1/digest-preferences/{user_id}", response_model=DigestPreferenceView)
+@router.get("/v1/digest-preferences/{user_id}", response_model=DigestPreferenceView, responses=entity_tags.tagged())
 async def get_preference(user_id: UserId, caller: Reader, services: Used) -> Response:
     """One contact's preference. The next runs move with time, so a GET has no 304."""
     async with services.transaction() as session:
@@ -118,7 +118,12 @@ async def get_preference(user_id: UserId, caller: Reader, services: Used) -> Res
         return Response(_view(row, services).model_dump_json(), HTTPStatus.OK, headers, "application/json")
 
 
-@router.put("/v1/digest-preferences/{user_id}", response_model=DigestPreferenceView, responses=responses(412))
+@router.put(
+    "/v1/digest-preferences/{user_id}",
+    response_model=DigestPreferenceView,
+    responses={**entity_tags.tagged(), **entity_tags.guarded()},
+    openapi_extra=entity_tags.GUARDED,
+)
 async def replace_preference(
     user_id: UserId, body: DigestPreferenceBody, caller: Configurer, services: Used, request: Request
 ) -> Response:
@@ -142,19 +147,28 @@ async def _set_paused(services: Services, caller: Caller, user_id: str, request:
         return entity_tags.answer(request, _view(row, services), row.version)
 
 
-@router.post("/v1/digest-preferences/{user_id}/pause", response_model=DigestPreferenceView)
+@router.post(
+    "/v1/digest-preferences/{user_id}/pause", response_model=DigestPreferenceView, responses=entity_tags.tagged()
+)
 async def pause_preference(user_id: UserId, caller: Configurer, services: Used, request: Request) -> Response:
     """Send nothing until it is resumed. Doing it twice is harmless."""
     return await _set_paused(services, caller, user_id, request, paused=True)
 
 
-@router.post("/v1/digest-preferences/{user_id}/resume", response_model=DigestPreferenceView)
+@router.post(
+    "/v1/digest-preferences/{user_id}/resume", response_model=DigestPreferenceView, responses=entity_tags.tagged()
+)
 async def resume_preference(user_id: UserId, caller: Configurer, services: Used, request: Request) -> Response:
     """Send again, from the next run on."""
     return await _set_paused(services, caller, user_id, request, paused=False)
 
 
-@router.delete("/v1/digest-preferences/{user_id}", status_code=HTTPStatus.NO_CONTENT, responses=responses(412))
+@router.delete(
+    "/v1/digest-preferences/{user_id}",
+    status_code=HTTPStatus.NO_CONTENT,
+    responses=entity_tags.guarded(),
+    openapi_extra=entity_tags.GUARDED,
+)
 async def delete_preference(user_id: UserId, caller: Configurer, services: Used, request: Request) -> None:
     """Send no more summaries."""
     async with services.transaction() as session:

@@ -3,15 +3,53 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Response
 
-from api.problems import Problem
+from api.problems import Problem, responses
 
 if TYPE_CHECKING:
     from fastapi import Request
     from pydantic import BaseModel
+
+_ETAG = {
+    "description": "The version of what the body shows; send it in If-Match to change exactly this version",
+    "schema": {"type": "string", "examples": ['"7"']},
+}
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag of the version that you read. Where it has changed since, the answer is 412 and nothing is"
+    " changed. Without it, or with *, the newest version is changed, whatever it is; so there is no 428.",
+    "schema": {"type": "string", "minLength": 1, "pattern": "^[!-~]+$", "examples": ['"7"']},
+}
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag of the version that you have; 304 without a body while it is still the newest",
+    "schema": {"type": "string", "minLength": 1, "pattern": "^[!-~]+$", "examples": ['"7"']},
+}
+# Parts of the OpenAPI document: who takes If-Match, who If-None-Match, and which answers have an ETag.
+GUARDED: dict[str, Any] = {"parameters": [_IF_MATCH]}
+CACHED: dict[str, Any] = {"parameters": [_IF_NONE_MATCH]}
+
+
+def tagged(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """These answers have an ETag."""
+    return {
+        status: {"description": HTTPStatus(status).phrase, "headers": {"ETag": _ETAG}}
+        for status in statuses or (HTTPStatus.OK.value,)
+    }
+
+
+def guarded(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """412, which tells the present version, and other errors."""
+    found = responses(HTTPStatus.PRECONDITION_FAILED.value, *statuses)
+    found[HTTPStatus.PRECONDITION_FAILED.value]["headers"] = {"ETag": _ETAG}
+    return found
 
 
 def tag(version: int | str) -> str:

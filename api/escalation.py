@@ -40,7 +40,12 @@ def _version(chain: dict[str, int]) -> str:
     return hashlib.sha256(json.dumps(chain).encode()).hexdigest()[:16]
 
 
-@router.get("/v1/escalation", response_model=EscalationChain)
+@router.get(
+    "/v1/escalation",
+    response_model=EscalationChain,
+    responses=entity_tags.tagged(200, 304),
+    openapi_extra=entity_tags.CACHED,
+)
 async def get_escalation(caller: Reader, services: Used, request: Request) -> Response:
     """The organization's chain."""
     async with services.transaction() as session:
@@ -48,7 +53,12 @@ async def get_escalation(caller: Reader, services: Used, request: Request) -> Re
     return entity_tags.answer(request, _view(chain), _version(chain))
 
 
-@router.put("/v1/escalation", response_model=EscalationChain, responses=responses(412))
+@router.put(
+    "/v1/escalation",
+    response_model=EscalationChain,
+    responses={**entity_tags.tagged(), **entity_tags.guarded()},
+    openapi_extra=entity_tags.GUARDED,
+)
 async def replace_escalation(body: EscalationChain, caller: Configurer, services: Used, request: Request) -> Response:
     """Replace the chain. Alerts that are on their way take the new one at their next reminder."""
     wanted = {user_id: number for number, level in enumerate(body.levels, 1) for user_id in level}

@@ -52,7 +52,12 @@ async def _tell_contacts(session: AsyncSession, organization_id: str) -> None:
     await publish_contacts(session, list(await session.scalars(wanted)))
 
 
-@router.get("/v1/organization", response_model=OrganizationView)
+@router.get(
+    "/v1/organization",
+    response_model=OrganizationView,
+    responses=entity_tags.tagged(200, 304),
+    openapi_extra=entity_tags.CACHED,
+)
 async def get_organization(caller: Reader, services: Used, request: Request) -> Response:
     """The key's organization."""
     async with services.transaction() as session:
@@ -60,7 +65,12 @@ async def get_organization(caller: Reader, services: Used, request: Request) -> 
         return entity_tags.answer(request, _view(row), row.version)
 
 
-@router.put("/v1/organization", response_model=OrganizationView, responses=responses(412))
+@router.put(
+    "/v1/organization",
+    response_model=OrganizationView,
+    responses={**entity_tags.tagged(), **entity_tags.guarded()},
+    openapi_extra=entity_tags.GUARDED,
+)
 async def replace_organization(
     body: OrganizationBody, caller: Administrator, services: Used, request: Request
 ) -> Response:
@@ -88,7 +98,12 @@ async def list_organizations(
     return paging.page(rows, limit, _view, lambda row: paging.cursor_of(row.organization_id))
 
 
-@router.put("/v1/organizations/{organization_id}", response_model=OrganizationView, responses=responses(412))
+@router.put(
+    "/v1/organizations/{organization_id}",
+    response_model=OrganizationView,
+    responses={**entity_tags.tagged(200, 201), **entity_tags.guarded()},
+    openapi_extra=entity_tags.GUARDED,
+)
 async def put_organization(
     organization_id: Annotated[str, Path(pattern=ID_PATTERN)],
     body: OrganizationTerms,

@@ -144,7 +144,7 @@ async def list_units(
     "/v1/units",
     status_code=HTTPStatus.CREATED,
     response_model=UnitView,
-    responses=responses(409),
+    responses={**responses(409), **entity_tags.tagged(201)},
     openapi_extra=idempotency.DOCUMENTED,
 )
 async def create_unit(body: NewUnit, caller: Configurer, services: Used, request: Request) -> Response:
@@ -178,14 +178,24 @@ async def create_unit(body: NewUnit, caller: Configurer, services: Used, request
     return response
 
 
-@router.get("/v1/units/{unit_id}", response_model=UnitView)
+@router.get(
+    "/v1/units/{unit_id}",
+    response_model=UnitView,
+    responses=entity_tags.tagged(200, 304),
+    openapi_extra=entity_tags.CACHED,
+)
 async def get_unit(unit_id: UnitId, caller: Reader, services: Used, request: Request) -> Response:
     """A unit with its rules."""
     async with services.transaction() as session:
         return await _shown(session, await unit_of(session, caller, unit_id), request)
 
 
-@router.put("/v1/units/{unit_id}", response_model=UnitView, responses=responses(409, 412))
+@router.put(
+    "/v1/units/{unit_id}",
+    response_model=UnitView,
+    responses={**entity_tags.tagged(), **entity_tags.guarded(409)},
+    openapi_extra=entity_tags.GUARDED,
+)
 async def replace_unit(
     unit_id: UnitId, body: UnitBody, caller: Configurer, services: Used, request: Request
 ) -> Response:
@@ -198,7 +208,12 @@ async def replace_unit(
         return await _shown(session, row, request)
 
 
-@router.delete("/v1/units/{unit_id}", status_code=HTTPStatus.NO_CONTENT, responses=responses(412))
+@router.delete(
+    "/v1/units/{unit_id}",
+    status_code=HTTPStatus.NO_CONTENT,
+    responses=entity_tags.guarded(),
+    openapi_extra=entity_tags.GUARDED,
+)
 async def delete_unit(unit_id: UnitId, caller: Configurer, services: Used, request: Request) -> None:
     """Delete a unit with its rules and maintenance windows; its alerts stay in the records."""
     async with services.transaction() as session:
@@ -209,7 +224,12 @@ async def delete_unit(unit_id: UnitId, caller: Configurer, services: Used, reque
     services.ingest.forget(unit_id)
 
 
-@router.put("/v1/units/{unit_id}/rules/{rule_id}", response_model=UnitView, responses=responses(409, 412))
+@router.put(
+    "/v1/units/{unit_id}/rules/{rule_id}",
+    response_model=UnitView,
+    responses={**entity_tags.tagged(), **entity_tags.guarded(409)},
+    openapi_extra=entity_tags.GUARDED,
+)
 async def put_rule(
     unit_id: UnitId, rule_id: RuleId, body: RuleBody, caller: Configurer, services: Used, request: Request
 ) -> Response:
@@ -228,7 +248,12 @@ async def put_rule(
         return await _shown(session, row, request)
 
 
-@router.delete("/v1/units/{unit_id}/rules/{rule_id}", response_model=UnitView, responses=responses(412))
+@router.delete(
+    "/v1/units/{unit_id}/rules/{rule_id}",
+    response_model=UnitView,
+    responses={**entity_tags.tagged(), **entity_tags.guarded()},
+    openapi_extra=entity_tags.GUARDED,
+)
 async def delete_rule(
     unit_id: UnitId, rule_id: RuleId, caller: Configurer, services: Used, request: Request
 ) -> Response:
