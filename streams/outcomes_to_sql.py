@@ -16,7 +16,7 @@ import structlog
 from streams.consumer import Stale
 from streams.recorder.availability import waits_s
 from streams.recorder.failures import REFUSED, UNREADABLE, unusable
-from streams.recorder.rows import Incoming
+from streams.recorder.rows import Incoming, NotYetError
 from streams.recorder.transaction import AWAY, Prepared, RefusedError, Written, write
 
 if TYPE_CHECKING:
@@ -100,6 +100,8 @@ class Recorder:
             except RefusedError:
                 self._availability.answered()
                 raise
+            except NotYetError:
+                self._availability.answered()
             except AWAY as error:
                 self._availability.failed(error)
             else:

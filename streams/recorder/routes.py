@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schemas import topics as t
-from streams.recorder import aggregates, alerts, digests, failures, sms
+from streams.recorder import aggregates, alerts, digests, failures, settlements, sms
 from streams.recorder.rows import Route
 
 ROUTES = (
@@ -16,4 +16,5 @@ ROUTES = (
     Route(t.READINGS_DLQ, failures.dead_reading_rows, ()),
     Route(t.DIGEST_PROGRESS, digests.progress_rows, (digests.LEDGER,)),
     Route(t.EMAIL_DLQ, digests.dead_email_rows, ()),
+    Route(t.DEAD_LETTER_SETTLEMENTS, settlements.settlement_rows, settlements.SINKS),
 )

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from schemas.topics import Topic
 
 
+class NotYetError(Exception):
+    """A sink waits for what another route records; its transaction is made again a moment later."""
+
+
 class SqlRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A row to write; each field is a column of the array that its statement reads."""
 

@@ -84,7 +84,7 @@ async def _write(connection: AsyncConnection, route: Route, prepared: Sequence[P
     first, last = prepared[0].record, prepared[-1].record
     place = {"topic": first.topic, "partition": first.partition}
     next_offset = int((await connection.execute(_PLACE, place | {"first": first.offset})).scalar_one())
-    if first.offset > next_offset:
+    if first.offset > next_offset and not route.topic.compacted:
         # The broker deleted them before they were recorded, or never had them (the markers of a transaction).
         log.warning("recorder.gap", **place, expected=next_offset, found=first.offset)
     fresh = [one for one in prepared if one.record.offset >= next_offset]

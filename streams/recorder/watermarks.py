@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 EVERY_S = 1.0
 LIMIT_S = 10.0
-# While the recorder is behind, ends that it has not reached yet are kept; every other one goes when there are more.
+# While the recorder is behind, so many ends that it has not reached yet are kept of each partition.
 KEPT = 64
 
 
@@ -57,7 +57,10 @@ class Pending:
     """Ends of partitions that are not recorded yet, with the times at which they were asked for. Pure."""
 
     def __init__(self) -> None:
-        self._seen: defaultdict[Place, deque[Seen]] = defaultdict(deque)
+        self._seen: defaultdict[Place, list[Seen]] = defaultdict(list)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._seen.values()))
 
     def see(self, at_ms: int, ends: Mapping[Place, Ends]) -> None:
         """At `at_ms`, before anything was asked, the partitions ended there or before."""
@@ -69,15 +72,16 @@ class Pending:
                 seen.pop()
             seen.append(Seen(at_ms, found))
             if len(seen) > KEPT:
-                # The newest stays, and so does the oldest: that one is reached first.
-                self._seen[place] = deque([*list(seen)[:-1][::2], seen[-1]])
+                # The oldest is reached first, the newest counts in the end; one goes that lies close to its neighbours.
+                between = range(1, len(seen) - 1)
+                del seen[min(between, key=lambda number: seen[number + 1].ends.end - seen[number - 1].ends.end)]
 
     def reached(self, next_offsets: Mapping[Place, int]) -> dict[Place, int]:
         """The newest times of which everything is recorded, given the next offset of each partition."""
         found: dict[Place, int] = {}
         for place, seen in self._seen.items():
             while seen and _is_recorded(seen[0].ends, next_offsets.get(place, 0)):
-                found[place] = seen.popleft().at_ms
+                found[place] = seen.pop(0).at_ms
         return found
 
 

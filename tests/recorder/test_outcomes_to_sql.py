@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 import pytest
+from sqlalchemy import text
 
 from schemas import messages as m
 from schemas import topics as t
+from schemas.database.engine import DatabaseSettings, make_engine
+from schemas.database.upgrade import upgrade
+from streams.consumer import Stale
 from tests.recorder.records import (
     NOW_MS,
+    FakeBatch,
     World,
     acknowledge,
     alert_fields,
@@ -27,6 +33,9 @@ from tests.recorder.records import (
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from streams.consumer import Batch
+    from tests.conftest import Eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -297,3 +306,86 @@ async def test_ids_that_fit_into_no_index_are_set_aside(world: World) -> None:
     await world.record(records)
     await world.take(t.SMS_OUTCOMES, long)
     assert await world.value("SELECT count(*) FROM job_failures") == 2
+
+
+def settlement(letter_id: str, by: str = "ada") -> m.DeadLetterSettled:
+    return m.DeadLetterSettled(
+        letter_id=letter_id, by=by, at_ms=NOW_MS, sent_to="sms-critical", message_id="r1.2", redrives=2
+    )
+
+
+async def test_a_dead_letter_that_was_sent_again_is_settled(world: World) -> None:
+    await world.take(t.SMS_DLQ, dead_sms(), dead_sms("r2"))
+    await world.take(t.DEAD_LETTER_SETTLEMENTS, settlement("sms-dlq/0/1"), None, settlement("elsewhere"))
+    assert await world.rows("SELECT request_id, settled_by, settled_at IS NULL FROM job_failures ORDER BY 1") == [
+        ("r1", None, True),
+        ("r2", "ada", False),
+        (None, None, True),
+    ]
+
+
+async def test_a_settlement_waits_until_its_dead_letter_is_recorded(world: World, eventually: Eventually) -> None:
+    waiting = asyncio.ensure_future(world.take(t.DEAD_LETTER_SETTLEMENTS, settlement("sms-dlq/0/1")))
+    await world.take(t.SMS_DLQ, dead_sms())
+    assert not waiting.done()
+    await world.take(t.SMS_DLQ, dead_sms("r2"), first=1)
+    await asyncio.wait_for(waiting, 10)
+    assert await world.value("SELECT settled_by FROM job_failures WHERE request_id = 'r2'") == "ada"
+    assert world.availability.tries == 0
+
+
+async def test_two_workers_that_write_the_same_partition_at_once_write_each_record_once(world: World) -> None:
+    records = records_of(t.SMS_OUTCOMES, *[outcome(m.SmsSending, attempt_id="x")] * 600)
+    other = World(world.engine)
+
+    async def work(flows: World, size: int) -> None:
+        for start in range(0, len(records), size):
+            await flows.record(records[start : start + size])
+
+    await asyncio.gather(work(world, 20), work(other, 33))
+    assert await world.value("SELECT count(*) FROM sms_alert_log") == 600
+    assert await world.value("SELECT next_offset FROM recorder_offsets") == 600
+    assert world.counts.records["sms-outcomes"] + other.counts.records["sms-outcomes"] == 600
+
+
+async def test_an_alert_and_its_acknowledgement_that_are_written_at_once_meet(world: World) -> None:
+    for number in range(30):
+        await asyncio.gather(
+            world.take(t.ALERTS, triggered(f"a{number}"), first=number),
+            world.take(t.ALERT_COMMANDS, acknowledge(f"a{number}"), first=number),
+        )
+    assert await world.value("SELECT count(*) FROM alerts WHERE acknowledged_by = 'ada'") == 30
+
+
+async def test_a_try_that_takes_too_long_is_made_again(database: AsyncEngine, eventually: Eventually) -> None:
+    world = World(database, try_limit_s=0.3)
+    async with database.connect() as holder:
+        await holder.execute(text("LOCK TABLE sms_alert_log"))
+        writing = asyncio.ensure_future(world.take(t.SMS_OUTCOMES, outcome(m.SmsSending, attempt_id="x")))
+        await eventually.awaited(lambda: world.availability.tries >= 2)
+        assert world.availability.away_s > 0
+        await holder.rollback()
+    await asyncio.wait_for(writing, 10)
+    assert await world.value("SELECT count(*) FROM sms_alert_log") == 1
+    assert world.availability.away_s == 0
+
+
+async def test_a_flow_that_waits_gives_its_batch_back_when_the_partition_must_go(eventually: Eventually) -> None:
+    world = World(make_engine(DatabaseSettings(url="postgresql://nobody@/x?host=/nowhere")))
+    batch = FakeBatch(records_of(t.SMS_OUTCOMES, outcome(m.SmsSending, attempt_id="x")))
+    writing = asyncio.ensure_future(world.flows["sms-outcomes"].handle(cast("Batch", batch)))
+    await eventually.awaited(lambda: world.availability.tries >= 1)
+    batch.leaving = True
+    with pytest.raises(Stale):
+        await asyncio.wait_for(writing, 5)
+
+
+async def test_tables_that_are_not_there_yet_are_waited_for(
+    empty_database: AsyncEngine, eventually: Eventually
+) -> None:
+    world = World(empty_database)
+    writing = asyncio.ensure_future(world.take(t.UNIT_AGGREGATES, bucket()))
+    await eventually.awaited(lambda: world.availability.tries >= 1)
+    await upgrade(empty_database)
+    await asyncio.wait_for(writing, 20)
+    assert await world.value("SELECT count(*) FROM unit_aggregates") == 1
