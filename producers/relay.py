@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections import Counter as Counted
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -50,7 +51,7 @@ TOPICS = {topic.name: topic for topic in OUTBOX_TOPICS}
 # At most BATCH rows of each topic: a topic that the broker refuses does not hold up the others.
 NEXT_ROWS = """
 SELECT o.* FROM unnest($1::text[]) AS wanted(topic), LATERAL (
-    SELECT sequence, message_id, topic, key, type, value, traceparent FROM outbox
+    SELECT sequence, message_id, topic, key, type, value, traceparent, headers FROM outbox
     WHERE outbox.topic = wanted.topic ORDER BY sequence LIMIT $2
 ) AS o ORDER BY o.sequence
 """
@@ -70,6 +71,7 @@ class Waiting(NamedTuple):
     type: str
     value: bytes | None
     traceparent: str | None
+    headers: str | None = None  # JSON
 
 
 class Relay:
@@ -226,6 +228,7 @@ async def _publish(producer: KafkaProducer, rows: Sequence[Waiting]) -> dict[int
                 message_type=row.type,
                 record_id=row.message_id,
                 traceparent=row.traceparent,
+                more_headers=None if row.headers is None else json.loads(row.headers),
                 on_delivery=answered,
                 wait_s=0,
             )

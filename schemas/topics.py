@@ -26,6 +26,7 @@ class Writer(StrEnum):
     DETECTION = "worker detection"
     NOTIFICATIONS = "worker notifications"
     DIGESTS = "worker digests"
+    DIGESTS_AND_REDRIVES = "worker digests; relay and `freshtrack dead-letters` for what a person sends again"
     RELAY_AND_DIGESTS = "worker digests; relay for what people ask for"
     RELAY_AND_NOTIFICATIONS = "relay; worker notifications for what people answer by SMS"
     NOTIFICATIONS_AND_REDRIVES = (
@@ -200,7 +201,7 @@ DIGEST_JOBS = Topic(
     name="digest-jobs",
     key="organization id",
     carries=m.DigestWanted,
-    writer=Writer.DIGESTS,
+    writer=Writer.DIGESTS_AND_REDRIVES,
     about="Who wants which digest of an organization; what agrees in period, timezone and due time is made once",
 )
 DIGEST_PROGRESS = Topic(
@@ -215,7 +216,7 @@ EMAIL_REQUESTS = Topic(
     name="email-requests",
     key="user id",
     carries=m.EmailRequest,
-    writer=Writer.DIGESTS,
+    writer=Writer.DIGESTS_AND_REDRIVES,
     about="One e-mail to one person",
 )
 EMAIL_RETRIES = Topic(
@@ -241,6 +242,9 @@ EMAIL_DLQ = Topic(
     about="Mails and summaries that a person must look at",
     retention_ms=FOR_EVER,
 )
+
+REDRIVE_TOPICS = (READINGS, *SMS_LANES.values(), EMAIL_REQUESTS, DIGEST_JOBS)
+"""Where a dead letter goes when a person sends it again."""
 
 TOPICS: tuple[Topic, ...] = (
     READINGS,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 import zlib
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import func, insert, select, text
 
@@ -28,7 +28,15 @@ from schemas.database.configuration import (
 from schemas.database.declarative import to_ms
 from schemas.database.queues import OutboxRow
 from schemas.headers import new_traceparent, type_name
-from schemas.topics import ALERT_COMMANDS, CONTACTS, DIGEST_PREFERENCES, UNITS, Topic
+from schemas.topics import (
+    ALERT_COMMANDS,
+    CONTACTS,
+    DEAD_LETTER_SETTLEMENTS,
+    DIGEST_PREFERENCES,
+    REDRIVE_TOPICS,
+    UNITS,
+    Topic,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -39,7 +47,7 @@ if TYPE_CHECKING:
     _Read = Callable[[AsyncSession, Collection[str]], Awaitable[Mapping[str, msgspec.Struct]]]
 
 CHANNEL = "freshtrack_outbox"
-OUTBOX_TOPICS = (UNITS, CONTACTS, DIGEST_PREFERENCES, ALERT_COMMANDS)
+OUTBOX_TOPICS = (UNITS, CONTACTS, DIGEST_PREFERENCES, ALERT_COMMANDS, *REDRIVE_TOPICS, DEAD_LETTER_SETTLEMENTS)
 TOMBSTONE = "tombstone"
 # Keys share this many locks: enough that writers rarely meet, few enough for a change of 10,000 units at once.
 LOCK_SLOTS = 256
@@ -75,6 +83,37 @@ async def publish_command(session: AsyncSession, command: m.Command) -> None:
     """Enqueue a person's order about an alert, under its unit's key."""
     await lock_keys(session, ALERT_COMMANDS, [command.unit_id])
     await _publish(session, ALERT_COMMANDS, [command.unit_id], {command.unit_id: command})
+
+
+class Prepared(NamedTuple):
+    """A record as it shall lie in Kafka; its id is the same whenever it is prepared again."""
+
+    topic: Topic
+    key: str
+    value: bytes
+    message_type: str
+    message_id: str
+    headers: dict[str, str]
+
+
+async def publish_prepared(session: AsyncSession, records: Collection[Prepared]) -> None:
+    """Enqueue records that do not tell of rows: what a person sends again. Their order does not matter."""
+    if not records:
+        return
+    rows = [
+        {
+            "message_id": record.message_id,
+            "topic": record.topic.name,
+            "key": record.key,
+            "type": record.message_type,
+            "value": record.value,
+            "traceparent": new_traceparent(),
+            "headers": record.headers,
+        }
+        for record in records
+    ]
+    await session.execute(insert(OutboxRow), rows)
+    await session.execute(select(func.pg_notify(CHANNEL, rows[0]["topic"])))
 
 
 async def lock_keys(session: AsyncSession, topic: Topic, keys: Collection[str]) -> None:

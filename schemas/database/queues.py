@@ -1,6 +1,7 @@
 """What waits or was seen: messages on their way to Kafka, the recorder's place, answers to repeated requests."""
 
 from sqlalchemy import BigInteger, Identity, Index
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from schemas.database.declarative import CreatedAt, Row
@@ -9,7 +10,7 @@ from schemas.database.declarative import CreatedAt, Row
 class OutboxRow(Row):
     """A message that the relay has not published yet; a null value is a tombstone.
 
-    `topic` is the declared name, without the prefix of an environment.
+    `topic` is the declared name, without the prefix of an environment; `headers` are those besides the usual ones.
     """
 
     __tablename__ = "outbox"
@@ -22,6 +23,7 @@ class OutboxRow(Row):
     type: Mapped[str]
     value: Mapped[bytes | None]
     traceparent: Mapped[str | None]
+    headers: Mapped[dict[str, str] | None] = mapped_column(JSONB)
     created_at: Mapped[CreatedAt]
 
 

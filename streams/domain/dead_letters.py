@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas import messages as m
-from schemas.topics import DIGEST_JOBS, EMAIL_DLQ, EMAIL_REQUESTS, READINGS, READINGS_DLQ, SMS_DLQ, SMS_LANES, Topic
+from schemas.topics import DIGEST_JOBS, EMAIL_DLQ, EMAIL_REQUESTS, READINGS_DLQ, SMS_DLQ, SMS_LANES, Topic
 from streams.domain.phone import masked
 from streams.domain.reading_revival import reading_doubt, reading_facts, revive_reading
 from streams.domain.revival import Facts, Lifeless, Revived, request_again
@@ -184,6 +184,5 @@ KINDS: tuple[Kind, ...] = (
 )
 NAMES = tuple(dict.fromkeys(kind.name for kind in KINDS))
 DEAD_LETTER_TOPICS = tuple({kind.topic.name: kind.topic for kind in KINDS}.values())
-REDRIVE_TOPICS = (READINGS, *SMS_LANES.values(), EMAIL_REQUESTS, DIGEST_JOBS)
 
 _decode: Callable[[bytes], Letter] = msgspec.json.Decoder(Letter).decode

@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 
 from schemas import messages as m
 from schemas.generate_asyncapi import message_types
-from schemas.topics import DIGEST_JOBS, EMAIL_REQUESTS, SMS_LANES
+from schemas.topics import DIGEST_JOBS, EMAIL_REQUESTS, REDRIVE_TOPICS, SMS_LANES
 from streams.domain.dead_letters import (
     DEAD_LETTER_TOPICS,
     KINDS,
     NAMES,
-    REDRIVE_TOPICS,
     LetterId,
     Selection,
     kind_of,

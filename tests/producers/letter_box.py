@@ -13,8 +13,17 @@ from cli import dead_letters, sms
 from schemas import messages as m
 from schemas.admin import create_topics
 from schemas.headers import type_name
-from schemas.topics import DEAD_LETTER_SETTLEMENTS, READINGS, READINGS_DLQ, SMS_DLQ, SMS_LANES, SMS_OUTCOMES, Topic
-from streams.domain.dead_letters import DEAD_LETTER_TOPICS, REDRIVE_TOPICS
+from schemas.topics import (
+    DEAD_LETTER_SETTLEMENTS,
+    READINGS,
+    READINGS_DLQ,
+    REDRIVE_TOPICS,
+    SMS_DLQ,
+    SMS_LANES,
+    SMS_OUTCOMES,
+    Topic,
+)
+from streams.domain.dead_letters import DEAD_LETTER_TOPICS
 from tests.api.topic_records import Record, records
 from tests.domain.letters import NOW_MS, letter, request
 
