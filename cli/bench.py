@@ -16,6 +16,7 @@ class Benchmark(StrEnum):
     DIGEST = "digest"
     INGEST = "ingest"
     TIMERS = "timers"
+    LATENCY = "latency"
     RECORDER = "recorder"
 
 
