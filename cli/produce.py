@@ -42,10 +42,8 @@ def simulate(
     first_breach: Annotated[
         bool, typer.Option(help="leave a door open at once: a breach within 3 s, then a recovery")
     ] = False,
-    configure: Annotated[bool, typer.Option(help="publish the units, contacts and digest preferences first")] = True,
 ) -> None:
-    """Send readings of a simulated fleet until Ctrl-C or SIGTERM."""
-    from producers.configuration import publish_configuration
+    """Send readings of the demo's fleet until Ctrl-C or SIGTERM; `seed --demo` makes its units known."""
     from producers.demo_fleet import demo_fleet
     from producers.demo_fleet import first_breach as door_left_open
     from producers.pacing import pace, play
@@ -54,14 +52,6 @@ def simulate(
     fleet = demo_fleet(copies=copies, failures_per_day=failures, interval_s=interval_s)
     stop = _stop_on_signals()
     with _producer() as producer:
-        if configure:
-            publish_configuration(
-                producer,
-                units=fleet.units,
-                contacts=fleet.contacts,
-                digest_preferences=fleet.digest_preferences,
-            )
-            stop.wait(SETTLE_S)
         start_at_ms = _now_ms()
         emissions = readings_of(
             fleet.simulated,
@@ -103,16 +93,21 @@ def replay(
         ),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="readings in one message")] = 1,
-    organization: Annotated[str, typer.Option(help="whose contacts are told, with --high or --low")] = "replay",
+    organization: Annotated[
+        str | None, typer.Option(help="whose unit it is, with --high or --low and a key for all organizations")
+    ] = None,
+    api_url: Annotated[
+        str, typer.Option(envvar="FRESHTRACK_API_URL", help="where the API is, with --high or --low")
+    ] = "http://127.0.0.1:8080",
 ) -> None:
     """Send the readings of a file, for example a RuuviTag export as it comes.
 
-    --high and --low first replace the unit's configuration by one with these limits. Lines that give no reading are
-    told and counted, the others are sent; exits 1 when there were any.
+    --high and --low first replace the unit's configuration by one with these limits, through the API (its key is in
+    FRESHTRACK_API_KEY). Lines that give no reading are told and counted, the others are sent; exits 1 when there were
+    any.
     """
-    from producers.configuration import publish_configuration
     from producers.pacing import pace, play
-    from producers.replay import Format, as_emissions, parse_celsius, timed_for, unit_with_limits
+    from producers.replay import Format, as_emissions, parse_celsius, timed_for
 
     readings, bad = _read(
         file,
@@ -127,27 +122,39 @@ def replay(
         typer.secho(f"{file} has no usable reading ({bad} bad lines)", fg="red", err=True)
         raise typer.Exit(1)
     chosen = times or (Times.LIVE if speed else Times.FILE)
-    limits_c = [None if limit is None else parse_celsius(str(limit), fahrenheit) for limit in (high, low)]
+    high_c, low_c = (None if limit is None else parse_celsius(str(limit), fahrenheit) for limit in (high, low))
     stop = _stop_on_signals()
+    if high_c is not None or low_c is not None:
+        # Readings as old as the file shall page as well: that is what limits on a replay are for.
+        reach_s = 900 if chosen is Times.LIVE else (_now_ms() - readings[0].at_ms) // 1000 + 86_400
+        _set_limits(api_url, organization, unit, high_c, low_c, max(900, reach_s))
+        stop.wait(SETTLE_S)
     with _producer() as producer:
-        if any(limit is not None for limit in limits_c):
-            # Readings as old as the file shall page as well: that is what limits on a replay are for.
-            reach_s = 900 if chosen is Times.LIVE else (_now_ms() - readings[0].at_ms) // 1000 + 86_400
-            config = unit_with_limits(
-                unit,
-                high_c=limits_c[0],
-                low_c=limits_c[1],
-                organization_id=organization,
-                live_window_s=max(900, reach_s),
-            )
-            publish_configuration(producer, units=[config])
-            stop.wait(SETTLE_S)
         timed, starts_at_ms, pace_speed = timed_for(readings, chosen, now_ms=_now_ms(), speed=speed)
         paced = pace(as_emissions(unit, timed, batch), start_at_ms=starts_at_ms, stopped=stop.wait, speed=pace_speed)
         tally = play(producer, paced)
     first, last = (datetime.fromtimestamp(r.at_ms / 1000, UTC).isoformat() for r in (timed[0], timed[-1]))
     typer.echo(f"{tally}; {len(readings)} readings in the file, sent as from {first} to {last}; {bad} bad lines")
     raise typer.Exit(bool(bad or tally.failed))
+
+
+def _set_limits(
+    api_url: str,
+    organization: str | None,
+    unit_id: str,
+    high_c: float | None,
+    low_c: float | None,
+    live_window_s: int,
+) -> None:
+    from cli.seed import api_client
+    from producers.seed import sow_unit
+    from producers.seed_file import SeedError, unit_with_limits
+
+    try:
+        with api_client(api_url) as client:
+            sow_unit(client, organization, unit_with_limits(unit_id, high_c, low_c, live_window_s))
+    except SeedError as error:
+        raise _fail(str(error)) from None
 
 
 def _read(file: Path, form: Format) -> tuple[list[Reading], int]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    import httpx
 
 
 def seed(
@@ -36,17 +39,22 @@ def seed(
                 wanted.model_dump(mode="json", exclude_defaults=True), sys.stdout, sort_keys=False, allow_unicode=True
             )
             return
-        import httpx
-
         from producers.seed import sow
 
-        headers = {"Authorization": f"Bearer {_key()}"}
-        with httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False) as client:
+        with api_client(url) as client:
             for done in sow(client, wanted, lines):
                 typer.echo(str(done))
     except SeedError as error:
         typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(1) from None
+
+
+def api_client(url: str) -> httpx.Client:
+    """Raises SeedError when no key is set."""
+    import httpx
+
+    headers = {"Authorization": f"Bearer {_key()}"}
+    return httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False)
 
 
 def _key() -> str:

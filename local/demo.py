@@ -1,4 +1,4 @@
-"""`freshtrack demo`: a broker, the workers, a simulated fleet and a fake SMS provider on one machine."""
+"""`freshtrack demo`: the whole system with a simulated fleet and a fake SMS provider on one machine."""
 
 from __future__ import annotations
 
@@ -10,61 +10,50 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import msgspec
 
-from local.child import Child
-from local.children import ROOT, kafka_child, telnyx_child
+from local.demo_children import DemoChildren
 from local.demo_view import DemoView
-from local.kafka import EmbeddedKafka
 from local.output import PrefixedOutput
-from local.ports import LOOPBACK, free_port
 from local.stack import Stack
 from local.telnyx.client import TelnyxControl
 
 if TYPE_CHECKING:
-    from local.child import Running
+    from collections.abc import AsyncIterator
 
-API_KEY = "demo-key"
 ONCE_LIMIT_S = 90.0
-WORKERS = ("detection", "notifications")
+RECORDED_WITHIN_S = 20.0
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What `demo --once` prints as one JSON line."""
+    """What `demo --once` prints as one JSON line.
+
+    `boot_s`: until everything ran; `first_sms_s`: until the first SMS was out; `recorded`: the API tells the alert as
+    triggered, with its SMS sent and delivered, and resolved.
+    """
 
     sms_sent: int
     breach_to_provider_ms: int
     boot_s: float
+    first_sms_s: float
+    recorded: bool
 
 
 class DemoFailedError(RuntimeError):
-    """No breach was texted and resolved in time; the message says what was seen and where the logs are."""
+    """No breach was texted, resolved and recorded in time; the message says what was seen and where the logs are."""
 
 
 class Demo:
-    """The processes of the demo. `folder` keeps the broker's data and one log a process."""
+    """The processes of the demo. `folder` keeps all data and one log a process."""
 
     def __init__(self, folder: Path, *, verbose: bool) -> None:
         self._folder = folder
         self._verbose = verbose
-        self._kafka = EmbeddedKafka(folder / "kafka")
-        self._telnyx_port = free_port()
         self._begin = time.monotonic()
-        self._environment = {
-            "KAFKA_BOOTSTRAP_SERVERS": self._kafka.bootstrap,
-            "PYTHONPATH": str(ROOT),
-            "TELNYX_API_URL": f"http://{LOOPBACK}:{self._telnyx_port}",
-            "TELNYX_API_KEY": API_KEY,
-            "TELNYX_FROM": "+12025550199",
-            "TELNYX_MESSAGING_PROFILE_ID": "demo-profile",
-        }
-        children = [
-            kafka_child(self._kafka),
-            telnyx_child(self._telnyx_port, API_KEY),
-            self._command("topics", "topics", "create", after=("kafka",), job=True),
-            *(self._worker(name) for name in WORKERS),
-            self._command("simulator", "simulate", "--first-breach", after=("kafka", "telnyx", *WORKERS)),
-        ]
+        self._begin_ms = time.time() * 1000
+        self._parts = DemoChildren(folder)
+        children = self._parts.children()
         self._output = PrefixedOutput([child.name for child in children])
         self._logs = {child.name: (folder / f"{child.name}.log").open("a", encoding="utf-8") for child in children}
         self._stack = Stack(children, on_line=self._on_line, on_notice=self._output.notice)
@@ -72,9 +61,15 @@ class Demo:
     async def run(self) -> None:
         """Until Ctrl-C."""
         async with self._running() as view:
-            self._say(f"The log of each process, and the broker's data: {self._folder}")
-            self._say(f"Kafka, for a Kafka UI: {self._kafka.bootstrap}")
-            self._say(f"What the SMS provider got: http://{LOOPBACK}:{self._telnyx_port}/control/log")
+            self._say(f"The log of each process, and all data: {self._folder}")
+            for what, where in (
+                ("HTTP interface", self._parts.api_url),
+                ("its key", self._parts.key_file),
+                ("what the SMS provider got", f"{self._parts.telnyx_url}/control/log"),
+                ("Kafka", self._parts.kafka.bootstrap),
+                ("PostgreSQL", self._parts.database_url),
+            ):
+                self._say(f"  {what:26} {where}")
             self._say("Ctrl-C ends everything. A door was left open; here is what happens:")
             following = asyncio.create_task(view.follow())
             await self._stack.run_until()
@@ -83,7 +78,7 @@ class Demo:
             self._say("Stopping …")
 
     async def once(self) -> Result:
-        """Until a first breach was texted and resolved. Raises DemoFailedError after 90 s."""
+        """Until a first breach was texted, resolved and recorded. Raises DemoFailedError after 90 s."""
         async with self._running() as view:
             boot_s = time.monotonic() - self._begin
             following = asyncio.create_task(view.follow())
@@ -97,7 +92,8 @@ class Demo:
                     f"no breach was texted and resolved within {ONCE_LIMIT_S:.0f} s; seen: {view.told} "
                     f"{[o for o in outcomes if isinstance(o, Exception)] or ''}"
                 )
-            control = TelnyxControl(f"http://{LOOPBACK}:{self._telnyx_port}")
+            await self._recorded(view)
+            control = TelnyxControl(self._parts.telnyx_url)
             try:
                 arrivals = control.log().arrivals
             finally:
@@ -108,13 +104,37 @@ class Demo:
                 sms_sent=sum(arrival.accepted for arrival in arrivals),
                 breach_to_provider_ms=round(first - view.first_breach_at_ms),
                 boot_s=round(boot_s, 1),
+                first_sms_s=round((min(arrival.at_ms for arrival in arrivals) - self._begin_ms) / 1000, 1),
+                recorded=True,
             )
 
+    async def _recorded(self, view: DemoView) -> None:
+        """Wait until the database has the whole story, as the HTTP interface tells it. Raises DemoFailedError."""
+        alert_id, organization_id = view.story
+        headers = {
+            "Authorization": f"Bearer {self._parts.key_file.read_text().strip()}",
+            "FreshTrack-Organization": organization_id,
+        }
+        deadline = time.monotonic() + RECORDED_WITHIN_S
+        async with httpx.AsyncClient(base_url=self._parts.api_url, headers=headers, trust_env=False) as client:
+            while True:
+                alert = await client.get(f"/v1/alerts/{alert_id}")
+                log = await client.get("/v1/sms-log", params={"alert_id": alert_id})
+                outcomes = {row["outcome"] for row in log.json()["items"]} if log.is_success else set()
+                if alert.is_success and alert.json()["resolved_at"] and outcomes >= {"sent", "delivered"}:
+                    return
+                if time.monotonic() > deadline:
+                    raise DemoFailedError(
+                        f"alert {alert_id} was not recorded with its SMS within {RECORDED_WITHIN_S:.0f} s; the API"
+                        f" tells {alert.text[:300]}, and of its SMS {sorted(outcomes)}"
+                    )
+                await asyncio.sleep(0.1)
+
     @contextlib.asynccontextmanager
-    async def _running(self):  # type: ignore[no-untyped-def]  # noqa: ANN202
-        self._say("Starting a Kafka broker, a fake SMS provider, two workers and a fleet of twelve units …")
+    async def _running(self) -> AsyncIterator[DemoView]:
+        self._say("Starting Kafka, PostgreSQL, the API, the workers, a fake SMS provider and a fleet of twelve units …")
         try:
-            view = DemoView(self._kafka.bootstrap, self._say)
+            view = DemoView(self._parts.kafka.bootstrap, self._say)
             await self._stack.start()
             self._say(f"Ready after {time.monotonic() - self._begin:.1f} s.")
             async with view:
@@ -134,35 +154,9 @@ class Demo:
         sys.stderr.write(sentence + "\n")
         sys.stderr.flush()
 
-    def _command(self, name: str, *arguments: str, after: tuple[str, ...], job: bool = False) -> Child:
-        return Child(
-            name=name,
-            argv=[sys.executable, "-m", "cli", *arguments],
-            env=self._environment,
-            folder=ROOT,
-            after=after,
-            job=job,
-        )
-
-    def _worker(self, name: str) -> Child:
-        environment = self._environment | {"DATA_DIR": str(self._folder / f"worker-{name}")}
-
-        async def ready(running: Running) -> bool:
-            return any("worker.ready" in line for line in running.lines)
-
-        return Child(
-            name=name,
-            argv=[sys.executable, "-m", "cli", "worker", name],
-            env=environment,
-            folder=ROOT,
-            after=("kafka", "topics"),
-            ready=ready,
-            grace_s=40,
-        )
-
 
 def run_demo(folder: Path, *, verbose: bool) -> None:
-    """Until Ctrl-C; the broker's data stays in `folder` for the next time."""
+    """Until Ctrl-C; the data stays in `folder` for the next time."""
     folder.mkdir(parents=True, exist_ok=True)
     asyncio.run(Demo(folder, verbose=verbose).run())
 

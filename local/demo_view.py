@@ -68,6 +68,12 @@ class DemoView:
         return self._triggered[self._story].at_ms
 
     @property
+    def story(self) -> tuple[str, str]:
+        """The first texted and resolved alert's id, and whose it is."""
+        assert self._story is not None
+        return self._story, self._triggered[self._story].organization_id
+
+    @property
     def texts_of_first_story(self) -> set[str]:
         assert self._story is not None
         return {request.text for request in self._sent[self._story]}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from producers.simulator import Emission
-from schemas.messages import Limit, Reading, ReadingBatch, Rule, Severity, UnitConfig
+from schemas.messages import Reading, ReadingBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -136,24 +136,6 @@ def parse_celsius(text: str, fahrenheit: bool) -> float:  # noqa: FBT001
     if celsius < ABSOLUTE_ZERO_C:
         raise ValueError(f"temperature {text!r} is below absolute zero; is it in another unit?")
     return celsius
-
-
-def unit_with_limits(
-    unit_id: str, *, high_c: float | None, low_c: float | None, organization_id: str, live_window_s: int
-) -> UnitConfig:
-    """A unit that is paged for above `high_c` and below `low_c`."""
-    rules = [
-        Rule(rule_id=limit.value, limit=limit, severity=Severity.CRITICAL, limit_c=limit_c)
-        for limit, limit_c in ((Limit.HIGH, high_c), (Limit.LOW, low_c))
-        if limit_c is not None
-    ]
-    return UnitConfig(
-        unit_id=unit_id,
-        organization_id=organization_id,
-        name=unit_id,
-        rules=tuple(rules),
-        live_window_s=live_window_s,
-    )
 
 
 def in_order(readings: Iterable[Reading]) -> list[Reading]:

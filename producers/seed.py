@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import httpx
 
-from producers.seed_file import SeedError
+from producers.seed_file import Lines, SeedError
 from schemas.http import ContactBody, DigestPreferenceBody, MaintenanceBody, OrganizationTerms, UnitBody
 
 if TYPE_CHECKING:
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from producers.seed_file import Lines, Place, SeedContact, SeedFile, SeedOrganization, SeedUnit
+    from producers.seed_file import Place, SeedContact, SeedFile, SeedOrganization, SeedUnit
 
 PATIENCE_S = 30.0
+ORGANIZATION_HEADER = "FreshTrack-Organization"
 LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
@@ -51,16 +52,24 @@ def sow(client: httpx.Client, seed: SeedFile, lines: Lines) -> list[Done]:
     return [Done(kind, *(seeder.counts[kind, what] for what in ("made", "changed", "same"))) for kind in seeder.kinds]
 
 
+def sow_unit(client: httpx.Client, organization_id: str | None, unit: SeedUnit) -> None:
+    """Make or change one unit. Raises SeedError."""
+    seeder = _Seeder(client, Lines("the unit", {}))
+    if organization_id is not None:
+        seeder.headers = {ORGANIZATION_HEADER: organization_id}
+    seeder.unit(unit, ())
+
+
 class _Seeder:
     def __init__(self, client: httpx.Client, lines: Lines) -> None:
         self._client = client
         self._lines = lines
-        self._headers: dict[str, str] = {}
+        self.headers: dict[str, str] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
         self.kinds: list[str] = []
 
     def organization(self, wanted: SeedOrganization, place: Place) -> None:
-        self._headers = {"FreshTrack-Organization": wanted.organization_id}
+        self.headers = {ORGANIZATION_HEADER: wanted.organization_id}
         found = self._get("/v1/organization", place)
         if found is not None and found["organization_id"] != wanted.organization_id:
             raise SeedError(
@@ -76,7 +85,7 @@ class _Seeder:
             found = self._get("/v1/escalation", place)
             self._replace("escalation chains", "/v1/escalation", {"levels": levels}, found, (*place, "escalation"))
         for index, unit in enumerate(wanted.units):
-            self._unit(unit, (*place, "units", index))
+            self.unit(unit, (*place, "units", index))
 
     def _contact(self, wanted: SeedContact, place: Place) -> None:
         name = {"user_id": wanted.user_id}
@@ -87,7 +96,7 @@ class _Seeder:
             body["cadences"] = sorted(set(body["cadences"]), key=order.index)
             self._make_or_replace("digest preferences", "/v1/digest-preferences", name, body, (*place, "digest"))
 
-    def _unit(self, wanted: SeedUnit, place: Place) -> None:
+    def unit(self, wanted: SeedUnit, place: Place) -> None:
         body = _part(wanted, UnitBody)
         body["rules"].sort(key=lambda rule: rule["rule_id"])
         self._make_or_replace("units", "/v1/units", {"unit_id": wanted.unit_id}, body, place)
@@ -145,7 +154,7 @@ class _Seeder:
     def _answer(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         """The answer; one that says "later" is asked for again for half a minute."""
         # What was done and whose answer got lost is not done a second time.
-        headers = self._headers | ({"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {})
+        headers = self.headers | ({"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {})
         until = time.monotonic() + PATIENCE_S
         while True:
             try:

@@ -39,9 +39,11 @@ from schemas.http import (
     Id,
     MaintenanceBody,
     OrganizationTerms,
+    RuleView,
     Shape,
     UnitBody,
 )
+from schemas.messages import Limit, Severity
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +52,7 @@ Place = tuple[str | int, ...]
 Plain = str | int | float | bool | None | Sequence["Plain"] | dict[str, "Plain"]
 
 SHOWN_PROBLEMS = 20
+LONGEST_WINDOW_S = 31_536_000
 _NUMBERS = (
     (re.compile(r"-?(0|[1-9][0-9]*)"), int),
     (re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?"), float),
@@ -119,6 +122,19 @@ def read_seed(path: Path) -> tuple[SeedFile, Lines]:
         told = [f"{lines.where(part['loc'])}: {part['msg']}{_value(part['input'])}" for part in error.errors()]
         more = [f"... and {len(told) - SHOWN_PROBLEMS} more"] if len(told) > SHOWN_PROBLEMS else []
         raise SeedError("\n".join(told[:SHOWN_PROBLEMS] + more)) from error
+
+
+def unit_with_limits(unit_id: str, high_c: float | None, low_c: float | None, live_window_s: int) -> SeedUnit:
+    """A unit whose contacts are paged above `high_c` and below `low_c`. Raises SeedError for limits that cannot be."""
+    try:
+        rules = [
+            RuleView(rule_id=limit.value, limit=limit, severity=Severity.CRITICAL, limit_c=limit_c)
+            for limit, limit_c in ((Limit.HIGH, high_c), (Limit.LOW, low_c))
+            if limit_c is not None
+        ]
+    except ValidationError as error:
+        raise SeedError(f"a limit in °C: {error.errors()[0]['msg']}{_value(error.errors()[0]['input'])}") from error
+    return SeedUnit(unit_id=unit_id, name=unit_id, rules=rules, live_window_s=min(live_window_s, LONGEST_WINDOW_S))
 
 
 def _value(value: object) -> str:

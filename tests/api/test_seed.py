@@ -20,8 +20,8 @@ from api.settings import ApiSettings
 from local.ports import free_port
 from producers.demo_fleet import demo_fleet
 from producers.demo_seed import demo_seed
-from producers.seed import sow
-from producers.seed_file import SeedError, read_seed
+from producers.seed import sow, sow_unit
+from producers.seed_file import SeedError, read_seed, unit_with_limits
 from producers.settings import ProducerSettings
 from schemas import messages as m
 from schemas.database.queues import OutboxRow
@@ -222,3 +222,15 @@ def test_a_file_that_is_not_there_or_empty_says_so(tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").touch()
     with pytest.raises(SeedError, match=r"empty\.yaml: Input should be an object"):
         read_seed(tmp_path / "empty.yaml")
+
+
+async def test_one_unit_is_made_for_the_organization_that_is_named(api: Api, client: httpx.Client) -> None:
+    unit = unit_with_limits("replayed", 5.0, None, 900)
+    with pytest.raises(SeedError, match="the unit: This key is for all organizations: name one"):
+        sow_unit(client, None, unit)
+    sow_unit(client, "acme", unit)
+    sow_unit(client, "acme", unit)
+    [(topic, key, sent)] = await api.outbox()
+    assert (topic, key) == ("units", "replayed")
+    assert sent is not None
+    assert [(rule["limit"], rule["limit_c"]) for rule in sent["rules"]] == [("high", 5.0)]

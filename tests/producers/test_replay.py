@@ -20,8 +20,8 @@ from producers.replay import (
     parse_time,
     read_csv,
     timed_for,
-    unit_with_limits,
 )
+from producers.seed_file import SeedError, unit_with_limits
 from schemas.messages import Limit, Reading
 
 EXPORTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "ruuvi_fridge"
@@ -156,7 +156,10 @@ def test_batches_are_due_when_their_last_reading_is() -> None:
 
 
 def test_limits_become_rules_of_the_unit() -> None:
-    unit = unit_with_limits("u", high_c=3.0, low_c=None, organization_id="o", live_window_s=900)
+    unit = unit_with_limits("u", 3.0, None, 900)
     assert [(rule.limit, rule.limit_c) for rule in unit.rules] == [(Limit.HIGH, 3.0)]
-    both = unit_with_limits("u", high_c=3.0, low_c=0.0, organization_id="o", live_window_s=900)
+    both = unit_with_limits("u", 3.0, 0.0, 10**9)
     assert [(rule.rule_id, rule.limit_c) for rule in both.rules] == [("high", 3.0), ("low", 0.0)]
+    assert both.live_window_s == 31_536_000
+    with pytest.raises(SeedError, match=r"a limit in °C: .*less than or equal to 150 \(is 400\.0\)"):
+        unit_with_limits("u", 400.0, None, 900)
