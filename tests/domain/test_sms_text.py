@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from schemas import messages as m
 from streams.domain.replies import ack_code
 from streams.domain.sms_segments import TWO_UNITS, is_gsm7, segments
-from streams.domain.sms_text import breach_text, plain, resolved_text, shortened, temperature
+from streams.domain.sms_text import breach_text, plain, resolved_text, shortened, temperature, with_held_back
 
 CODE = ack_code("a-1", "u-1")
 
@@ -227,3 +227,11 @@ def test_every_text_of_an_end_is_one_part_too(
     text = resolved_text(resolved, replaced(UNIT, name=name, organization_name=organization))
     assert is_gsm7(text)
     assert segments(text).parts == 1
+
+
+def test_what_was_held_back_is_told_before_the_way_to_answer() -> None:
+    assert (
+        with_held_back("CRITICAL: fridge. Reply ACK 4821", 1)
+        == "CRITICAL: fridge. 1 more was held back. Reply ACK 4821"
+    )
+    assert with_held_back("CRITICAL: fridge.", 3) == "CRITICAL: fridge. 3 more were held back."

@@ -1,0 +1,79 @@
+"""What the ledger forgets, and what it keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from streams.domain.lanes import HOUR_MS, HourlyCap
+from streams.domain.rate_limit import Window
+from streams.sms_ledger import Entry, Ledger, Standing, fence_of_entry
+from streams.sms_ledger_purge import KEEP_MS, Purge
+from streams.sms_plans import SmsPolicy
+from tests.streams.fakes import NOW_MS, FakeBatch, FakeTable
+from tests.streams.sms_world import request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from streams.tables import Slot
+
+pytestmark = pytest.mark.anyio
+
+
+class PurgedTable(FakeTable):
+    def owned(self) -> Sequence[Slot]:
+        return [cast("Slot", FakeBatch([]))]
+
+    def scan(self, slot: object) -> Iterator[tuple[bytes, bytes]]:
+        return iter(list(self.rows.items()))
+
+
+async def filled() -> PurgedTable:
+    table = PurgedTable()
+    ledger = Ledger(table)
+    change = ledger.change(cast("Slot", FakeBatch([])))
+    change.entry("sent", Entry(standing=Standing.SENT, changed_at_ms=NOW_MS))
+    change.entry("waiting", Entry(standing=Standing.WAITING, changed_at_ms=NOW_MS))
+    change.window("user-1", request().kind, Window().sent("sent", NOW_MS))
+    change.cap("org-1", HourlyCap().left(NOW_MS))
+    change.told(request(), NOW_MS)
+    await change.write()
+    return table
+
+
+async def purged(table: PurgedTable, now_ms: int) -> list[bytes]:
+    await Purge(table, SmsPolicy(), lambda: now_ms).once()
+    return sorted(key[:1] for key in table.rows)
+
+
+async def test_nothing_is_forgotten_that_may_be_asked_for() -> None:
+    assert await purged(await filled(), NOW_MS) == [b"h", b"r", b"r", b"t", b"w"]
+
+
+async def test_windows_caps_and_who_was_told_go_when_they_are_over() -> None:
+    table = await filled()
+    assert await purged(table, NOW_MS + 900_000) == [b"h", b"r", b"r", b"t"]
+    assert await purged(table, NOW_MS + HOUR_MS) == [b"r", b"r", b"t"]
+    assert await purged(table, NOW_MS + 24 * HOUR_MS) == [b"r", b"r"]
+
+
+async def test_a_settled_request_goes_when_its_record_cannot_be_read_again_and_an_open_one_stays() -> None:
+    table = await filled()
+    await purged(table, NOW_MS + KEEP_MS + 1)
+    assert list(table.rows) == [b"rwaiting"]
+
+
+async def test_the_fence_of_every_row_grows_with_each_change() -> None:
+    table = await filled()
+    before = {key: fence_of_entry(raw) for key, raw in table.rows.items()}
+    ledger = Ledger(table)
+    slot = cast("Slot", FakeBatch([]))
+    change = ledger.change(slot)
+    change.entry("sent", ledger.entry(slot, "sent"))
+    change.window("user-1", request().kind, Window().sent("other", NOW_MS + 1))
+    change.told(request(2), NOW_MS)
+    await change.write()
+    assert all(fence_of_entry(table.rows[key]) == before[key] + 1 for key in change.items)
+    assert len(change.items) == 3
