@@ -21,7 +21,7 @@ from streams.domain.schedule import ScheduleError, next_run, zone
 router = APIRouter(tags=["digests"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 
 
-async def _preference_of(session: AsyncSession, caller: Caller, user_id: str, *, lock: bool) -> DigestPreferenceRow:
+async def preference_of(session: AsyncSession, caller: Caller, user_id: str, *, lock: bool) -> DigestPreferenceRow:
     wanted = select(DigestPreferenceRow).where(
         DigestPreferenceRow.user_id == user_id, DigestPreferenceRow.organization_id == caller.organization_id
     )
@@ -113,7 +113,7 @@ async def create_preference(
 async def get_preference(user_id: UserId, caller: Reader, services: Used) -> Response:
     """One contact's preference. The next runs move with time, so a GET has no 304."""
     async with services.transaction() as session:
-        row = await _preference_of(session, caller, user_id, lock=False)
+        row = await preference_of(session, caller, user_id, lock=False)
         headers = {"ETag": entity_tags.tag(row.version)}
         return Response(_view(row, services).model_dump_json(), HTTPStatus.OK, headers, "application/json")
 
@@ -129,7 +129,7 @@ async def replace_preference(
 ) -> Response:
     """Replace a preference; it takes effect at once. `paused` stops the summaries and keeps the rest."""
     async with services.transaction() as session:
-        row = await _preference_of(session, caller, user_id, lock=True)
+        row = await preference_of(session, caller, user_id, lock=True)
         entity_tags.must_match(request, row.version)
         _write(row, body)
         row.version += 1
@@ -139,7 +139,7 @@ async def replace_preference(
 
 async def _set_paused(services: Services, caller: Caller, user_id: str, request: Request, *, paused: bool) -> Response:
     async with services.transaction() as session:
-        row = await _preference_of(session, caller, user_id, lock=True)
+        row = await preference_of(session, caller, user_id, lock=True)
         if row.paused != paused:
             row.paused = paused
             row.version += 1
@@ -172,7 +172,7 @@ async def resume_preference(user_id: UserId, caller: Configurer, services: Used,
 async def delete_preference(user_id: UserId, caller: Configurer, services: Used, request: Request) -> None:
     """Send no more summaries."""
     async with services.transaction() as session:
-        row = await _preference_of(session, caller, user_id, lock=True)
+        row = await preference_of(session, caller, user_id, lock=True)
         entity_tags.must_match(request, row.version)
         await session.delete(row)
         await publish_digest_preferences(session, [user_id])

@@ -17,8 +17,16 @@ import structlog
 from schemas import messages as m
 from schemas.topics import DIGEST_JOBS, DIGEST_RUNS, EMAIL_DLQ
 from streams.digest_progress import progress_of
-from streams.domain.digest_plan import Plan, due, look_again_at_ms, ms, newest_period, with_preference, with_sent
-from streams.domain.identity import derived_id
+from streams.domain.digest_plan import (
+    Plan,
+    asked_for_id,
+    due,
+    look_again_at_ms,
+    ms,
+    newest_period,
+    with_preference,
+    with_sent,
+)
 from streams.domain.schedule import ScheduleError, digest_id
 from streams.engine.publish import Outgoing
 from streams.timers import Timer
@@ -146,7 +154,7 @@ class DigestsDue:
     def _asked_for(self, order: m.SendDigestNow, now_ms: int) -> tuple[Outgoing, Outgoing]:
         period = newest_period(order.cadence, order.timezone, order.requested_at_ms)
         wanted = m.DigestWanted(
-            digest_id=derived_id("digest asked for", order.command_id),
+            digest_id=asked_for_id(order.command_id),
             organization_id=order.organization_id,
             user_id=order.user_id,
             cadence=order.cadence,

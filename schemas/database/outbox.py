@@ -33,6 +33,7 @@ from schemas.topics import (
     CONTACTS,
     DEAD_LETTER_SETTLEMENTS,
     DIGEST_PREFERENCES,
+    DIGEST_RUNS,
     REDRIVE_TOPICS,
     UNITS,
     Topic,
@@ -47,7 +48,15 @@ if TYPE_CHECKING:
     _Read = Callable[[AsyncSession, Collection[str]], Awaitable[Mapping[str, msgspec.Struct]]]
 
 CHANNEL = "freshtrack_outbox"
-OUTBOX_TOPICS = (UNITS, CONTACTS, DIGEST_PREFERENCES, ALERT_COMMANDS, *REDRIVE_TOPICS, DEAD_LETTER_SETTLEMENTS)
+OUTBOX_TOPICS = (
+    UNITS,
+    CONTACTS,
+    DIGEST_PREFERENCES,
+    ALERT_COMMANDS,
+    DIGEST_RUNS,
+    *REDRIVE_TOPICS,
+    DEAD_LETTER_SETTLEMENTS,
+)
 TOMBSTONE = "tombstone"
 # Keys share this many locks: enough that writers rarely meet, few enough for a change of 10,000 units at once.
 LOCK_SLOTS = 256
@@ -83,6 +92,12 @@ async def publish_command(session: AsyncSession, command: m.Command) -> None:
     """Enqueue a person's order about an alert, under its unit's key."""
     await lock_keys(session, ALERT_COMMANDS, [command.unit_id])
     await _publish(session, ALERT_COMMANDS, [command.unit_id], {command.unit_id: command})
+
+
+async def publish_digest_order(session: AsyncSession, order: m.SendDigestNow) -> None:
+    """Enqueue a person's wish for a summary, under the key of the user who gets it."""
+    await lock_keys(session, DIGEST_RUNS, [order.user_id])
+    await _publish(session, DIGEST_RUNS, [order.user_id], {order.user_id: order})
 
 
 class Prepared(NamedTuple):

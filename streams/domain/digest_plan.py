@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, structs
 
 from schemas.messages import Cadence, DigestPreference  # noqa: TC001 - msgspec reads the annotations
+from streams.domain.identity import derived_id
 from streams.domain.schedule import Run, due_run, latest_run, next_run
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ def with_sent(plan: Plan, run: Run) -> Plan:
 def newest_period(cadence: Cadence, timezone: str, now_ms: int) -> Period:
     """The newest period that is over, whatever the hour at which it is usually sent."""
     return latest_run(cadence, timezone, 0, _at(now_ms)).period
+
+
+def asked_for_id(command_id: str) -> str:
+    """The id of a summary that a person asked for: another one for each wish."""
+    return derived_id("digest asked for", command_id)
 
 
 def ms(at: datetime) -> int:

@@ -1,0 +1,64 @@
+"""A summary to look at: made from what is recorded now, and neither kept nor sent."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from schemas.database.declarative import to_ms
+from schemas.database.watermarks import recorded_until
+from streams.digest_source import Readiness, made_digest
+from streams.domain.digest_facts import Digest  # noqa: TC001 - msgspec reads the annotations
+from streams.domain.digest_jobs import Job, is_recorded
+from streams.domain.digest_plan import newest_period
+from streams.mail.letter import Letter  # noqa: TC001 - same
+from streams.mail.render import render
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from schemas import messages as m
+
+
+class Preview(Struct, frozen=True):
+    digest: Digest
+    letter: Letter
+
+
+async def preview(
+    engine: AsyncEngine,
+    organization_id: str,
+    units: Sequence[m.UnitConfig],
+    *,
+    cadence: m.Cadence,
+    timezone: str,
+    display_unit: str,
+    now: datetime,
+    web_url: str,
+) -> Preview:
+    """The newest whole period. Raises ScheduleError for a timezone that is not known."""
+    now_ms = to_ms(now.astimezone(UTC))
+    period = newest_period(cadence, timezone, now_ms)
+    job = Job(organization_id, cadence, timezone, period.until.isoformat(), now_ms, asked_for=True)
+    async with engine.connect() as connection:
+        recorded_until_ms = max(0, to_ms(await recorded_until(connection)))
+    readiness = Readiness(is_recorded(period, recorded_until_ms), 0, recorded_until_ms)
+    digest = await made_digest(engine, job, units, readiness, now_ms)
+    letter = await asyncio.to_thread(render, digest, display_unit, web_url)
+    return Preview(digest, letter)
+
+
+def with_pictures(letter: Letter) -> str:
+    """The HTML part with its pictures inside, for a browser."""
+    html = letter.html
+    for enclosure in letter.enclosures:
+        if enclosure.cid:
+            content = base64.b64encode(enclosure.content).decode()
+            html = html.replace(f"cid:{enclosure.cid}", f"data:{enclosure.content_type};base64,{content}")
+    return html
