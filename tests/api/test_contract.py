@@ -15,6 +15,8 @@ import httpx
 import pytest
 
 from schemas.roles import Role
+from tests.api.conftest import UNSUBSCRIBE_SECRET
+from tests.api.provider_events import PUBLIC_KEY
 from tests.api.worlds import furnish
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ def serving(api: Api) -> Iterator[str]:
         "KAFKA_BOOTSTRAP_SERVERS": api.kafka.bootstrap_servers,
         "KAFKA_TOPIC_PREFIX": api.kafka.topic_prefix,
         "API_REQUESTS_PER_S": "100000",
+        "TELNYX_PUBLIC_KEY": PUBLIC_KEY,
+        "UNSUBSCRIBE_SECRET": UNSUBSCRIBE_SECRET,
     }
     command = [sys.executable, "-m", "cli", "api", "--port", str(port)]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
