@@ -93,10 +93,12 @@ class Space:
 class Worker:
     """One `freshtrack worker NAME` process."""
 
-    def __init__(self, name: str, space: Space, number: int, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, space: Space, number: int, environment: Mapping[str, str], *, module: str = "cli"
+    ) -> None:
         self.name = name
         self.log = space.folder / f"{name}-{number}.log"
-        self._command = [sys.executable, "-m", "cli", "worker", name]
+        self._command = [sys.executable, "-m", module, "worker", name]
         self._environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
@@ -147,10 +149,10 @@ def start_worker(space: Space) -> Iterator[Callable[..., Worker]]:
     with ExitStack() as stack:
         count = 0
 
-        def start(name: str, **environment: str) -> Worker:
+        def start(name: str, *, module: str = "cli", **environment: str) -> Worker:
             nonlocal count
             count += 1
-            worker = Worker(name, space, count, environment)
+            worker = Worker(name, space, count, environment, module=module)
             worker.start()
             stack.callback(worker.kill_if_running)
             return worker
