@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -36,7 +37,10 @@ class Contacts(Protocol):
 
 
 class AlertTexts:
-    """Makes the SMS requests and the steps of escalations. Their ids are such that a re-run makes the same ones."""
+    """Makes the SMS requests and the steps of escalations. Their ids are such that a re-run makes the same ones.
+
+    `made` counts what was made, by its reason.
+    """
 
     def __init__(
         self, units: Units, contacts: Contacts, topic_name: Callable[[str], str], now_ms: Callable[[], int]
@@ -47,6 +51,7 @@ class AlertTexts:
         self._now_ms = now_ms
         self._roster: Roster = {}
         self._roster_version = -1
+        self.made: Counter[str] = Counter()
 
     def levels(self, alert: Breach) -> tuple[Level, ...]:
         """The chain of the alert's organization as people are on duty now."""
@@ -57,6 +62,7 @@ class AlertTexts:
 
     def step(self, alert: Breach, step: Remind) -> Iterator[Outgoing]:
         """The people of a level are told. The first who are told read of a breach, whatever their level is called."""
+        self.made["breach" if step.first else "reminder"] += 1
         wording = FIRST_LEVEL if step.first else step.level.number
         for user_id in step.level.user_ids:
             request_id = sms_request_id(alert.alert_id, user_id, step.level.number)
@@ -75,6 +81,7 @@ class AlertTexts:
 
     def ended(self, alert: Breach, step: Ended, level: Level) -> Outgoing:
         """Nobody answered, or nobody could be told: somebody in charge must look."""
+        self.made[step.because] += 1
         log.error("escalation.nobody_answered", alert=alert.alert_id, unit=alert.unit_id, because=step.because)
         ended = m.EscalationEnded(
             alert_id=alert.alert_id,
@@ -91,6 +98,7 @@ class AlertTexts:
 
         It is news and no reminder, so it is level 1 whatever the chain begins with.
         """
+        self.made["worse"] += 1
         for user_id in next(iter(self.levels(alert)), UNTOLD).user_ids:
             request_id = worse_request_id(alert.alert_id, user_id, alert.severity)
             yield self._request(alert, request_id, user_id, FIRST_LEVEL, FIRST_LEVEL)
@@ -100,6 +108,7 @@ class AlertTexts:
 
         As level 1 when the alert was acknowledged: the order is newer, and no reminder that this should cancel.
         """
+        self.made["ordered"] += 1
         levels = self.levels(alert)
         first = escalation.level == UNTOLD
         present = next(iter(levels), UNTOLD) if first else as_staffed_now(escalation.level, levels)

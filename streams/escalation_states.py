@@ -17,21 +17,18 @@ import structlog
 from schemas import messages as m
 from schemas.headers import Header
 from schemas.topics import ALERT_COMMANDS, DAY_MS, ESCALATIONS
-from streams.consumer import Stale
 from streams.domain.escalation import End, Escalation
-from streams.engine.publish import Outgoing, PublishError
 from streams.timers import Timer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
+    from streams.engine.publish import Outgoing
     from streams.tables import Slot
     from streams.timers import Timers
 
 log = structlog.get_logger(__name__)
 
-FORGET_EVERY_S = 3_600.0
-FORGET_AT_ONCE = 500
 # A day longer than an order stays in its topic, where it could be read again.
 REMEMBERED_MS = ALERT_COMMANDS.retention_ms + DAY_MS
 
@@ -55,8 +52,6 @@ _decode = msgspec.msgpack.Decoder(State).decode
 
 
 class Table(Protocol):
-    def owned(self) -> Sequence[Slot]: ...
-    def scan(self, slot: Slot) -> Iterator[tuple[bytes, bytes]]: ...
     def read(self, slot: Slot, key: bytes) -> bytes | None: ...
     async def write(self, slot: Slot, items: Mapping[bytes, bytes | None]) -> None: ...
 
@@ -159,42 +154,14 @@ class EscalationStates:
             headers=headers,
         )
 
-    async def forget(self) -> None:
-        """Once an hour delete what is over, until it is cancelled."""
-        while True:
-            await asyncio.sleep(FORGET_EVERY_S)
-            try:
-                forgotten = await self.forget_once()
-            except (Stale, PublishError) as error:
-                log.info("escalations.forgetting_ended_early", why=repr(error))
-            else:
-                log.info("escalations.forgotten", alerts=forgotten)
-
-    async def forget_once(self) -> int:
-        """Delete the resolved alerts, and those that never came, a good week later; returns how many."""
-        before_ms = self._now_ms() - REMEMBERED_MS
-        forgotten = 0
-        for slot in self._table.owned():
-            rows = self._table.scan(slot)
-            while over := _next_over(rows, before_ms):
-                await self._table.write(slot, dict.fromkeys(over))
-                forgotten += len(over)
-                await asyncio.sleep(0)
-        return forgotten
-
 
 def timer_id(alert_id: str) -> str:
     """An alert has one timer: for its next step."""
     return f"escalation.{alert_id}"
 
 
-def _next_over(rows: Iterator[tuple[bytes, bytes]], before_ms: int) -> list[bytes]:
-    over: list[bytes] = []
-    for key, raw in rows:
-        state = _decode(raw)
-        resolved_or_unheard_of = state.escalation.ended is End.RESOLVED or state.alert is None
-        if resolved_or_unheard_of and state.changed_at_ms < before_ms:
-            over.append(key)
-            if len(over) == FORGET_AT_ONCE:
-                break
-    return over
+def is_over(raw: bytes, now_ms: int) -> bool:
+    """Whether a state may be forgotten: of a resolved alert, or of one that never came, a good week later."""
+    state = _decode(raw)
+    over = state.escalation.ended is End.RESOLVED or state.alert is None
+    return over and state.changed_at_ms < now_ms - REMEMBERED_MS

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import faust
     from prometheus_client.core import Metric
 
+    from streams.alert_texts import AlertTexts
     from streams.detection_counts import DetectionCounts
     from streams.listening import Listening
     from streams.reference import Replica
@@ -81,10 +82,11 @@ def notifications_metrics(
     decisions: Decisions,
     gate: Gate,
     receipts: Receipts,
+    texts: AlertTexts,
     timers: Timers,
     replicas: Sequence[Replica[Any]],
 ) -> Callable[[], Iterable[Metric]]:
-    """SMS decisions and what waits by lane, the way to the provider, receipts, timers, refused configurations."""
+    """SMS decisions and what waits by lane, the way to the provider, receipts, escalations, timers, configurations."""
 
     def collect() -> Iterable[Metric]:
         sms = CounterMetricFamily("freshtrack_sms", "Decisions about SMS", labels=["lane", "decision"])
@@ -102,6 +104,7 @@ def notifications_metrics(
             paused.add_metric([cause], int(pause is not None and pause.cause is cause))
         yield paused
         yield _labelled("freshtrack_sms_receipts", "Receipts and replies by what they say", "said", receipts.seen)
+        yield _labelled("freshtrack_alerts_told", "Alerts told to a level of people, by the reason", "why", texts.made)
         yield CounterMetricFamily("freshtrack_timers_fired", "Timers that fired", value=timers.fired)
         yield GaugeMetricFamily("freshtrack_timers_pending", "Timers that wait", value=len(timers))
         yield GaugeMetricFamily(

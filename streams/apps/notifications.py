@@ -13,8 +13,9 @@ from streams.alerts_to_sms import Paging
 from streams.apps.wiring import agent, now_ms, publisher
 from streams.closed_alerts import ClosedAlerts
 from streams.engine.app import create_app
-from streams.escalation_states import EscalationStates
+from streams.escalation_states import EscalationStates, is_over
 from streams.escalations_to_sms import Reminders
+from streams.forgetting import Forgetting
 from streams.metrics import notifications_metrics, serve_metrics
 from streams.notifications_settings import QUESTIONS_AT_ONCE, NotificationsSettings
 from streams.reference import Replica, load_before_work
@@ -107,11 +108,11 @@ def build() -> faust.App:
     agent(app, settings.topic(t.SMS_RETRIES.name), retries.handle, at_once=PARTITIONS)
     agent(app, settings.topic(t.SMS_RECEIPTS.name), receipts.handle, at_once=PARTITIONS)
     app.task(timers.run)
-    app.task(states.forget)
+    app.task(Forgetting("escalations", escalation_table, lambda _, raw: is_over(raw, now_ms())).run)
     app.task(dispatch.run)
     app.task(Purge(ledger_table, policy, now_ms).run)
     replicas = (units, contacts)
     serve_metrics(
-        app, settings.metrics_port, notifications_metrics(dispatch, decisions, gate, receipts, timers, replicas)
+        app, settings.metrics_port, notifications_metrics(dispatch, decisions, gate, receipts, texts, timers, replicas)
     )
     return app

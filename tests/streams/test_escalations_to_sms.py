@@ -9,7 +9,8 @@ import pytest
 from schemas import messages as m
 from schemas.topics import DAY_MS
 from streams.domain.escalation import WAIT_MS, End
-from streams.escalation_states import REMEMBERED_MS
+from streams.escalation_states import REMEMBERED_MS, is_over
+from streams.forgetting import Forgetting
 from tests.streams.escalation_world import (
     World,
     acknowledge,
@@ -192,10 +193,11 @@ async def test_what_is_resolved_or_never_came_is_forgotten_a_good_week_later() -
     await world.handle(triggered(), resolved())
     await world.handle(msgspec.structs.replace(triggered(), alert_id="open"))
     await world.handle(msgspec.structs.replace(acknowledge(), alert_id="never-came"))
+    forgetting = Forgetting("escalations", world.table, lambda _, raw: is_over(raw, world.now_ms))
     world.now_ms += REMEMBERED_MS
-    assert await world.states.forget_once() == 0
+    assert await forgetting.once() == 0
     world.now_ms += DAY_MS
-    assert await world.states.forget_once() == 2
+    assert await forgetting.once() == 2
     assert set(world.table.rows) == {b"open"}
 
 
