@@ -17,10 +17,10 @@ from streams.consumer import Stale
 from streams.recorder.availability import waits_s
 from streams.recorder.failures import REFUSED, UNREADABLE, unusable
 from streams.recorder.rows import Incoming, NotYetError
-from streams.recorder.transaction import AWAY, Prepared, RefusedError, Written, write
+from streams.recorder.transaction import AWAY, BehindError, Prepared, RefusedError, Written, write
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -47,12 +47,20 @@ class Recorder:
     """The flow of one topic."""
 
     def __init__(
-        self, engine: AsyncEngine, route: Route, availability: Availability, counts: Counts, *, try_limit_s: float
+        self,
+        engine: AsyncEngine,
+        route: Route,
+        availability: Availability,
+        counts: Counts,
+        *,
+        rewind: Callable[[str, int, int, int], Awaitable[bool]],
+        try_limit_s: float,
     ) -> None:
         self._engine = engine
         self._route = route
         self._availability = availability
         self._counts = counts
+        self._rewind = rewind
         self._try_limit_s = try_limit_s
 
     async def handle(self, batch: Batch) -> None:
@@ -92,14 +100,20 @@ class Recorder:
                 await self._until_written(batch, [letter])
 
     async def _until_written(self, batch: Batch, prepared: Sequence[Prepared]) -> None:
-        """Raises Stale where the partition must go before the database is back."""
-        for wait_s in waits_s():
+        """Raises Stale where the partition must go before the database is back, and where it is read again."""
+        gap_from = None
+        waits = waits_s()
+        while True:
             try:
                 async with asyncio.timeout(self._try_limit_s):
-                    written = await write(self._engine, self._route, prepared)
+                    written = await write(self._engine, self._route, prepared, gap_from=gap_from)
             except RefusedError:
                 self._availability.answered()
                 raise
+            except BehindError as behind:
+                self._availability.answered()
+                gap_from = await self._go_back(batch, prepared[0].record.offset, behind.next_offset)
+                continue
             except NotYetError:
                 self._availability.answered()
             except AWAY as error:
@@ -108,7 +122,16 @@ class Recorder:
                 self._availability.answered()
                 self._count(prepared, written)
                 return
-            await _wait(batch, wait_s)
+            await _wait(batch, next(waits))
+
+    async def _go_back(self, batch: Batch, found: int, wanted: int) -> int:
+        """Read the partition again from the offset that SQL wants; returns it when there is nothing to read."""
+        if await self._rewind(self._route.topic.name, batch.partition, wanted, found):
+            raise Stale
+        if wanted and not self._route.topic.compacted:
+            # The broker deleted them before they were recorded.
+            log.error("recorder.gap", topic=batch.topic, partition=batch.partition, expected=wanted, found=found)
+        return wanted
 
     def _count(self, prepared: Sequence[Prepared], written: Written) -> None:
         topic = self._route.topic.name

@@ -12,6 +12,7 @@ from streams.metrics import serve_metrics
 from streams.outcomes_to_sql import Counts, Recorder
 from streams.recorder.availability import Availability
 from streams.recorder.metrics import recorder_metrics
+from streams.recorder.rewinding import Rewind
 from streams.recorder.routes import ROUTES
 from streams.recorder.settings import RecorderSettings
 from streams.recorder.watermarks import Watermarks, ends_of
@@ -30,12 +31,12 @@ def build() -> faust.App:
     engine = make_engine(database)
     names = [settings.topic(route.topic.name) for route in ROUTES]
     app = create_app("recorder", settings, batched=names, fence_of=None)
-    availability, counts = Availability(), Counts()
+    availability, counts, rewind = Availability(), Counts(), Rewind(app, settings.topic)
     for route, name in zip(ROUTES, names, strict=True):
-        flow = Recorder(engine, route, availability, counts, try_limit_s=settings.try_limit_s)
+        flow = Recorder(engine, route, availability, counts, rewind=rewind, try_limit_s=settings.try_limit_s)
         agent(app, name, flow.handle)
     topics = [route.topic for route in ROUTES]
-    watermarks = Watermarks(engine, topics, WATERMARKED, ends_of(app, settings.topic), now_ms)
+    watermarks = Watermarks(engine, topics, WATERMARKED, ends_of(app, settings.topic), now_ms, rewind)
     app.task(watermarks.run)
     serve_metrics(app, settings.metrics_port, recorder_metrics(counts, availability, watermarks))
     return app

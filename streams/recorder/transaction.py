@@ -11,7 +11,6 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
-import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -26,15 +25,13 @@ if TYPE_CHECKING:
 
     from streams.recorder.rows import Incoming, Route, SqlRow
 
-log = structlog.get_logger(__name__)
-
 # Classes of SQLSTATE that speak of the rows: data exceptions, broken constraints, limits of the program such as the
 # longest key of an index. Whatever else goes wrong may go well later.
 ABOUT_ROWS = ("22", "23", "54")
 AWAY = (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 _PLACE = text(
-    "INSERT INTO recorder_offsets AS place (topic, partition, next_offset) VALUES (:topic, :partition, :first)"
+    "INSERT INTO recorder_offsets AS place (topic, partition, next_offset) VALUES (:topic, :partition, 0)"
     " ON CONFLICT (topic, partition) DO UPDATE SET next_offset = place.next_offset RETURNING next_offset"
 )
 _MOVE = text("UPDATE recorder_offsets SET next_offset = :next WHERE topic = :topic AND partition = :partition")
@@ -48,6 +45,14 @@ class RefusedError(Exception):
         super().__init__(why)
         self.code = code
         self.why = why
+
+
+class BehindError(Exception):
+    """SQL wants records from before the batch, from `next_offset` on."""
+
+    def __init__(self, next_offset: int) -> None:
+        super().__init__(f"offset {next_offset} comes next")
+        self.next_offset = next_offset
 
 
 class Prepared(NamedTuple):
@@ -64,14 +69,17 @@ class Written(NamedTuple):
     skipped: int
 
 
-async def write(engine: AsyncEngine, route: Route, prepared: Sequence[Prepared]) -> Written:
+async def write(
+    engine: AsyncEngine, route: Route, prepared: Sequence[Prepared], *, gap_from: int | None = None
+) -> Written:
     """Write what is not written yet of records of one partition, the oldest first.
 
-    Raises RefusedError where the rows themselves are at fault, and one of `AWAY` where another try may do.
+    Raises RefusedError where the rows themselves are at fault, BehindError where records before them are missing (but
+    not those from `gap_from` on, which are known to be gone), and one of `AWAY` where another try may do.
     """
     try:
         async with engine.begin() as connection:
-            return await _write(connection, route, prepared)
+            return await _write(connection, route, prepared, gap_from)
     except DBAPIError as error:
         if (refused := _refusal(error)) is not None:
             raise refused from error
@@ -80,13 +88,14 @@ async def write(engine: AsyncEngine, route: Route, prepared: Sequence[Prepared])
         raise RefusedError("too_large", str(error)) from error
 
 
-async def _write(connection: AsyncConnection, route: Route, prepared: Sequence[Prepared]) -> Written:
+async def _write(
+    connection: AsyncConnection, route: Route, prepared: Sequence[Prepared], gap_from: int | None
+) -> Written:
     first, last = prepared[0].record, prepared[-1].record
     place = {"topic": first.topic, "partition": first.partition}
-    next_offset = int((await connection.execute(_PLACE, place | {"first": first.offset})).scalar_one())
-    if first.offset > next_offset and not route.topic.compacted:
-        # The broker deleted them before they were recorded, or never had them (the markers of a transaction).
-        log.warning("recorder.gap", **place, expected=next_offset, found=first.offset)
+    next_offset = int((await connection.execute(_PLACE, place)).scalar_one())
+    if first.offset > next_offset and next_offset != gap_from:
+        raise BehindError(next_offset)
     fresh = [one for one in prepared if one.record.offset >= next_offset]
     if not fresh:
         return Written(Counter(), len(prepared))

@@ -1,4 +1,5 @@
-"""Keeps `recorder_watermarks`; `schemas/database/watermarks.py` says what they promise.
+"""Keeps `recorder_watermarks`; `schemas/database/watermarks.py` says what they promise. On its way it looks whether SQL
+knows less than this worker has finished.
 
 The rows of all partitions could be kept by any worker, because what is compared lies in SQL and at the broker: an end
 that the partition had at some time, and the offset that is recorded. Each worker does it for its own partitions.
@@ -37,10 +38,11 @@ KEPT = 64
 
 
 class Ends(NamedTuple):
-    """Where a partition began and ended."""
+    """Where a partition began and ended, and the offset before which this worker has finished everything."""
 
     first: int
     end: int
+    finished: int = 0
 
 
 class Seen(NamedTuple):
@@ -109,8 +111,10 @@ class Watermarks:
         kept: Sequence[Topic],
         ends: Callable[[Sequence[Topic]], Awaitable[Mapping[Place, Ends]]],
         now_ms: Callable[[], int],
+        rewind: Callable[[str, int, int, int], Awaitable[bool]],
     ) -> None:
         self._engine = engine
+        self._rewind = rewind
         self._topics = topics
         self._kept = {topic.name for topic in kept}
         self._ends = ends
@@ -166,6 +170,9 @@ class Watermarks:
                     },
                 )
         self._marks |= reached
+        for place, found in ends.items():
+            if (wanted := self._next_offsets.get(place, 0)) < found.finished:
+                await self._rewind(place.topic, place.partition, wanted, found.finished)
 
 
 def ends_of(app: faust.App, topic_name: Callable[[str], str]) -> Callable[[Sequence[Topic]], Awaitable[Any]]:
@@ -176,11 +183,13 @@ def ends_of(app: faust.App, topic_name: Callable[[str], str]) -> Callable[[Seque
         mine = [TopicPartition(tp.topic, tp.partition) for tp in app.consumer.assignment() if tp.topic in names]
         if not mine:
             return {}
+        # Taken first: what a flow has finished is in SQL before it is finished here.
+        finished = {TopicPartition(*tp): found.log.unfinished_from for tp, found in app.consumer.partitions.items()}
 
         async def ask(consumer: Any) -> tuple[Mapping[TopicPartition, int], ...]:  # noqa: ANN401 - aiokafka ships no types
             return await consumer.beginning_offsets(mine), await consumer.end_offsets(mine)
 
         first, end = await app.consumer._thread.run(ask)  # noqa: SLF001 - the consumer lives in that thread
-        return {Place(names[tp.topic], tp.partition): Ends(first[tp], end[tp]) for tp in mine}
+        return {Place(names[tp.topic], tp.partition): Ends(first[tp], end[tp], finished.get(tp) or 0) for tp in mine}
 
     return ends

@@ -169,3 +169,27 @@ async def test_bad_records_stop_nothing_and_are_found_among_the_failures(
     assert await value(database, "SELECT sum(next_offset) FROM recorder_offsets") == 414
     refused = "SELECT lane FROM job_failures WHERE reason = 'refused_by_the_database'"
     assert await value(database, refused) == "sms-outcomes"
+
+
+async def test_a_database_that_was_restored_from_an_old_copy_is_filled_up_again(
+    space: Space, start_worker: Callable[..., Worker], database: AsyncEngine, eventually: Eventually
+) -> None:
+    async def recorded(count: int) -> bool:
+        return bool(await value(database, "SELECT count(*) FROM sms_alert_log") == count)
+
+    send_outcomes(space, 0, 600)
+    worker = start_worker("recorder", DATABASE_URL=address(database), MAX_BATCH="50")
+    await eventually.awaited(lambda: recorded(600), within_s=40)
+    assert worker.end() == 0
+    async with database.begin() as connection:
+        await connection.execute(text("DELETE FROM sms_alert_log WHERE source_offset >= 20"))
+        await connection.execute(text("UPDATE recorder_offsets SET next_offset = 20"))
+        kept = (await connection.execute(text("SELECT count(*) FROM sms_alert_log"))).scalar_one()
+    assert 0 < kept < 600
+    # One partition goes on, the others are idle.
+    send_outcomes(space, 700, 1)
+    worker.start()
+    await eventually.awaited(lambda: recorded(601), within_s=40)
+    assert worker.end() == 0
+    assert "recorder.rewound" in worker.log.read_text()
+    assert await value(database, "SELECT count(DISTINCT request_id) FROM sms_alert_log") == 601

@@ -132,6 +132,8 @@ class FakeBatch:
 
     def __init__(self, records: Sequence[Record]) -> None:
         self.records = records
+        self.topic = records[0].topic
+        self.partition = records[0].partition
         self.leaving = False
 
     def must_end(self) -> bool:
@@ -165,11 +167,20 @@ class World:
     def __init__(self, engine: AsyncEngine, *, try_limit_s: float = 10) -> None:
         self.engine = engine
         self.counts = Counts()
+        self.older = False
+        self.rewound: list[tuple[str, int, int, int]] = []
         self.availability = Availability()
         self.flows = {
-            route.topic.name: Recorder(engine, route, self.availability, self.counts, try_limit_s=try_limit_s)
+            route.topic.name: Recorder(
+                engine, route, self.availability, self.counts, rewind=self.rewind, try_limit_s=try_limit_s
+            )
             for route in ROUTES
         }
+
+    async def rewind(self, topic: str, partition: int, next_offset: int, before: int) -> bool:
+        """The broker has nothing older, unless the test says so."""
+        self.rewound.append((topic, partition, next_offset, before))
+        return self.older
 
     async def record(self, records: Sequence[Record]) -> None:
         await self.flows[records[0].topic].handle(cast("Batch", FakeBatch(records)))

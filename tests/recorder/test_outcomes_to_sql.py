@@ -389,3 +389,21 @@ async def test_tables_that_are_not_there_yet_are_waited_for(
     await upgrade(empty_database)
     await asyncio.wait_for(writing, 20)
     assert await world.value("SELECT count(*) FROM unit_aggregates") == 1
+
+
+async def test_a_restored_database_reads_again_what_it_lost(world: World) -> None:
+    records = records_of(t.SMS_OUTCOMES, *[outcome(m.SmsSending, attempt_id="x")] * 4)
+    await world.record(records[:1])
+    world.older = True
+    with pytest.raises(Stale):
+        await world.record(records[2:])
+    assert world.rewound == [("sms-outcomes", 0, 1, 2)]
+    assert await world.value("SELECT count(*) FROM sms_alert_log") == 1
+
+
+async def test_what_the_broker_has_deleted_is_not_waited_for(world: World) -> None:
+    records = records_of(t.SMS_OUTCOMES, *[outcome(m.SmsSending, attempt_id="x")] * 4)
+    await world.record(records[:1])
+    await world.record(records[2:])
+    assert await world.rows("SELECT source_offset FROM sms_alert_log ORDER BY 1") == [(0,), (2,), (3,)]
+    assert await world.value("SELECT next_offset FROM recorder_offsets") == 4
