@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from schemas.topics import DAY_MS, EMAIL_REQUESTS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from schemas import messages as m
     from streams.tables import Slot
+
+# A day longer than the topic keeps a record that could be read again.
+KEEP_MS = EMAIL_REQUESTS.retention_ms + DAY_MS
 
 
 class Standing(IntEnum):
@@ -87,7 +92,7 @@ class Ledger:
         await self._table.write(slot, {request_id.encode(): _encode(entry)}, durable=durable)
 
 
-def is_over(raw: bytes, now_ms: int, keep_ms: int) -> bool:
+def is_over(raw: bytes, now_ms: int, keep_ms: int = KEEP_MS) -> bool:
     """Whether an entry says nothing any more that somebody could ask for: settled, and its records are gone."""
     entry = _decode(raw)
     return entry.settled and entry.changed_at_ms < now_ms - keep_ms

@@ -14,12 +14,12 @@ from streams.digest_store import DigestStore
 from streams.digests_due import DigestsDue
 from streams.digests_settings import DigestsSettings
 from streams.digests_to_email import DigestJobs
-from streams.email_ledger import Ledger, fence_of
-from streams.email_ledger_purge import purge
+from streams.email_ledger import Ledger, fence_of, is_over
 from streams.email_records import EmailRecords
 from streams.email_retries_to_email import EmailRetries
 from streams.email_to_provider import Links, Mailing
 from streams.engine.app import create_app
+from streams.forgetting import Forgetting
 from streams.mail.settings import MailSettings, provider
 from streams.metrics import serve_metrics
 from streams.reference import Replica, load_before_work
@@ -79,11 +79,7 @@ def build() -> faust.App:
     agent(app, settings.topic(t.EMAIL_REQUESTS.name), mailing.handle)
     agent(app, settings.topic(t.EMAIL_RETRIES.name), retries.handle)
     app.task(timers.run)
-
-    async def purge_ledger() -> None:
-        await purge(entries, now_ms)
-
-    app.task(purge_ledger)
+    app.task(Forgetting("email-ledger", entries, lambda _, raw: is_over(raw, now_ms())).run)
     metrics = digests_metrics(schedule, jobs, mailing, timers, [units, contacts, preferences])
     serve_metrics(app, settings.metrics_port, metrics)
     return app

@@ -13,19 +13,17 @@ from schemas.topics import EMAIL_DLQ
 from streams.consumer import Stale
 from streams.domain.telnyx_errors import ErrorClass
 from streams.email_decisions import DEFERRAL_MS, after_answer
-from streams.email_ledger import Entry, Standing, is_over
-from streams.email_ledger_purge import KEEP_MS, purge_once
+from streams.email_ledger import KEEP_MS, Entry, Standing, is_over
 from streams.email_retries_to_email import EmailRetries
 from streams.mail.answers import Refused, Silence, Taken, Unanswered
 from tests.streams.fakes import NOW_MS, FakeBatch
 from tests.streams.mail_world import ANN, World, mail_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable
 
     from streams.consumer import Batch
     from streams.mail.answers import Answer
-    from streams.tables import Slot
     from streams.timers import Timer
 
 
@@ -249,20 +247,7 @@ async def test_the_ledger_forgets_what_is_settled_and_cannot_be_read_again() -> 
         ("open", Standing.WAITING, old),
     ):
         await world.ledger.write(batch, name, Entry().moved(standing, 1, 0, at_ms))
-    assert [is_over(raw, NOW_MS, KEEP_MS) for raw in world.table.rows.values()] == [True, False, False]
-
-    class Scanned:
-        def owned(self) -> Sequence[Slot]:
-            return [cast("Slot", batch)]
-
-        def scan(self, slot: Slot) -> Iterator[tuple[bytes, bytes]]:
-            return iter(list(world.table.rows.items()))
-
-        async def write(self, slot: Slot, items: Mapping[bytes, bytes | None]) -> None:
-            await world.table.write(slot, items)
-
-    assert await purge_once(Scanned(), lambda: NOW_MS) == 1
-    assert sorted(world.table.rows) == [b"new", b"open"]
+    assert [is_over(raw, NOW_MS) for raw in world.table.rows.values()] == [True, False, False]
 
 
 def test_an_answer_that_nobody_knows_is_tried_once_more_after_a_minute() -> None:
