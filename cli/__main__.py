@@ -11,6 +11,7 @@ from cli import (
     db,
     dead_letters,
     demo,
+    digests,
     keys,
     mqtt,
     produce,
@@ -39,6 +40,7 @@ mqtt.register(app)
 produce.register(app)
 seed.register(app)
 dead_letters.register(app)
+digests.register(app)
 sms.register(app)
 topics.register(app)
 schemas.register(app)
