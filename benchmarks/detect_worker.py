@@ -3,8 +3,8 @@
     python -m benchmarks.detect_worker READINGS
 
 Ends when that many readings are processed, every state is in the changelog and the offsets are committed. Writes one
-JSON line to the file descriptor RESULT_FD: readings, seconds, alerts, CPU seconds and the peak of its memory. The clock
-starts with the first batch.
+JSON line to the file descriptor RESULT_FD: readings, seconds, alerts, buckets, CPU seconds and the peak of its memory.
+The clock starts with the first batch.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Clock:
             "readings": counts.evaluated,
             "seconds": time.perf_counter() - self._begin,
             "alerts": counts.alerts.total(),
+            "buckets": counts.buckets,
             "cpu_seconds": time.process_time() - self._cpu,
             "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }

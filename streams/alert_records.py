@@ -12,7 +12,6 @@ from streams.engine.publish import Outgoing
 if TYPE_CHECKING:
     from schemas.messages import Alert, UnitSilence
     from streams.domain.readings import Run
-    from streams.domain.salvage import Record
 
 
 def alert_record(alert: Alert, topic: str, traceparent: bytes | None = None) -> Outgoing:
@@ -34,14 +33,14 @@ def silence_record(event: UnitSilence, topic: str) -> Outgoing:
 
 def traceparent_of(run: Run, at_ms: int) -> bytes | None:
     """The trace of the record that brought the reading of `at_ms`, if it carries one."""
+    if at_ms not in run.times:
+        return None
+    index = run.times.index(at_ms)
     for record, batch in run.pairs:
-        if any(reading.at_ms == at_ms for reading in batch.readings):
-            return _header(record, Header.TRACEPARENT.value)
+        if index < len(batch.readings):
+            return next((value for name, value in record.headers if name == Header.TRACEPARENT), None)
+        index -= len(batch.readings)
     return None
-
-
-def _header(record: Record, name: str) -> bytes | None:
-    return next((value for header, value in record.headers if header == name), None)
 
 
 def _tag(message: Alert | UnitSilence) -> str:

@@ -14,15 +14,14 @@ import msgspec
 from schemas.headers import content_id
 from schemas.messages import encode
 from schemas.topics import UNIT_AGGREGATES
-from streams.domain.aggregate import close_due, take
+from streams.domain.aggregate import close_due
 from streams.domain.aggregate_state import ClosedBucket  # noqa: TC001 - msgspec reads the annotation
 from streams.engine.publish import Outgoing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from streams.domain.aggregate_state import Graded, Policy, Step, UnitBuckets
-    from streams.domain.readings import Run
     from streams.unit_states import Rows, Slot
 
     Load = Callable[[str, int], ClosedBucket | None]
@@ -51,8 +50,17 @@ class Closings(msgspec.Struct):
 
 
 class Aggregation:
-    def __init__(self, rows: Rows, topic_name: Callable[[str], str], policy: Policy) -> None:
+    """Publishes to the partition whose number is that of the readings' own: both topics have the same keys."""
+
+    def __init__(
+        self,
+        publish_run: Callable[[str, int, Sequence[Outgoing]], Awaitable[None]],
+        rows: Rows,
+        topic_name: Callable[[str], str],
+        policy: Policy,
+    ) -> None:
         self.policy = policy
+        self._publish_run = publish_run
         self._rows = rows
         self._topic = topic_name(UNIT_AGGREGATES.name)
 
@@ -64,12 +72,6 @@ class Aggregation:
         raw = self._rows.read(slot, _row_key(unit_id, starts_at_ms))
         return None if raw is None else _decode(raw).bucket
 
-    def take(self, buckets: UnitBuckets, run: Run, about: Graded, load: Load, now_ms: int, closings: Closings) -> None:
-        """Add a run that the unit's state does not contain yet."""
-        step = take(buckets, run.times, run.temperatures, about, load, now_ms, self.policy)
-        if step is not None:
-            self._add(step, about, run.last_offset, closings)
-
     def close_due(
         self, buckets: UnitBuckets, fence: int, about: Graded, load: Load, now_ms: int, closings: Closings
     ) -> bool:
@@ -77,10 +79,11 @@ class Aggregation:
         step = close_due(buckets, about, load, now_ms, self.policy)
         if step is None:
             return False
-        self._add(step, about, fence, closings)
+        self.add(step, about, fence, closings)
         return True
 
-    def _add(self, step: Step, about: Graded, fence: int, closings: Closings) -> None:
+    def add(self, step: Step, about: Graded, fence: int, closings: Closings) -> None:
+        """Add what follows from a step of a unit whose state contains the records up to `fence`."""
         key = about.unit_id.encode()
         for bucket in step.published:
             value = encode(bucket)
@@ -91,8 +94,10 @@ class Aggregation:
         if step.too_late:
             closings.too_old.setdefault(key, set()).update(reading.at_ms for reading in step.too_late)
 
-    async def write(self, slot: Slot, closings: Closings) -> None:
-        """Returns when the rows are at the broker."""
+    async def finish(self, slot: Slot, closings: Closings) -> None:
+        """Returns when the buckets and then the rows are at the broker."""
+        if closings.outgoing:
+            await self._publish_run(self._topic, slot.partition, closings.outgoing)
         if closings.rows:
             await self._rows.write(slot, closings.rows, durable=True)
 

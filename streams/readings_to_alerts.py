@@ -11,6 +11,7 @@ from schemas.topics import ALERTS, READINGS_DLQ, UNIT_SILENCES
 from streams.alert_records import alert_record, silence_record, traceparent_of
 from streams.dead_readings import dead_letter
 from streams.detection_counts import DetectionCounts
+from streams.domain.aggregate import take
 from streams.domain.readings import Run, sort_records
 from streams.domain.salvage import Refusal, refuse
 from streams.domain.threshold import UnitState, evaluate, settled, unit_removed
@@ -71,7 +72,8 @@ class Detection:
         found = sort_records(batch.records, now_ms)
         work = _Work(found.refusals, closings=closings)
         states, aggregation = self._states, self._aggregation
-        known, version, load = states.known_in(batch), states.version, aggregation.loader(batch)
+        known, version = states.known_in(batch), states.version
+        load, policy = aggregation.loader(batch), aggregation.policy
         for key, run in found.runs.items():
             unit = known.get(key) or states.stored(batch, key)
             watch = unit.watch if unit.version == version else states.configure(unit, run.unit_id)
@@ -81,7 +83,9 @@ class Detection:
             state = unit.state
             fresh = run if run.pairs[0][0].offset > state.fence else run.after(state.fence)
             if fresh is not None:
-                aggregation.take(unit.buckets, fresh, watch, load, now_ms, closings)
+                step = take(unit.buckets, fresh.times, fresh.temperatures, watch, load, now_ms, policy)
+                if step is not None:
+                    aggregation.add(step, watch, fresh.last_offset, closings)
                 if (group := state.silent_in) is not None:
                     at_ms = fresh.pairs[0][0].timestamp
                     work.heard.append(UnitHeard(unit_id=run.unit_id, group=group, at_ms=at_ms))
@@ -97,8 +101,9 @@ class Detection:
                 work.changed[key] = unit, evaluation.state
         if closings.too_old:
             work.refusals += _too_old(closings, found.runs, aggregation.policy.keep_ms)
-        await self._publish(self._outgoing(batch, work, now_ms))
-        await aggregation.write(batch, closings)
+        if outgoing := self._outgoing(batch, work, now_ms):
+            await self._publish(outgoing)
+        await aggregation.finish(batch, closings)
         await states.write(batch, {key: state for key, (_, state) in work.changed.items()})
         for key, (unit, state) in work.changed.items():
             unit.state = state
@@ -122,7 +127,7 @@ class Detection:
         for alert, run in work.alerts:
             outgoing.append(alert_record(alert, self._alerts_topic, traceparent_of(run, alert.at_ms)))
         outgoing += [silence_record(event, self._silences_topic) for event in work.heard]
-        return outgoing + work.closings.outgoing
+        return outgoing
 
 
 def _too_old(closings: Closings, runs: Mapping[bytes, Run], keep_ms: int) -> list[Refusal]:

@@ -175,8 +175,9 @@ class SilentUnits:
                 touched.append((unit, key))
         if not work.changed:
             return
-        await self._publish(work.outgoing + work.closings.outgoing)
-        await self._aggregation.write(slot, work.closings)
+        if work.outgoing:
+            await self._publish(work.outgoing)
+        await self._aggregation.finish(slot, work.closings)
         await states.write(slot, work.changed)
         for unit, key in touched:
             unit.state = work.changed[key]

@@ -8,15 +8,14 @@ from aiokafka.partitioner import murmur2
 
 from schemas import messages as m
 from schemas import topics as t
-from streams.apps.wiring import agent, now_ms, publisher
-from streams.domain.aggregate_state import Policy
+from streams.apps.wiring import agent, now_ms, publisher, run_publisher
+from streams.detection_settings import DetectionSettings
 from streams.engine.app import create_app
 from streams.listening import Listening
 from streams.metrics import detection_metrics, serve_metrics
 from streams.readings_to_aggregates import Aggregation
 from streams.readings_to_alerts import Detection
 from streams.reference import Replica, load_before_work
-from streams.settings import WorkerSettings
 from streams.shared_parts import share_parts
 from streams.silences_to_alerts import Offline
 from streams.silent_units import SilentUnits
@@ -27,13 +26,14 @@ if TYPE_CHECKING:
 
 
 def build() -> faust.App:
-    settings = WorkerSettings()
+    settings = DetectionSettings()
     readings, silences = settings.topic(t.READINGS.name), settings.topic(t.UNIT_SILENCES.name)
     app = create_app("detection", settings, batched={readings, silences}, fence_of=fence_of)
     units = Replica(t.UNITS, m.UnitConfig, settings, share=share_parts)
     load_before_work(app, [units])
     states = UnitStates(_table(app, "unit-states", t.READINGS), units)
-    aggregation = Aggregation(_table(app, "unit-buckets", t.READINGS), settings.topic, Policy())
+    rows = _table(app, "unit-buckets", t.READINGS)
+    aggregation = Aggregation(run_publisher(app), rows, settings.topic, settings.policy())
     send = publisher(app)
     flow = Detection(send, states, aggregation, settings.topic, now_ms)
     listening = Listening(app, readings, now_ms)

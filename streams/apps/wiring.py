@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from streams.consumer import each_batch
 from streams.engine.publish import Outgoing, publish
+from streams.engine.publish_run import publish_run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -27,6 +28,15 @@ def agent(app: faust.App, topic: str, handle: Callable[[Batch], Awaitable[None]]
         await each_batch(app, stream, handle, at_once=at_once)
 
     app.agent(app.topic(topic, key_serializer="raw", value_serializer="raw"), name=f"flow.{topic}")(flow)
+
+
+def run_publisher(app: faust.App) -> Callable[[str, int, Sequence[Outgoing]], Awaitable[None]]:
+    """Sends records to one partition of a topic, and returns when the broker has all of them."""
+
+    async def send(topic: str, partition: int, records: Sequence[Outgoing]) -> None:
+        await publish_run(app, topic, partition, records)
+
+    return send
 
 
 def publisher(app: faust.App) -> Callable[[Sequence[Outgoing]], Awaitable[None]]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from schemas import messages as m
 from streams.domain.aggregate_numbers import BUCKET_MS, Before, Grading, Packed, measure, union
-from streams.domain.aggregate_state import NEVER, ClosedBucket, OpenBucket, Policy, Step, UnitBuckets
+from streams.domain.aggregate_state import NEVER, PAIR_BYTES, ClosedBucket, OpenBucket, Policy, Step, UnitBuckets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,8 +35,7 @@ FORGET_AT_ONCE = 8
 # Sealed repetitions are removed at the latest when a row grows beyond this.
 SEALED_AT_MOST = 2000
 
-_offset = struct.Struct("=I").pack
-_value = struct.Struct("=d").pack
+_pair = struct.Struct("=dd").pack
 
 
 def take(
@@ -58,18 +57,16 @@ def take(
     if state.open:
         newest, oldest = state.open[-1], state.open[0]
         start = newest.starts_at_ms
-        readings = newest.readings
         if (
             start <= first
             and last < start + BUCKET_MS
             and (oldest is newest or last < oldest.starts_at_ms + BUCKET_MS + policy.grace_ms)
-            and len(readings.offsets) + 4 * count <= 4 * policy.seal_at
+            and len(newest.pairs) + PAIR_BYTES * count <= PAIR_BYTES * policy.seal_at
         ):
             if count == 1:
-                readings.offsets += _offset(first - start)
-                readings.celsius += _value(celsius[0])
+                newest.pairs += _pair(first - start, celsius[0])
             else:
-                readings.append([at - start for at in at_ms], celsius)
+                newest.append([at - start for at in at_ms], celsius)
             state.newest_at_ms = max(state.newest_at_ms, last)
             return None
     work = _Work(state, about, load, policy)
@@ -151,8 +148,8 @@ class _Work:
         for start, offsets, values in _by_bucket(at_ms, celsius, first, last):
             if start >= state.closed_until_ms:
                 bucket = self._open(start)
-                bucket.readings.append(offsets, values)
-                if bucket.readings.size > self.policy.seal_at:
+                bucket.append(offsets, values)
+                if bucket.size > self.policy.seal_at:
                     self._seal(bucket)
             elif start < self._horizon_ms():
                 self.step.too_late.extend(map(m.Reading, [start + offset for offset in offsets], values))
@@ -165,10 +162,11 @@ class _Work:
         """Close, oldest first, every open bucket that ends at or before `ends_ms`."""
         state = self.state
         while state.open and state.open[0].starts_at_ms + BUCKET_MS <= ends_ms:
-            bucket = state.open.pop(0)
+            bucket, *others = state.open
+            state.open = tuple(others)
             start = bucket.starts_at_ms
             row = self.row(start) if bucket.sealed else None
-            readings = union(row.readings, bucket.readings) if row else bucket.readings
+            readings = union(row.readings, bucket.packed()) if row else bucket.packed()
             self._publish(start, row, readings, state.before, self.about.graded)
             state.closed_until_ms = start + BUCKET_MS
             self._reach_on()
@@ -176,13 +174,14 @@ class _Work:
 
     def _open(self, start: int) -> OpenBucket:
         buckets = self.state.open
-        if not buckets or buckets[-1].starts_at_ms < start:
-            buckets.append(OpenBucket(start, Packed()))
+        if buckets and buckets[-1].starts_at_ms == start:
             return buckets[-1]
         at = bisect_left(buckets, start, key=lambda bucket: bucket.starts_at_ms)
-        if buckets[at].starts_at_ms != start:
-            buckets.insert(at, OpenBucket(start, Packed()))
-        return buckets[at]
+        if at < len(buckets) and buckets[at].starts_at_ms == start:
+            return buckets[at]
+        bucket = OpenBucket(start)
+        self.state.open = (*buckets[:at], bucket, *buckets[at:])
+        return bucket
 
     def _reach_on(self) -> None:
         """Open the next bucket when the last closed reading vouches into it, so that it is published in any case."""
@@ -192,16 +191,16 @@ class _Work:
 
     def _seal(self, bucket: OpenBucket) -> None:
         # Repetitions alone do not fill a bucket.
-        bucket.readings.read()
-        if bucket.readings.size <= self.policy.seal_at // 2:
+        found = bucket.packed()
+        if found.size <= self.policy.seal_at // 2:
             return
         row = self.row(bucket.starts_at_ms) if bucket.sealed else None
         readings = row.readings if row else Packed()
-        readings.extend(bucket.readings)
+        readings.extend(found)
         if readings.size > SEALED_AT_MOST:
             readings.read()
         self.step.rows[bucket.starts_at_ms] = ClosedBucket(0, readings, None, self.about.graded)
-        bucket.readings, bucket.sealed = Packed(), True
+        bucket.pairs, bucket.sealed = b"", True
 
     def _publish(
         self, start: int, was: ClosedBucket | None, readings: Packed, before: Before | None, graded: Grading

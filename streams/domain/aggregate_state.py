@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from array import array
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from msgspec import Struct
 
 # msgspec reads the annotations when the classes are made.
 from schemas import messages as m  # noqa: TC001
-from streams.domain.aggregate_numbers import Before, Grading, Packed  # noqa: TC001
+from streams.domain.aggregate_numbers import Before, Grading, Packed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NEVER = -(1 << 62)
+PAIR_BYTES = 16
 
 
 class Policy(Struct, frozen=True):
@@ -26,10 +31,36 @@ class Policy(Struct, frozen=True):
     seal_at: int = 64
 
 
-class OpenBucket(Struct, array_like=True):
+class OpenBucket(Struct, array_like=True, gc=False):
+    """Readings as pairs of 64-bit floats, offset from the start in ms and °C: one copy adds any number.
+
+    They may hold repetitions in any order. With `sealed` the bucket's row has more of them.
+    """
+
     starts_at_ms: int
-    readings: Packed
+    pairs: bytes = b""
     sealed: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many readings, repetitions counted."""
+        return len(self.pairs) // PAIR_BYTES
+
+    def append(self, offsets: Sequence[int], celsius: Sequence[float]) -> None:
+        flat = [0.0] * (2 * len(offsets))
+        flat[::2], flat[1::2] = offsets, celsius
+        self.pairs += array("d", flat).tobytes()
+
+    def packed(self) -> Packed:
+        """The readings in order of time, each instant once; they are kept so from here on."""
+        flat = array("d", self.pairs)
+        packed = Packed()
+        packed.append(list(map(int, flat[::2])), flat[1::2])
+        offsets, celsius = packed.read()
+        if len(offsets) < self.size:
+            self.pairs = b""
+            self.append(offsets, celsius)
+        return packed
 
 
 class ClosedBucket(Struct, array_like=True):
@@ -41,15 +72,18 @@ class ClosedBucket(Struct, array_like=True):
     graded: Grading
 
 
-class UnitBuckets(Struct, array_like=True):
-    """What the worker keeps of one unit. `touched_at_ms` is the wall clock, the others are event time."""
+class UnitBuckets(Struct, array_like=True, gc=False):
+    """What the worker keeps of one unit, changed in place. `touched_at_ms` is the wall clock, the others event time.
+
+    Neither this nor what it holds is known to the garbage collector, for a worker has very many of them.
+    """
 
     newest_at_ms: int = NEVER
     touched_at_ms: int = 0
     closed_until_ms: int = NEVER
     kept_from_ms: int = NEVER
     before: Before | None = None
-    open: list[OpenBucket] = msgspec.field(default_factory=list)
+    open: tuple[OpenBucket, ...] = ()
 
 
 class Graded(Protocol):

@@ -102,6 +102,9 @@ class FakeBroker:
             raise self.fail()
         self.sent += outgoing
 
+    async def publish_run(self, topic: str, partition: int, outgoing: Sequence[Outgoing]) -> None:
+        await self.publish(outgoing)
+
     def alerts(self) -> list[m.Alert]:
         return self._of("test.alerts", m.Alert)
 
