@@ -108,21 +108,24 @@ class Recorder:
                 async with asyncio.timeout(self._try_limit_s):
                     written = await write(self._engine, self._route, prepared, gap_from=gap_from)
             except RefusedError:
-                self._availability.answered()
+                self._availability.answered(self._route.topic.name)
                 raise
             except BehindError as behind:
-                self._availability.answered()
+                self._availability.answered(self._route.topic.name)
                 gap_from = await self._go_back(batch, prepared[0].record.offset, behind.next_offset)
                 continue
             except NotYetError:
-                self._availability.answered()
+                self._availability.answered(self._route.topic.name)
             except AWAY as error:
-                self._availability.failed(error)
+                self._availability.failed(self._route.topic.name, error)
             else:
-                self._availability.answered()
+                self._availability.answered(self._route.topic.name)
                 self._count(prepared, written)
                 return
-            await _wait(batch, next(waits))
+            if await _must_go(batch, next(waits)):
+                # It may well be away still; the next owner finds out.
+                self._availability.answered(self._route.topic.name)
+                raise Stale
 
     async def _go_back(self, batch: Batch, found: int, wanted: int) -> int:
         """Read the partition again from the offset that SQL wants; returns it when there is nothing to read."""
@@ -140,9 +143,11 @@ class Recorder:
         self._counts.rows.update(written.rows)
 
 
-async def _wait(batch: Batch, wait_s: float) -> None:
+async def _must_go(batch: Batch, wait_s: float) -> bool:
+    """Wait; true as soon as the partition must be given up."""
     while wait_s > 0:
         if batch.must_end() or not batch.still_ours():
-            raise Stale
+            return True
         await asyncio.sleep(min(wait_s, LOOK_AGAIN_S))
         wait_s -= LOOK_AGAIN_S
+    return False

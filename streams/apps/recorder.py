@@ -36,7 +36,7 @@ def build() -> faust.App:
         flow = Recorder(engine, route, availability, counts, rewind=rewind, try_limit_s=settings.try_limit_s)
         agent(app, name, flow.handle)
     topics = [route.topic for route in ROUTES]
-    watermarks = Watermarks(engine, topics, WATERMARKED, ends_of(app, settings.topic), now_ms, rewind)
+    watermarks = Watermarks(engine, topics, WATERMARKED, ends_of(app, settings.topic), now_ms, rewind, availability)
     app.task(watermarks.run)
     serve_metrics(app, settings.metrics_port, recorder_metrics(counts, availability, watermarks))
     return app

@@ -17,28 +17,41 @@ LONGEST_WAIT_S = 3.0
 
 
 class Availability:
-    """Shared by all flows of a worker. `tries` counts those that failed."""
+    """Shared by all who write. It is away from the first that gets no answer until all have one who asked in vain.
+
+    A table that only one flow cannot write thus does not make it come and go. `tries` counts those that failed.
+    """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.tries = 0
         self._monotonic = monotonic
-        self._away_since: float | None = None
+        self._waiting: set[str] = set()
+        self._away_since = 0.0
+
+    @property
+    def away(self) -> bool:
+        return bool(self._waiting)
 
     @property
     def away_s(self) -> float:
         """Seconds since it was found away; 0 while it answers."""
-        return 0.0 if self._away_since is None else max(self._monotonic() - self._away_since, 0.001)
+        return self._monotonic() - self._away_since if self._waiting else 0.0
 
-    def failed(self, error: BaseException) -> None:
+    def failed(self, who: str, error: BaseException) -> None:
+        """`who` got no answer and is going to ask again."""
         self.tries += 1
-        if self._away_since is None:
+        if not self._waiting:
             self._away_since = self._monotonic()
-            log.error("recorder.database_away", why=repr(error).partition("\n")[0])
+            log.error("recorder.database_away", who=who, why=repr(error).partition("\n")[0])
+        self._waiting.add(who)
 
-    def answered(self) -> None:
-        if self._away_since is not None:
-            log.info("recorder.database_back", after_s=round(self.away_s, 1))
-            self._away_since = None
+    def answered(self, who: str) -> None:
+        """`who` got an answer, whatever it was, or does not ask any more."""
+        if who in self._waiting:
+            after_s = self.away_s
+            self._waiting.discard(who)
+            if not self._waiting:
+                log.info("recorder.database_back", after_s=round(after_s, 1))
 
 
 def waits_s() -> Iterator[float]:

@@ -41,7 +41,7 @@ def recorder_metrics(
             unusable.add_metric([topic, reason], count)
         yield unusable
         yield GaugeMetricFamily(
-            "freshtrack_recorder_ready", "1 while the database answers, else 0", value=int(availability.away_s == 0)
+            "freshtrack_recorder_ready", "1 while the database answers, else 0", value=int(not availability.away)
         )
         yield GaugeMetricFamily(
             "freshtrack_recorder_database_away_seconds", "Since when it does not answer", value=availability.away_s

@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from schemas.topics import Topic
+    from streams.recorder.availability import Availability
 
 log = structlog.get_logger(__name__)
 
 EVERY_S = 1.0
 LIMIT_S = 10.0
+WHO = "watermarks"
 # While the recorder is behind, so many ends that it has not reached yet are kept of each partition.
 KEPT = 64
 
@@ -112,8 +114,10 @@ class Watermarks:
         ends: Callable[[Sequence[Topic]], Awaitable[Mapping[Place, Ends]]],
         now_ms: Callable[[], int],
         rewind: Callable[[str, int, int, int], Awaitable[bool]],
+        availability: Availability,
     ) -> None:
         self._engine = engine
+        self._availability = availability
         self._rewind = rewind
         self._topics = topics
         self._kept = {topic.name for topic in kept}
@@ -135,8 +139,12 @@ class Watermarks:
             try:
                 async with asyncio.timeout(LIMIT_S):
                     await self.once()
-            except (*AWAY, KafkaError) as error:
-                log.debug("recorder.watermarks_waiting", why=repr(error))
+            except KafkaError as error:
+                log.warning("recorder.watermarks_waiting", why=repr(error))
+            except AWAY as error:
+                self._availability.failed(WHO, error)
+            else:
+                self._availability.answered(WHO)
             await asyncio.sleep(max(EVERY_S - (time.monotonic() - begin), 0.1))
 
     async def once(self) -> None:

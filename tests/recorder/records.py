@@ -115,6 +115,12 @@ def dead_sms(request_id: str = "r1", **fields: Any) -> m.SmsDeadLetter:
     return m.SmsDeadLetter(**(about | {"request": request, "at_ms": NOW_MS} | fields))
 
 
+def settlement(letter_id: str, by: str = "ada") -> m.DeadLetterSettled:
+    return m.DeadLetterSettled(
+        letter_id=letter_id, by=by, at_ms=NOW_MS, sent_to="sms-critical", message_id="r1.2", redrives=2
+    )
+
+
 class Record(msgspec.Struct):
     """As the broker gives it."""
 

@@ -1,26 +1,18 @@
-"""The recorder's flows on a real PostgreSQL: what is written, once, and what becomes of what cannot be."""
+"""The recorder's flows on a real PostgreSQL: what follows from each record."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from typing import TYPE_CHECKING, cast
 
 import msgspec
 import pytest
-from sqlalchemy import text
 
 from schemas import messages as m
 from schemas import topics as t
-from schemas.database.engine import DatabaseSettings, make_engine
-from schemas.database.upgrade import upgrade
-from streams.consumer import Stale
 from tests.recorder.records import (
     NOW_MS,
-    FakeBatch,
     World,
     acknowledge,
-    alert_fields,
     bucket,
     dead_sms,
     escalated,
@@ -28,41 +20,11 @@ from tests.recorder.records import (
     outcome,
     records_of,
     resolved,
+    settlement,
     triggered,
 )
 
-if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
-
-    from streams.consumer import Batch
-    from tests.conftest import Eventually
-
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
-
-
-@pytest.fixture
-def world(database: AsyncEngine) -> World:
-    return World(database)
-
-
-async def test_a_batch_that_is_read_again_changes_nothing(world: World) -> None:
-    records = records_of(t.SMS_OUTCOMES, outcome(m.SmsSending, attempt_id="x"), outcome(m.SmsUnknown, attempt_id="x"))
-    await world.record(records[:1])
-    await world.record(records)
-    await world.record(records)
-    assert await world.rows("SELECT outcome, source_offset FROM sms_alert_log ORDER BY 2") == [
-        ("sending", 0),
-        ("unknown", 1),
-    ]
-    assert await world.rows("SELECT * FROM recorder_offsets") == [("sms-outcomes", 0, 2)]
-    assert world.counts.skipped["sms-outcomes"] == 3
-    assert world.counts.records["sms-outcomes"] == 2
-
-
-async def test_a_worker_that_wakes_up_late_writes_nothing_over_its_successor(world: World) -> None:
-    await world.take(t.UNIT_AGGREGATES, bucket(count=1), bucket(count=2))
-    await world.take(t.UNIT_AGGREGATES, bucket(count=1))
-    assert await world.value("SELECT count FROM unit_aggregates") == 2
 
 
 async def test_the_life_of_an_alert_is_one_row_and_its_timeline(world: World) -> None:
@@ -253,67 +215,6 @@ async def test_an_equal_or_higher_revision_of_a_bucket_replaces_a_lower_one_neve
     assert await world.rows("SELECT revision, count, high_c, low_c FROM unit_aggregates") == [(3, 5, 8.0, None)]
 
 
-@pytest.mark.parametrize(
-    ("what", "poison"),
-    [
-        ("a NUL in a text", outcome(m.SmsFailed, error_code="1", error="zero \x00 byte")),
-        ("a number beyond the column", outcome(m.SmsSending, attempt_id="x", attempt=2**40)),
-        ("a number beyond PostgreSQL", outcome(m.SmsSending, attempt_id="x", attempt=2**63)),
-        ("a time beyond PostgreSQL", outcome(m.SmsSending, attempt_id="x", at_ms=2**62)),
-    ],
-)
-async def test_a_row_that_the_database_refuses_is_set_aside_and_stops_nothing(
-    world: World, what: str, poison: m.SmsOutcome
-) -> None:
-    good = outcome(m.SmsSending, attempt_id="x")
-    await world.take(t.SMS_OUTCOMES, *[good] * 5, poison, *[good] * 8, poison)
-    assert await world.value("SELECT count(*) FROM sms_alert_log") == 13
-    found = await world.rows(
-        "SELECT organization_id, user_id, lane, reason, source_offset, payload FROM job_failures ORDER BY source_offset"
-    )
-    assert [row[:5] for row in found] == [
-        ("acme", "ada", "sms-outcomes", "refused_by_the_database", 5),
-        ("acme", "ada", "sms-outcomes", "refused_by_the_database", 14),
-    ], what
-    assert await world.value("SELECT next_offset FROM recorder_offsets") == 15
-    assert world.counts.unusable["sms-outcomes", "refused_by_the_database"] == 2
-    letter = msgspec.json.decode(found[0][5], type=m.UnreadableRecord)
-    assert (letter.topic, letter.offset) == ("sms-outcomes", 5)
-    assert letter.value_base64 is not None
-
-
-@pytest.mark.parametrize("value", [None, b"", b"\xff\x00", b"[]", b'{"type": "sent"}', b'{"user_id": "a\\u0000"}'])
-async def test_a_record_that_cannot_be_decoded_is_a_job_failure(world: World, value: bytes | None) -> None:
-    for topic in (t.ALERTS, t.ALERT_COMMANDS, t.ESCALATIONS, t.SMS_OUTCOMES, t.UNIT_AGGREGATES, t.SMS_DLQ):
-        await world.take(topic, value)
-    await world.take(t.READINGS_DLQ, value)
-    assert await world.rows("SELECT DISTINCT reason FROM job_failures") == [("unreadable",)]
-    assert await world.value("SELECT count(DISTINCT lane) FROM job_failures") == 7
-
-
-async def test_a_dead_letter_that_the_database_refuses_does_not_come_back(world: World) -> None:
-    record = records_of(t.SMS_DLQ, dead_sms(error="zero \x00 byte", reason="bad \x00"))[0]
-    record.headers = (("id", b"x" * 9_000), ("type", b"sms_dead\x00"))
-    record.timestamp = -(2**62)
-    await world.record([record])
-    assert await world.rows("SELECT lane, reason FROM job_failures") == [("sms-dlq", "refused_by_the_database")]
-
-
-async def test_ids_that_fit_into_no_index_are_set_aside(world: World) -> None:
-    long = m.encode(outcome(m.SmsSending, attempt_id="x")).replace(b'"r1"', b'"' + b"r" * 500_000 + b'"')
-    records = records_of(t.ALERTS, m.encode(m.AlertResolved(**alert_fields("a" * 200))))
-    records[0].headers = (("id", random.Random(1).randbytes(9_000).hex().encode()), ("type", b"resolved"))
-    await world.record(records)
-    await world.take(t.SMS_OUTCOMES, long)
-    assert await world.value("SELECT count(*) FROM job_failures") == 2
-
-
-def settlement(letter_id: str, by: str = "ada") -> m.DeadLetterSettled:
-    return m.DeadLetterSettled(
-        letter_id=letter_id, by=by, at_ms=NOW_MS, sent_to="sms-critical", message_id="r1.2", redrives=2
-    )
-
-
 async def test_a_dead_letter_that_was_sent_again_is_settled(world: World) -> None:
     await world.take(t.SMS_DLQ, dead_sms(), dead_sms("r2"))
     await world.take(t.DEAD_LETTER_SETTLEMENTS, settlement("sms-dlq/0/1"), None, settlement("elsewhere"))
@@ -324,30 +225,6 @@ async def test_a_dead_letter_that_was_sent_again_is_settled(world: World) -> Non
     ]
 
 
-async def test_a_settlement_waits_until_its_dead_letter_is_recorded(world: World, eventually: Eventually) -> None:
-    waiting = asyncio.ensure_future(world.take(t.DEAD_LETTER_SETTLEMENTS, settlement("sms-dlq/0/1")))
-    await world.take(t.SMS_DLQ, dead_sms())
-    assert not waiting.done()
-    await world.take(t.SMS_DLQ, dead_sms("r2"), first=1)
-    await asyncio.wait_for(waiting, 10)
-    assert await world.value("SELECT settled_by FROM job_failures WHERE request_id = 'r2'") == "ada"
-    assert world.availability.tries == 0
-
-
-async def test_two_workers_that_write_the_same_partition_at_once_write_each_record_once(world: World) -> None:
-    records = records_of(t.SMS_OUTCOMES, *[outcome(m.SmsSending, attempt_id="x")] * 600)
-    other = World(world.engine)
-
-    async def work(flows: World, size: int) -> None:
-        for start in range(0, len(records), size):
-            await flows.record(records[start : start + size])
-
-    await asyncio.gather(work(world, 20), work(other, 33))
-    assert await world.value("SELECT count(*) FROM sms_alert_log") == 600
-    assert await world.value("SELECT next_offset FROM recorder_offsets") == 600
-    assert world.counts.records["sms-outcomes"] + other.counts.records["sms-outcomes"] == 600
-
-
 async def test_an_alert_and_its_acknowledgement_that_are_written_at_once_meet(world: World) -> None:
     for number in range(30):
         await asyncio.gather(
@@ -355,55 +232,3 @@ async def test_an_alert_and_its_acknowledgement_that_are_written_at_once_meet(wo
             world.take(t.ALERT_COMMANDS, acknowledge(f"a{number}"), first=number),
         )
     assert await world.value("SELECT count(*) FROM alerts WHERE acknowledged_by = 'ada'") == 30
-
-
-async def test_a_try_that_takes_too_long_is_made_again(database: AsyncEngine, eventually: Eventually) -> None:
-    world = World(database, try_limit_s=0.3)
-    async with database.connect() as holder:
-        await holder.execute(text("LOCK TABLE sms_alert_log"))
-        writing = asyncio.ensure_future(world.take(t.SMS_OUTCOMES, outcome(m.SmsSending, attempt_id="x")))
-        await eventually.awaited(lambda: world.availability.tries >= 2)
-        assert world.availability.away_s > 0
-        await holder.rollback()
-    await asyncio.wait_for(writing, 10)
-    assert await world.value("SELECT count(*) FROM sms_alert_log") == 1
-    assert world.availability.away_s == 0
-
-
-async def test_a_flow_that_waits_gives_its_batch_back_when_the_partition_must_go(eventually: Eventually) -> None:
-    world = World(make_engine(DatabaseSettings(url="postgresql://nobody@/x?host=/nowhere")))
-    batch = FakeBatch(records_of(t.SMS_OUTCOMES, outcome(m.SmsSending, attempt_id="x")))
-    writing = asyncio.ensure_future(world.flows["sms-outcomes"].handle(cast("Batch", batch)))
-    await eventually.awaited(lambda: world.availability.tries >= 1)
-    batch.leaving = True
-    with pytest.raises(Stale):
-        await asyncio.wait_for(writing, 5)
-
-
-async def test_tables_that_are_not_there_yet_are_waited_for(
-    empty_database: AsyncEngine, eventually: Eventually
-) -> None:
-    world = World(empty_database)
-    writing = asyncio.ensure_future(world.take(t.UNIT_AGGREGATES, bucket()))
-    await eventually.awaited(lambda: world.availability.tries >= 1)
-    await upgrade(empty_database)
-    await asyncio.wait_for(writing, 20)
-    assert await world.value("SELECT count(*) FROM unit_aggregates") == 1
-
-
-async def test_a_restored_database_reads_again_what_it_lost(world: World) -> None:
-    records = records_of(t.SMS_OUTCOMES, *[outcome(m.SmsSending, attempt_id="x")] * 4)
-    await world.record(records[:1])
-    world.older = True
-    with pytest.raises(Stale):
-        await world.record(records[2:])
-    assert world.rewound == [("sms-outcomes", 0, 1, 2)]
-    assert await world.value("SELECT count(*) FROM sms_alert_log") == 1
-
-
-async def test_what_the_broker_has_deleted_is_not_waited_for(world: World) -> None:
-    records = records_of(t.SMS_OUTCOMES, *[outcome(m.SmsSending, attempt_id="x")] * 4)
-    await world.record(records[:1])
-    await world.record(records[2:])
-    assert await world.rows("SELECT source_offset FROM sms_alert_log ORDER BY 1") == [(0,), (2,), (3,)]
-    assert await world.value("SELECT next_offset FROM recorder_offsets") == 4

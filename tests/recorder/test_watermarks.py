@@ -86,7 +86,9 @@ class Broker:
 @pytest.mark.postgres
 async def test_the_watermark_of_a_topic_is_that_of_its_slowest_partition(database: AsyncEngine) -> None:
     world, broker, now_ms = World(database), Broker(), 1_000
-    watermarks = Watermarks(database, [t.UNIT_AGGREGATES], [t.UNIT_AGGREGATES], broker, lambda: now_ms, world.rewind)
+    watermarks = Watermarks(
+        database, [t.UNIT_AGGREGATES], [t.UNIT_AGGREGATES], broker, lambda: now_ms, world.rewind, world.availability
+    )
 
     async def told() -> datetime:
         async with database.connect() as connection:
@@ -115,7 +117,9 @@ async def test_the_watermark_of_a_topic_is_that_of_its_slowest_partition(databas
 async def test_a_topic_that_was_made_anew_is_not_taken_for_recorded(database: AsyncEngine) -> None:
     world, broker = World(database), Broker()
     broker.ends[P0] = Ends(0, 2)
-    watermarks = Watermarks(database, [t.UNIT_AGGREGATES], [t.UNIT_AGGREGATES], broker, lambda: 1_000, world.rewind)
+    watermarks = Watermarks(
+        database, [t.UNIT_AGGREGATES], [t.UNIT_AGGREGATES], broker, lambda: 1_000, world.rewind, world.availability
+    )
     await world.record(records_of(t.UNIT_AGGREGATES, bucket(), bucket(revision=2)))
     await watermarks.once()
     broker.ends[P0] = Ends(0, 1)
@@ -128,7 +132,9 @@ async def test_a_topic_that_was_made_anew_is_not_taken_for_recorded(database: As
 async def test_what_was_finished_and_is_not_in_sql_is_read_again(database: AsyncEngine) -> None:
     world, broker = World(database), Broker()
     broker.ends[P0], broker.ends[P1] = Ends(0, 2, finished=2), Ends(0, 2, finished=1)
-    watermarks = Watermarks(database, [t.UNIT_AGGREGATES], [t.UNIT_AGGREGATES], broker, lambda: 1_000, world.rewind)
+    watermarks = Watermarks(
+        database, [t.UNIT_AGGREGATES], [t.UNIT_AGGREGATES], broker, lambda: 1_000, world.rewind, world.availability
+    )
     await world.record(records_of(t.UNIT_AGGREGATES, bucket(), bucket(revision=2)))
     await watermarks.once()
     assert world.rewound == [("unit-aggregates", 1, 0, 1)]
