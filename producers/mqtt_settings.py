@@ -16,7 +16,9 @@ class MqttSettings(BaseSettings):
     A password may also lie in a file: `MQTT_PASSWORD_FILE=/run/secrets/mqtt` names it.
     """
 
-    model_config = SettingsConfigDict(env_prefix="MQTT_", frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="MQTT_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     host: Annotated[str, Field(min_length=1)] = "localhost"
     port: Annotated[int | None, Field(ge=1, le=65_535, description="1883, with TLS 8883")] = None

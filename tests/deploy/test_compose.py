@@ -14,6 +14,7 @@ import yaml
 
 from local.jars import KAFKA_VERSION
 from producers.settings import ProducerSettings
+from streams.apps import NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "docker-compose.kafka.yml"
@@ -66,25 +67,28 @@ def test_each_command_of_our_image_exists(name: str) -> None:
     assert run.returncode == 0, run.stderr
 
 
-def test_the_workers_wait_for_the_topics_and_come_only_when_asked_for() -> None:
-    workers = {name for name in OURS if SERVICES[name]["command"][1] == "worker"}
-    assert workers >= {"detection", "notifications"}
-    for name in workers:
-        assert SERVICES[name]["profiles"] == ["workers"]
-        assert SERVICES[name]["depends_on"]["topics"] == {"condition": "service_completed_successfully"}
+def test_every_worker_has_a_service_and_all_of_ours_wait_for_what_they_need() -> None:
+    workers = {SERVICES[name]["command"][2] for name in OURS if SERVICES[name]["command"][1] == "worker"}
+    assert workers == set(NAMES)
+    done = {"condition": "service_completed_successfully"}
+    for name in set(OURS) - {"topics", "schema"}:
+        service = SERVICES[name]
+        assert service["profiles"] == ["mqtt" if name == "mqtt" else "system"]
+        assert service["depends_on"]["topics"] == done
+        assert name not in {"api", "relay", "recorder", "digests"} or service["depends_on"]["schema"] == done
         # SIGTERM drains within 60 s.
-        assert SERVICES[name]["stop_grace_period"] == "60s"
+        assert service["stop_grace_period"] == "60s"
 
 
 def test_nothing_is_published_beyond_this_machine() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
-    assert len(ports) == 3
+    assert len(ports) == 4
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
 def test_whatever_stays_up_is_checked_or_drains_and_keeps_its_data_in_a_named_volume() -> None:
     document = yaml.safe_load(COMPOSE.read_text())
-    for name in ("kafka", "postgres", "kafka-ui"):
+    for name in ("kafka", "postgres", "kafka-ui", "api"):
         assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
     for service in SERVICES.values():
         for volume in service.get("volumes", []):
