@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path  # noqa: TC003  # typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,7 +47,7 @@ def send_now(
         from streams.domain.digest_plan import newest_period
 
         now_ms = time.time_ns() // 1_000_000
-        async with AsyncSession(engine) as session:
+        async with AsyncSession(engine, expire_on_commit=False) as session:
             preference = await session.get(DigestPreferenceRow, user)
             if preference is None:
                 return None
@@ -80,12 +80,13 @@ async def _until_recorded(session: AsyncSession, organization_id: str, period: P
 
     missing = text(
         "SELECT count(*) FROM units WHERE organization_id = :organization AND NOT EXISTS (SELECT FROM unit_aggregates"
-        " WHERE unit_aggregates.unit_id = units.unit_id"
-        " AND starts_at >= :ends - interval '1 hour' AND starts_at < :ends)"
+        " WHERE unit_aggregates.unit_id = units.unit_id AND starts_at >= CAST(:since AS timestamptz)"
+        " AND starts_at < CAST(:until AS timestamptz))"
     )
+    about = {"organization": organization_id, "since": period.ends_at - timedelta(hours=1), "until": period.ends_at}
     deadline = time.monotonic() + wait_s
     while time.monotonic() < deadline:
-        if not await session.scalar(missing, {"organization": organization_id, "ends": period.ends_at}):
+        if not await session.scalar(missing, about):
             return
         await session.rollback()
         await asyncio.sleep(LOOK_AGAIN_S)
