@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from api.ingest import Ingest
     from api.settings import ApiSettings, TrustSettings
     from api.webhooks.telnyx_intake import TelnyxWebhooks
+    from producers.settings import ProducerSettings
     from schemas.roles import Role
 
 
@@ -32,6 +33,7 @@ class Services(msgspec.Struct, frozen=True):
     engine: AsyncEngine
     keys: Keys
     ingest: Ingest
+    kafka: ProducerSettings
     telnyx: TelnyxWebhooks
     now: Callable[[], datetime]
     broker_answers: Callable[[float], bool]

@@ -35,9 +35,8 @@ class Use(NamedTuple):
 
     @property
     def path(self) -> str:
-        return self.route.format(
-            unit_id="fridge", rule_id="high", window_id="w1", user_id="ann", alert_id="a1", key_id="0" * 32
-        )
+        names = {"unit_id": "fridge", "rule_id": "high", "window_id": "w1", "user_id": "ann", "alert_id": "a1"}
+        return self.route.format(**names, key_id="0" * 32, failure_id=1)
 
     @property
     def of_one_thing(self) -> bool:
@@ -78,6 +77,9 @@ USES = [
     Use("POST", "/v1/alerts/{alert_id}/silence", READERS, 202, {"minutes": 30}),
     Use("GET", "/v1/sms-log", READERS),
     Use("GET", "/v1/job-failures", CONFIGURERS),
+    Use("GET", "/v1/dead-letters", CONFIGURERS),
+    Use("POST", "/v1/dead-letters/{failure_id}/retry", CONFIGURERS, 202, {"force": True}),
+    Use("POST", "/v1/dead-letters/retry", CONFIGURERS, 200, {}),
     Use("GET", "/v1/api-keys", ADMINS),
     Use("POST", "/v1/api-keys", ADMINS, 201, {"name": "New", "role": "member"}),
 ]
@@ -86,6 +88,7 @@ USES = [
 ELSEWHERE = {
     ("POST", "/v1/readings"),
     ("POST", "/v1/digest-preferences"),
+    ("POST", "/v1/sms/{request_id}/rerun"),
     ("GET", "/v1/organizations"),
     ("PUT", "/v1/organizations/{organization_id}"),
     ("DELETE", "/v1/api-keys/{key_id}"),
@@ -166,6 +169,7 @@ async def test_another_organizations_key_sees_and_changes_nothing(api: Api, use:
         "/v1/alerts",
         "/v1/sms-log",
         "/v1/job-failures",
+        "/v1/dead-letters",
         "/v1/api-keys",
     ],
 )

@@ -16,6 +16,8 @@ from schemas.database.configuration import (
     UnitRow,
 )
 from schemas.database.records import AlertRow, AlertTimelineRow, JobFailureRow, SmsAlertLogRow
+from schemas.messages import encode
+from tests.domain.letters import letter
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -103,4 +105,4 @@ async def furnish(database: AsyncEngine) -> None:
         session.add(alert("a1"))
         session.add(AlertTimelineRow(alert_id="a1", organization_id="acme", at=BEGAN, event="triggered", detail={}))
         session.add(decision("sent"))
-        session.add(failure(1))
+        session.add(failure(1, payload=encode(letter())))

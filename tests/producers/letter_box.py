@@ -28,6 +28,8 @@ from tests.api.topic_records import Record, records
 from tests.domain.letters import NOW_MS, letter, request
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pytest
 
     from producers.kafka import KafkaProducer
@@ -41,10 +43,15 @@ sms.register(app)
 class LetterBox:
     """Everything that dead letters come from and go to."""
 
-    def __init__(self, kafka: ProducerSettings, producer: KafkaProducer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self,
+        kafka: ProducerSettings,
+        producer: KafkaProducer,
+        monkeypatch: pytest.MonkeyPatch,
+        topics: Sequence[Topic] = (*DEAD_LETTER_TOPICS, *REDRIVE_TOPICS, DEAD_LETTER_SETTLEMENTS, SMS_OUTCOMES),
+    ) -> None:
         self.kafka = kafka
         self.producer = producer
-        topics = [*DEAD_LETTER_TOPICS, *REDRIVE_TOPICS, DEAD_LETTER_SETTLEMENTS, SMS_OUTCOMES]
         create_topics(kafka.librdkafka(), prefix=kafka.topic_prefix, topics=topics)
         monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap_servers)
         monkeypatch.setenv("KAFKA_TOPIC_PREFIX", kafka.topic_prefix)
@@ -71,8 +78,11 @@ class LetterBox:
         wanted = request(request_id=request_id, **fields)
         self.put(SMS_LANES[wanted.severity], wanted.user_id, wanted)
         for outcome in outcomes:
-            self.put(SMS_OUTCOMES, wanted.user_id, decided(wanted, outcome))
+            self.put_outcome(decided(wanted, outcome))
         return wanted
+
+    def put_outcome(self, outcome: m.SmsOutcome) -> None:
+        self.put(SMS_OUTCOMES, outcome.user_id, outcome)
 
     def in_lane(self, severity: m.Severity = m.Severity.WARNING) -> list[Record]:
         return records(self.kafka, SMS_LANES[severity])

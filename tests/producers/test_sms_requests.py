@@ -13,7 +13,7 @@ from producers.kafka import KafkaProducer
 from producers.settings import ProducerSettings
 from producers.sms_requests import find_sms, partition_of
 from schemas import messages as m
-from schemas.topics import SMS_LANES, SMS_OUTCOMES
+from schemas.topics import SMS_LANES
 from streams.domain.redrive import Past
 from tests.producers.letter_box import LetterBox, decided
 
@@ -45,7 +45,7 @@ def test_an_sms_that_was_delivered_is_sent_once_more_until_that_one_is_done_with
     assert "refused (under_way): the request is not done with: its last outcome is none yet" in told
     again = [msgspec.json.decode(record.value or b"", type=m.SmsRequest) for record in box.in_lane()][-1]
     assert again == msgspec.structs.replace(wanted, redrives=1)
-    box.put(SMS_OUTCOMES, "ann", decided(again, "delivered"))
+    box.put_outcome(decided(again, "delivered"))
     assert box.run("sms", "rerun", "s1", "--since", "1h")[0] == 0
     assert find_sms(box.kafka, "s1") == Past(msgspec.structs.replace(wanted, redrives=2), None)
 
