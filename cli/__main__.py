@@ -6,6 +6,7 @@ import typer
 
 from cli import (
     api,
+    audit,
     bench,
     check,
     db,
@@ -45,6 +46,7 @@ sms.register(app)
 topics.register(app)
 schemas.register(app)
 check.register(app)
+audit.register(app)
 bench.register(app)
 
 if __name__ == "__main__":
