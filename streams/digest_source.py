@@ -173,6 +173,7 @@ async def _alerts(connection: AsyncConnection, organization_id: str, period: Per
             extreme_c=row.temperature_c if row.extreme_c is None else row.extreme_c,
             limit_c=row.limit_c,
             paging=row.paging,
+            silent_because=row.silent_because,
             acknowledged_at_ms=None if row.acknowledged_at is None else to_ms(row.acknowledged_at),
             acknowledged_by=row.acknowledged_by,
         )

@@ -39,6 +39,7 @@ class AlertRecord(Struct, frozen=True, kw_only=True):
     extreme_c: float | None = None
     limit_c: float | None = None
     paging: bool = True
+    silent_because: str | None = None
     acknowledged_at_ms: int | None = None
     acknowledged_by: str | None = None
     corrective_action: str | None = None

@@ -158,7 +158,7 @@ def _alert_row(alert: AlertRecord, names: dict[str, str], digest: Digest, displa
             acknowledged,
         ),
         tone=Tone.BAD if is_open else Tone.WARN if alert.severity is m.Severity.CRITICAL else Tone.PLAIN,
-        remark="" if alert.paging else "kept silent by maintenance or a more urgent alert",
+        remark="" if alert.paging else f"nobody was paged: {alert.silent_because or 'silenced'}",
     )
 
 

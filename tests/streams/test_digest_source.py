@@ -87,6 +87,8 @@ def alert(alert_id: str, began_ms: int, resolved_ms: int | None, **changes: obje
         "started_at": from_ms(began_ms),
         "triggered_at": from_ms(began_ms),
         "resolved_at": None if resolved_ms is None else from_ms(resolved_ms),
+        "paging": True,
+        "silent_because": None,
     }
     return row | changes
 
@@ -110,7 +112,7 @@ async def test_alerts_and_sms_of_the_period_and_the_organization_count(database:
             insert(AlertRow),
             [
                 alert("before", begin - 9_000_000, begin - 1),
-                alert("into", begin - 9_000_000, begin + 60_000),
+                alert("into", begin - 9_000_000, begin + 60_000, paging=False, silent_because="maintenance window"),
                 alert("open", end - 60_000, None, unit_id="u1"),
                 alert("after", end, None),
                 alert("other", begin + 1, None, organization_id="other"),
@@ -133,8 +135,12 @@ async def test_alerts_and_sms_of_the_period_and_the_organization_count(database:
                 for request, outcome in sms
             ],
         )
-    made = await DigestStore(database, "https://x.example.com").make(of, UNITS, WHOLE, end + 1)
-    assert [one.alert_id for one in made.alerts] == ["open", "into"]
+    store = DigestStore(database, "https://x.example.com")
+    made = await store.make(of, UNITS, WHOLE, end + 1)
+    assert [(one.alert_id, one.paging) for one in made.alerts] == [("open", True), ("into", False)]
+    letter = await store.letter(of.job_id, "C")
+    assert letter is not None
+    assert "nobody was paged: maintenance window" in letter.text
     assert made.sums.sms == SmsCounts(sent=1, delivered=1, failed=1, suppressed=1, opted_out=1)
     assert {unit.unit_id: unit.standing for unit in made.units} == {
         "u1": Standing.OPEN,
