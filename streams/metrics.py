@@ -38,15 +38,16 @@ class _Collector:
 
 
 def serve_metrics(app: faust.App, port: int, collect: Callable[[], Iterable[Metric]]) -> None:
-    """Serve `/metrics` on `port` (0: a free one, told in the log) from the start of the app on."""
+    """Serve `/metrics` on `port` (0: a free one, told in the log) from the start of the worker on."""
     registry = CollectorRegistry()
     registry.register(_Collector(collect))
 
-    async def serve(*_: Any, **__: Any) -> None:  # noqa: ANN401 - a Faust signal's arguments
+    def serve(*_: Any, **__: Any) -> None:  # noqa: ANN401 - a Faust signal's arguments
         server, _thread = start_http_server(port, registry=registry)
         log.info("metrics.served", port=server.server_port)
 
-    app.on_before_start = serve
+    # Nothing else refers to it.
+    app.on_worker_init.connect(serve, weak=False)
 
 
 def detection_metrics(

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 def recorder_metrics(
     counts: Counts, availability: Availability, watermarks: Watermarks
 ) -> Callable[[], Iterable[Metric]]:
-    """Records and rows, what could not be used, whether the database answers, how far behind the tables are."""
+    """Records and rows, what could not be used, whether the database answers, how far behind the tables are.
+
+    Asked in another thread than the one that counts: what may grow meanwhile is copied first.
+    """
 
     def collect() -> Iterable[Metric]:
         for name, about, values in (
@@ -27,17 +30,17 @@ def recorder_metrics(
             ("skipped", "Records that were written before and read again", counts.skipped),
         ):
             family = CounterMetricFamily(f"freshtrack_recorder_{name}", about, labels=["topic"])
-            for topic, count in values.items():
+            for topic, count in values.copy().items():
                 family.add_metric([topic], count)
             yield family
         rows = CounterMetricFamily("freshtrack_recorder_rows", "Rows by table", labels=["table"])
-        for table, count in counts.rows.items():
+        for table, count in counts.rows.copy().items():
             rows.add_metric([table], count)
         yield rows
         unusable = CounterMetricFamily(
             "freshtrack_recorder_unusable", "Records that became a row of job_failures", labels=["topic", "reason"]
         )
-        for (topic, reason), count in counts.unusable.items():
+        for (topic, reason), count in counts.unusable.copy().items():
             unusable.add_metric([topic, reason], count)
         yield unusable
         yield GaugeMetricFamily(

@@ -130,7 +130,7 @@ class Watermarks:
     def behind_s(self) -> dict[Place, float]:
         """Seconds since the watermark of each partition that this worker keeps."""
         now_ms = self._now_ms()
-        return {place: (now_ms - at_ms) / 1000 for place, at_ms in self._marks.items()}
+        return {place: (now_ms - at_ms) / 1000 for place, at_ms in self._marks.copy().items()}
 
     async def run(self) -> None:
         """Until it is cancelled; a broker or database that is away is asked again."""
@@ -177,7 +177,7 @@ class Watermarks:
                         "times": [from_ms(at) for at in kept.values()],
                     },
                 )
-        self._marks |= reached
+        self._marks = self._marks | reached
         for place, found in ends.items():
             if (wanted := self._next_offsets.get(place, 0)) < found.finished:
                 await self._rewind(place.topic, place.partition, wanted, found.finished)

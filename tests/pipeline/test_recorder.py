@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from sqlalchemy import text
 
@@ -38,6 +40,12 @@ def address(engine: AsyncEngine) -> str:
 async def value(engine: AsyncEngine, query: str) -> Any:
     async with engine.connect() as connection:
         return (await connection.execute(text(query))).scalar_one()
+
+
+def metrics_of(worker: Worker) -> list[str]:
+    events = map(json.loads, worker.log.read_text().splitlines())
+    port = next(event["port"] for event in events if event["event"] == "metrics.served")
+    return httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text.splitlines()
 
 
 def send_outcomes(space: Space, first: int, count: int) -> None:
@@ -114,15 +122,22 @@ async def test_with_the_database_away_it_waits_and_then_catches_up(
         async def recorded(count: int) -> bool:
             return bool(await value(engine, "SELECT count(*) FROM sms_alert_log") == count)
 
+        def ready() -> float:
+            (told,) = (line for line in metrics_of(worker) if line.startswith("freshtrack_recorder_ready "))
+            return float(told.split()[1])
+
         worker = start_worker("recorder", DATABASE_URL=server.url)
         send_outcomes(space, 0, 1_000)
         await eventually.awaited(lambda: recorded(1_000), within_s=40)
+        assert ready() == 1
         server.kill()
+        eventually(lambda: ready() == 0)
         send_outcomes(space, 1_000, 1_000)
         eventually(lambda: "recorder.database_away" in worker.log.read_text(), within_s=20)
         server.start()
         await eventually.awaited(lambda: recorded(2_000), within_s=20)
         eventually(lambda: "recorder.database_back" in worker.log.read_text())
+        assert ready() == 1
         server.stop()
         send_outcomes(space, 2_000, 1_000)
         eventually(lambda: worker.log.read_text().count("recorder.database_away") == 2, within_s=20)
