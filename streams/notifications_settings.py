@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, HttpUrl, SecretStr
 
+from streams.domain.escalation import WAIT_MS
 from streams.settings import WorkerSettings
 from streams.sms_gate import Limits
 from streams.sms_plans import SmsPolicy
@@ -63,7 +64,7 @@ class NotificationsSettings(WorkerSettings):
     ] = 300.0
     escalation_wait_s: Annotated[
         float, Field(validation_alias="ESCALATION_WAIT_S", description="without an answer, until the next level", gt=0)
-    ] = 900.0
+    ] = WAIT_MS / 1000
 
     def policy(self) -> SmsPolicy:
         """What decides about each SMS."""
