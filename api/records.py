@@ -12,6 +12,7 @@ from schemas.database.declarative import to_ms
 from schemas.database.records import JobFailureRow, SmsAlertLogRow
 from schemas.http import Id, Instant, Line, Page
 from schemas.http_records import JobFailure, SmsEntry
+from streams.domain.dead_letters import masked_text
 
 router = APIRouter(tags=["records"], responses=responses(400, 401, 403, 422, 429, 503))
 
@@ -76,8 +77,14 @@ async def list_failures(
 
 
 def _entry(row: SmsAlertLogRow) -> SmsEntry:
-    return SmsEntry.model_validate({name: getattr(row, name) for name in SmsEntry.model_fields})
+    shown = SmsEntry.model_validate({name: getattr(row, name) for name in SmsEntry.model_fields})
+    return shown.model_copy(update={"error": _masked(row.error)})
 
 
 def _failure(row: JobFailureRow) -> JobFailure:
-    return JobFailure.model_validate({name: getattr(row, name) for name in JobFailure.model_fields})
+    shown = JobFailure.model_validate({name: getattr(row, name) for name in JobFailure.model_fields})
+    return shown.model_copy(update={"error": _masked(row.error)})
+
+
+def _masked(error: str | None) -> str | None:
+    return None if error is None else masked_text(error)

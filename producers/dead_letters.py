@@ -8,6 +8,7 @@ know it by its request and count of redrives.
 from __future__ import annotations
 
 import heapq
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -130,7 +131,7 @@ def judge(
 def send_again(
     producer: KafkaProducer, verdicts: Sequence[Verdict], *, by: str, now_ms: int, limit_s: float = SEND_LIMIT_S
 ) -> SentAgain:
-    """Publish what was decided to be sent again, wait for the broker, then mark it as settled.
+    """Publish what was decided to be sent again, wait `limit_s` for the broker, then mark what it took as settled.
 
     Raises NotDeliveredError when the marks cannot be written.
     """
@@ -150,12 +151,13 @@ def send_again(
         for verdict in verdicts
         if isinstance(revived := verdict.decision, Revived)
     }
+    deadline = time.monotonic() + limit_s
     failed: dict[LetterId, str] = {}
     done: list[LetterId] = []
     marks = []
     for place, (revived, future) in sending.items():
         try:
-            future.result(limit_s)
+            future.result(max(0.0, deadline - time.monotonic()))
         except (NotDeliveredError, TimeoutError) as error:
             failed[place] = str(error) or f"no answer within {limit_s:g} s"
             continue
@@ -164,8 +166,9 @@ def send_again(
             producer.publish(DEAD_LETTER_SETTLEMENTS, mark.letter_id, m.encode(mark), message_type=SETTLED_TYPE)
         )
         done.append(place)
+    producer.flush(limit_s)
     for marked in marks:
-        marked.result(limit_s)
+        marked.result(0)
     return SentAgain(done, failed)
 
 

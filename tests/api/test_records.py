@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -64,3 +65,12 @@ async def test_pages_hold_each_failure_once(api: Api, ops: dict[str, str]) -> No
 async def test_failures_are_filtered(api: Api, ops: dict[str, str], query: dict[str, str], lanes: list[str]) -> None:
     answer = await api.client.get("/v1/job-failures", params=query, headers=ops)
     assert [row["lane"] for row in answer.json()["items"]] == lanes
+
+
+@pytest.mark.parametrize("path", ["/v1/job-failures", "/v1/sms-log"])
+async def test_what_a_provider_wrote_is_shown_without_the_number(api: Api, ops: dict[str, str], path: str) -> None:
+    async with AsyncSession(api.database) as session, session.begin():
+        session.add(failure(3, failed_at=datetime.now(UTC), error="no such number +12025550123"))
+        session.add(decision("failed", at=datetime.now(UTC), error="no such number +12025550123"))
+    newest = (await api.client.get(path, params={"limit": 1}, headers=ops)).json()["items"][0]
+    assert newest["error"] == "no such number +12*******23"
