@@ -88,6 +88,8 @@ ALERT_COMMANDS = Topic(
     carries=m.Command,
     writer=Writer.RELAY_AND_NOTIFICATIONS,
     about="Acknowledge, notify now, silence",
+    # Longer than the longest silence: what one put off must find an acknowledgement that came meanwhile.
+    retention_ms=35 * DAY_MS,
 )
 ESCALATIONS = Topic(
     name="escalations",

@@ -9,14 +9,14 @@ reach and reads that far. What was published before the question is known then, 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiokafka
 import msgspec
 from aiokafka.errors import KafkaError
 
 from schemas import messages as m
-from schemas.topics import ALERT_COMMANDS, ALERTS
+from schemas.topics import ALERT_COMMANDS, ALERTS, DAY_MS
 from streams.follower import Follower
 
 if TYPE_CHECKING:
@@ -25,18 +25,21 @@ if TYPE_CHECKING:
     from streams.consumer import Record
     from streams.settings import KafkaSettings
 
-DAY_MS = 86_400_000
-REMEMBERED_MS = DAY_MS
+# People give few orders, and what a silence put off may come up weeks later.
+ORDERS_REMEMBERED_MS = ALERT_COMMANDS.retention_ms
+ENDS_REMEMBERED_MS = DAY_MS
 
 _decode: msgspec.json.Decoder[m.AlertResolved | m.Command | m.AlertTriggered | m.AlertEscalated] = msgspec.json.Decoder(
     m.Alert | m.Command
 )
 
 
-class Closed(msgspec.Struct, frozen=True):
-    """`until_ms` is None for good, else the end of a silence."""
+T = TypeVar("T")
 
-    why: str
+
+class Order(msgspec.Struct, frozen=True):
+    """An acknowledgement, or a silence until `until_ms`; `at_ms` is when the broker got it."""
+
     at_ms: int
     until_ms: int | None = None
 
@@ -44,29 +47,36 @@ class Closed(msgspec.Struct, frozen=True):
 class ClosedAlerts(Follower):
     """`why_closed` is about what was read so far; after `up_to_date` that is all that was published before the call.
 
-    What happened more than a day ago is forgotten: by then the escalation's own state has it.
+    Orders are remembered as long as their topic keeps them, and alerts' ends for a day: an escalation's own state
+    knows of them much sooner.
     """
 
     def __init__(self, settings: KafkaSettings, now_ms: Callable[[], int], **service: Any) -> None:  # noqa: ANN401
-        names = [settings.topic(topic.name) for topic in (ALERT_COMMANDS, ALERTS)]
-        super().__init__(names, settings, since_ms=max(0, now_ms() - REMEMBERED_MS), **service)
+        since_ms = {
+            settings.topic(ALERT_COMMANDS.name): max(0, now_ms() - ORDERS_REMEMBERED_MS),
+            settings.topic(ALERTS.name): max(0, now_ms() - ENDS_REMEMBERED_MS),
+        }
+        super().__init__(list(since_ms), settings, since_ms=since_ms, **service)
         self._now_ms = now_ms
         # Oldest first, for forgetting.
-        self._closed: dict[str, Closed] = {}
+        self._orders: dict[str, Order] = {}
+        self._resolved: dict[str, int] = {}
         self._asker: Any = None
         self._question: asyncio.Task[Mapping[aiokafka.TopicPartition, int]] | None = None
 
     def why_closed(self, alert_id: str, now_ms: int) -> str | None:
         """One of "acknowledged", "resolved", "silenced" (see `silenced_until_ms`); None: a reminder is wanted."""
-        closed = self._closed.get(alert_id)
-        if closed is None or (closed.until_ms is not None and closed.until_ms <= now_ms):
-            return None
-        return closed.why
+        order = self._orders.get(alert_id)
+        if order is not None and order.until_ms is None:
+            return "acknowledged"
+        if alert_id in self._resolved:
+            return "resolved"
+        return "silenced" if order is not None and order.until_ms is not None and order.until_ms > now_ms else None
 
     def silenced_until_ms(self, alert_id: str) -> int | None:
         """When the newest silence of an alert ends; None when there is none, or when it is closed for good."""
-        closed = self._closed.get(alert_id)
-        return None if closed is None else closed.until_ms
+        order = self._orders.get(alert_id)
+        return None if order is None or alert_id in self._resolved else order.until_ms
 
     async def up_to_date(self, limit_s: float = 2.0) -> None:
         """Returns when everything is known that was published before this call.
@@ -113,33 +123,38 @@ class ClosedAlerts(Follower):
             return  # the flow of that topic makes a dead letter of it
         match message:
             case m.Acknowledge(alert_id=alert_id):
-                self._close_alert(alert_id, Closed("acknowledged", record.timestamp))
-            case m.AlertResolved(alert_id=alert_id):
-                self._close_alert(alert_id, Closed("resolved", record.timestamp))
+                self._order(alert_id, Order(record.timestamp))
             case m.Silence(alert_id=alert_id, until_at_ms=until_ms):
-                self._close_alert(alert_id, Closed("silenced", record.timestamp, until_ms))
-            case m.NotifyNow(alert_id=alert_id) if self.silenced_until_ms(alert_id) is not None:
-                # The newer order counts.
-                del self._closed[alert_id]
-
-    def _close_alert(self, alert_id: str, closed: Closed) -> None:
-        known = self._closed.get(alert_id)
-        if known is not None and known.until_ms is None:
-            return
-        self._closed.pop(alert_id, None)
-        self._closed[alert_id] = closed
+                self._order(alert_id, Order(record.timestamp, until_ms))
+            case m.NotifyNow(alert_id=alert_id) if not self._is_acknowledged(alert_id):
+                # The newer order counts: it ends a silence.
+                self._orders.pop(alert_id, None)
+            case m.AlertResolved(alert_id=alert_id):
+                self._resolved.setdefault(alert_id, record.timestamp)
         self._forget()
 
+    def _order(self, alert_id: str, order: Order) -> None:
+        if not self._is_acknowledged(alert_id):
+            self._orders.pop(alert_id, None)
+            self._orders[alert_id] = order
+
+    def _is_acknowledged(self, alert_id: str) -> bool:
+        order = self._orders.get(alert_id)
+        return order is not None and order.until_ms is None
+
     def _forget(self) -> None:
-        before_ms = self._now_ms() - REMEMBERED_MS
-        while self._closed:
-            oldest = next(iter(self._closed))
-            if self._closed[oldest].at_ms >= before_ms:
-                return
-            del self._closed[oldest]
+        now_ms = self._now_ms()
+        while self._resolved and _oldest(self._resolved) < now_ms - ENDS_REMEMBERED_MS:
+            del self._resolved[next(iter(self._resolved))]
+        while self._orders and _oldest(self._orders).at_ms < now_ms - ORDERS_REMEMBERED_MS:
+            del self._orders[next(iter(self._orders))]
 
     def __len__(self) -> int:
-        return len(self._closed)
+        return len(self._orders) + len(self._resolved)
+
+
+def _oldest(entries: Mapping[str, T]) -> T:
+    return next(iter(entries.values()))
 
 
 def _look_at(question: asyncio.Task[Any]) -> None:

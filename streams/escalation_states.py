@@ -16,7 +16,7 @@ import structlog
 
 from schemas import messages as m
 from schemas.headers import Header
-from schemas.topics import ALERT_COMMANDS, DAY_MS, ESCALATIONS
+from schemas.topics import DAY_MS, ESCALATIONS
 from streams.domain.escalation import End, Escalation
 from streams.timers import Timer
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-# A day longer than an order stays in its topic, where it could be read again.
-REMEMBERED_MS = ALERT_COMMANDS.retention_ms + DAY_MS
+# A day longer than the broker keeps the group's place in a topic (7 days, its default) when no worker runs.
+REMEMBERED_MS = 8 * DAY_MS
 
 
 class State(msgspec.Struct, frozen=True, array_like=True):

@@ -34,8 +34,8 @@ class TopicsUnavailableError(Exception):
 class Follower(Service):  # type: ignore[misc]
     """Hands every record of `names` (topics as they are called at the broker) to `take`, each partition in order.
 
-    It begins with the oldest record, or with those that the broker got after `since_ms`. `take` is given by the class
-    that follows; it catches what is wrong with a record.
+    It begins with the oldest record of a topic, or with what the broker got from its time in `since_ms` on. `take` is
+    given by the class that follows; it catches what is wrong with a record.
     """
 
     def __init__(
@@ -43,13 +43,13 @@ class Follower(Service):  # type: ignore[misc]
         names: Sequence[str],
         settings: KafkaSettings,
         *,
-        since_ms: int | None = None,
+        since_ms: Mapping[str, int] | None = None,
         **service: Any,  # noqa: ANN401 - Faust ships no types
     ) -> None:
         super().__init__(**service)
         self._names = tuple(names)
         self._settings = settings
-        self._since_ms = since_ms
+        self._since_ms = since_ms or {}
         self._consumer: Any = None
         self._read_to: dict[aiokafka.TopicPartition, int] = {}
         self._progress = asyncio.Condition()
@@ -93,8 +93,7 @@ class Follower(Service):  # type: ignore[misc]
         partitions = [tp for name in self._names for tp in await self._partitions(name)]
         self._consumer.assign(partitions)
         await self._consumer.seek_to_beginning()
-        if self._since_ms is not None:
-            await self._seek_to_time(partitions, self._since_ms)
+        await self._seek_to_times({tp: self._since_ms[tp.topic] for tp in partitions if tp.topic in self._since_ms})
         await self._note_positions(partitions)
 
     async def _partitions(self, name: str) -> list[aiokafka.TopicPartition]:
@@ -104,12 +103,14 @@ class Follower(Service):  # type: ignore[misc]
             await self._consumer.topics()
         return [aiokafka.TopicPartition(name, number) for number in sorted(numbers)]
 
-    async def _seek_to_time(self, partitions: Sequence[aiokafka.TopicPartition], since_ms: int) -> None:
-        found = await self._consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
-        ends = await self._consumer.end_offsets(partitions)
-        for tp in partitions:
+    async def _seek_to_times(self, since_ms: Mapping[aiokafka.TopicPartition, int]) -> None:
+        if not since_ms:
+            return
+        found = await self._consumer.offsets_for_times(dict(since_ms))
+        ends = await self._consumer.end_offsets(list(since_ms))
+        for tp, end in ends.items():
             # No record so young: everything that the partition holds is older.
-            self._consumer.seek(tp, ends[tp] if found.get(tp) is None else found[tp].offset)
+            self._consumer.seek(tp, end if found.get(tp) is None else found[tp].offset)
 
     async def _note_positions(self, partitions: Iterable[aiokafka.TopicPartition]) -> None:
         for tp in partitions:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from streams.tables import Slot
 
 
+LOOK_AGAIN_MS = 12 * 3_600_000
+
+
 class SmsPolicy(msgspec.Struct, frozen=True):
     """`receipts`: whether the provider's webhooks reach us. `window_ms` of 0 switches the rate limit off."""
 
@@ -94,7 +97,8 @@ def revocation(closed: Closed, request: m.SmsRequest, now_ms: int) -> Cancelled 
     until_ms = closed.silenced_until_ms(request.alert_id)
     if until_ms is None:
         return Cancelled(why)
-    return Deferred(until_ms, why, "somebody silenced the alert")
+    # In pieces, because an alert's end is not remembered for as long as a silence may last.
+    return Deferred(min(until_ms, now_ms + LOOK_AGAIN_MS), why, "somebody silenced the alert")
 
 
 class Planner:

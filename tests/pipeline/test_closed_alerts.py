@@ -11,7 +11,8 @@ import pytest
 
 from schemas import messages as m
 from schemas.messages import encode
-from streams.closed_alerts import DAY_MS, ClosedAlerts
+from schemas.topics import DAY_MS
+from streams.closed_alerts import ClosedAlerts
 from streams.settings import KafkaSettings
 
 if TYPE_CHECKING:
@@ -59,16 +60,21 @@ def publish(space: Space, topic: str, message: object, key: str = "unit-1", time
     space.flush()
 
 
-async def test_what_was_published_before_the_start_is_known_at_once_but_not_what_is_older_than_a_day(
+async def test_what_was_published_before_the_start_is_known_at_once_but_no_end_that_is_older_than_a_day(
     space: Space,
 ) -> None:
-    publish(space, "alert-commands", acknowledge("yesterday"), key="unit-2", timestamp_ms=NOW_MS - DAY_MS - 60_000)
+    before_yesterday_ms = NOW_MS - DAY_MS - 60_000
+    publish(space, "alert-commands", acknowledge("last week"), key="unit-2", timestamp_ms=NOW_MS - 7 * DAY_MS)
+    publish(space, "alerts", resolved("yesterday"), key="unit-2", timestamp_ms=before_yesterday_ms)
+    publish(space, "alerts", resolved("yesterday, too"), timestamp_ms=before_yesterday_ms)
     publish(space, "alert-commands", acknowledge("alert-1"))
     publish(space, "alerts", resolved("alert-2"))
     async with following(space) as closed:
         assert closed.why_closed("alert-1", NOW_MS) == "acknowledged"
         assert closed.why_closed("alert-2", NOW_MS) == "resolved"
+        assert closed.why_closed("last week", NOW_MS) == "acknowledged"
         assert closed.why_closed("yesterday", NOW_MS) is None
+        assert closed.why_closed("yesterday, too", NOW_MS) is None
         assert closed.why_closed("alert-3", NOW_MS) is None
 
 

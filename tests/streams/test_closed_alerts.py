@@ -8,7 +8,9 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
 from schemas import messages as m
-from streams.closed_alerts import DAY_MS, ClosedAlerts
+from schemas.http_alerts import MOST_SILENT_MINUTES
+from schemas.topics import DAY_MS
+from streams.closed_alerts import ORDERS_REMEMBERED_MS, ClosedAlerts
 from streams.settings import KafkaSettings
 from tests.streams.fakes import NOW_MS, FakeRecord
 
@@ -104,13 +106,38 @@ async def test_a_broker_that_does_not_answer_in_time_is_told_as_such() -> None:
         await world.closed.up_to_date()
 
 
-async def test_what_happened_more_than_a_day_ago_is_forgotten() -> None:
+def resolved(alert_id: str) -> m.AlertResolved:
+    return m.AlertResolved(
+        alert_id=alert_id,
+        unit_id="unit-1",
+        organization_id="org-1",
+        rule_id="high",
+        kind=m.AlertKind.TEMPERATURE_HIGH,
+        severity=m.Severity.CRITICAL,
+        started_at_ms=NOW_MS,
+        at_ms=NOW_MS,
+    )
+
+
+async def test_an_alerts_end_is_forgotten_after_a_day() -> None:
     world = World()
-    world.read(acknowledge("first"))
+    world.read(resolved("first"))
     world.now_ms += DAY_MS
-    world.read(acknowledge("second"))
-    assert world.closed.why_closed("first", world.now_ms) == "acknowledged"
+    world.read(resolved("second"))
+    assert world.closed.why_closed("first", world.now_ms) == "resolved"
     world.now_ms += 1
-    world.read(acknowledge("third"))
+    world.read(resolved("third"))
     assert world.closed.why_closed("first", world.now_ms) is None
     assert len(world.closed) == 2
+
+
+async def test_an_order_is_remembered_for_longer_than_the_longest_silence() -> None:
+    """A reminder that a silence put off must find an acknowledgement that came in it."""
+    world = World()
+    world.read(acknowledge("first"))
+    world.now_ms += MOST_SILENT_MINUTES * 60_000
+    world.read(acknowledge("second"))
+    assert world.closed.why_closed("first", world.now_ms) == "acknowledged"
+    world.now_ms += ORDERS_REMEMBERED_MS + 1
+    world.read(acknowledge("third"))
+    assert len(world.closed) == 1
