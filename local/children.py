@@ -1,4 +1,4 @@
-"""The broker, the database and the fake Telnyx as children of a `Stack`."""
+"""The broker, the database, the fake Telnyx and the mailbox as children of a `Stack`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from signal import SIGINT
 from typing import TYPE_CHECKING
 
-from local.child import Child, answers_http
+from local.child import Child, answers_http, listens
 from local.ports import LOOPBACK
 
 if TYPE_CHECKING:
@@ -42,3 +42,9 @@ def telnyx_child(port: int, api_key: str, name: str = "telnyx") -> Child:
     command = [sys.executable, "-m", "local.telnyx", "--port", str(port), "--api-key", api_key]
     ready = answers_http(f"http://{LOOPBACK}:{port}/control/counts")
     return Child(name=name, argv=command, folder=ROOT, ready=ready, grace_s=5)
+
+
+def mailbox_child(smtp_port: int, port: int, name: str = "mailbox") -> Child:
+    """The mailbox: SMTP at `smtp_port`, its pages at http://127.0.0.1:`port`."""
+    command = [sys.executable, "-m", "local.mailbox", "--smtp-port", str(smtp_port), "--port", str(port)]
+    return Child(name=name, argv=command, folder=ROOT, ready=listens(port), grace_s=5)

@@ -66,6 +66,7 @@ class Demo:
                 ("HTTP interface", self._parts.api_url),
                 ("its key", self._parts.key_file),
                 ("what the SMS provider got", f"{self._parts.telnyx_url}/control/log"),
+                ("the summaries' mailbox", self._parts.mailbox_url),
                 ("Kafka", self._parts.kafka.bootstrap),
                 ("PostgreSQL", self._parts.database_url),
             ):

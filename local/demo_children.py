@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from local.child import Child, answers_http, says
-from local.children import ROOT, kafka_child, postgres_child, telnyx_child
+from local.children import ROOT, kafka_child, mailbox_child, postgres_child, telnyx_child
 from local.kafka import EmbeddedKafka
 from local.ports import LOOPBACK, free_port, is_free
 from local.postgres import EmbeddedPostgres
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 TELNYX_KEY = "demo-key"
 WORKERS = ("detection", "notifications", "recorder")
-NEED_DATABASE = frozenset({"recorder"})
 UNITS_WITHIN_S = 30.0
 # The workers follow the configuration within moments; a reading that overtook its unit would be a dead letter.
 SETTLE_S = 0.2
@@ -38,13 +37,13 @@ class DemoChildren:
         self._folder = folder
         self.kafka = EmbeddedKafka(folder / "kafka")
         self._postgres = EmbeddedPostgres(folder / "postgres")
-        self._telnyx_port = free_port()
+        self._telnyx_port, self._mailbox_port, self._smtp_port = free_port(), free_port(), free_port()
         self._api_port = 8080 if is_free(8080) else free_port()
         self.key_file = folder / "api-key"
         self._environment = {
             "PYTHONPATH": str(ROOT),
             # What else a person may have set is for another place.
-            **{name: "" for name in os.environ if name.startswith("KAFKA_")},
+            **{name: "" for name in os.environ if name.startswith(("KAFKA_", "MAIL_"))},
             "KAFKA_SECURITY_PROTOCOL": "PLAINTEXT",
             "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap,
             "KAFKA_TOPIC_PREFIX": "",
@@ -58,11 +57,21 @@ class DemoChildren:
             "TELNYX_MESSAGING_PROFILE_ID": "demo-profile",
             "TELNYX_PUBLIC_KEY": Webhooks(TELNYX_KEY, []).public_key,
             "TELNYX_WEBHOOK_URL": self.api_url,
+            "PUBLIC_URL": self.api_url,
+            "UNSUBSCRIBE_SECRET": "only for the demo on this machine",
+            "MAIL_PROVIDER": "smtp",
+            "MAIL_SMTP_HOST": LOOPBACK,
+            "MAIL_SMTP_PORT": str(self._smtp_port),
+            "MAIL_SMTP_SECURITY": "none",
         }
 
     @property
     def api_url(self) -> str:
         return f"http://{LOOPBACK}:{self._api_port}"
+
+    @property
+    def mailbox_url(self) -> str:
+        return f"http://{LOOPBACK}:{self._mailbox_port}"
 
     @property
     def database_url(self) -> str:
@@ -78,6 +87,7 @@ class DemoChildren:
             kafka_child(self.kafka),
             postgres_child(self._postgres),
             telnyx_child(self._telnyx_port, TELNYX_KEY),
+            mailbox_child(self._smtp_port, self._mailbox_port),
             self._command("topics", "topics", "create", after=("kafka",), job=True),
             self._command("schema", "db", "upgrade", after=("postgres",), job=True),
             Child(
@@ -90,15 +100,13 @@ class DemoChildren:
                 grace_s=35,
             ),
             self._command("relay", "relay", after=("topics", "schema")),
-            *(self._worker(name) for name in WORKERS),
-            Child(
-                name="seed",
-                argv=self._seed_command,
-                env=self._environment,
-                folder=ROOT,
-                after=("api",),
-                job=True,
-            ),
+            self._worker("detection", after=("topics",)),
+            self._worker("notifications", after=("topics",)),
+            self._worker("recorder", after=("topics", "schema")),
+            Child(name="key", argv=self._key_command, after=("schema",), job=True),
+            self._command("seed", "seed", "--demo", after=("api", "key"), job=True),
+            # Summaries come in the morning: what leads to the first SMS starts before.
+            self._worker("digests", after=("seed", "mailbox")),
             Child(
                 name="simulator",
                 argv=self._simulator_command,
@@ -118,19 +126,19 @@ class DemoChildren:
             job=job,
         )
 
-    def _worker(self, name: str) -> Child:
+    def _worker(self, name: str, after: tuple[str, ...]) -> Child:
         return Child(
             name=name,
             argv=[sys.executable, "-m", "cli", "worker", name],
             env=self._environment | {"DATA_DIR": str(self._folder / f"worker-{name}")},
             folder=ROOT,
-            after=("topics", "schema") if name in NEED_DATABASE else ("topics",),
+            after=after,
             ready=says("worker.ready"),
             grace_s=40,
         )
 
-    def _seed_command(self) -> list[str]:
-        """Makes the key first: it goes into a file, for nobody but this user, and is on no screen and in no log."""
+    def _key_command(self) -> list[str]:
+        """Makes the key: it goes into a file, for nobody but this user, and is on no screen and in no log."""
         if not self.key_file.exists():
             made = subprocess.run(
                 [sys.executable, "-m", "cli", "key", "create", "--role", "admin", "--name", "demo"],
@@ -145,7 +153,7 @@ class DemoChildren:
             descriptor = os.open(self.key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 file.write(made.stdout)
-        return [sys.executable, "-m", "cli", "seed", "--demo"]
+        return [sys.executable, "-c", ""]
 
     def _simulator_command(self) -> list[str]:
         wait_for_units(self.kafka.bootstrap, {unit.unit_id for unit in demo_fleet().units})

@@ -79,11 +79,25 @@ class DemoView:
         return {request.text for request in self._sent[self._story]}
 
     async def follow(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. Names are read first, so that what happens can be told with them."""
+        await self._read_names()
         async for record in self._consumer:
             if record.value is None:
                 continue
             self._take(record.topic, record.value, new=record.timestamp >= self._since_ms)
+
+    async def _read_names(self) -> None:
+        assigned = self._consumer.assignment()
+        names = {partition for partition in assigned if partition.topic in {t.UNITS.name, t.CONTACTS.name}}
+        others = tuple(assigned - names)
+        self._consumer.pause(*others)
+        ends = await self._consumer.end_offsets(names)
+        while any([await self._consumer.position(partition) < end for partition, end in ends.items()]):
+            for records in (await self._consumer.getmany(timeout_ms=200)).values():
+                for record in records:
+                    if record.value is not None:
+                        self._take(record.topic, record.value, new=False)
+        self._consumer.resume(*others)
 
     def _take(self, topic: str, value: bytes, *, new: bool) -> None:
         if topic == t.UNITS.name:
