@@ -80,17 +80,18 @@ async def test_what_was_published_before_the_watermark_is_recorded(
     assert worker.end() == 0
 
 
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.long)])
 async def test_killed_again_and_again_everything_is_recorded_once(
-    space: Space, start_worker: Callable[..., Worker], database: AsyncEngine, eventually: Eventually
+    space: Space, start_worker: Callable[..., Worker], database: AsyncEngine, eventually: Eventually, kills: int
 ) -> None:
     async def recorded() -> int:
         return int(await value(database, "SELECT count(*) FROM sms_alert_log"))
 
-    total, killed_at_work = 20_000, 0
+    total, killed_at_work = 10_000 * kills, 0
     send_outcomes(space, 0, total)
     settings = {"DATABASE_URL": address(database), "MAX_BATCH": "100", "SESSION_TIMEOUT_S": "6", "FREEZE_LIMIT_S": "5"}
     worker = start_worker("recorder", **settings)
-    for _ in range(3):
+    for _ in range(kills):
         before = await recorded()
 
         async def moved_on(before: int = before) -> bool:
@@ -106,7 +107,7 @@ async def test_killed_again_and_again_everything_is_recorded_once(
 
     await eventually.awaited(all_recorded, within_s=60)
     assert worker.end() == 0
-    assert killed_at_work >= 2
+    assert killed_at_work >= kills / 2
     assert await recorded() == total
     assert await value(database, "SELECT count(DISTINCT request_id) FROM sms_alert_log") == total
     assert await value(database, "SELECT sum(next_offset) FROM recorder_offsets WHERE topic = 'sms-outcomes'") == total
