@@ -71,6 +71,8 @@ class Demo:
                 ("PostgreSQL", self._parts.database_url),
             ):
                 self._say(f"  {what:26} {where}")
+            self._say("For commands in another terminal:")
+            self._say(f"  export {' '.join(f'{name}={value}' for name, value in self._parts.for_commands.items())}")
             self._say("Ctrl-C ends everything. A door was left open; here is what happens:")
             following = asyncio.create_task(view.follow())
             await self._stack.run_until()

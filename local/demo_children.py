@@ -70,6 +70,12 @@ class DemoChildren:
         return f"http://{LOOPBACK}:{self._api_port}"
 
     @property
+    def for_commands(self) -> dict[str, str]:
+        """What `seed`, `replay` and the others need to reach this demo."""
+        names = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "FRESHTRACK_API_URL", "FRESHTRACK_API_KEY_FILE")
+        return {name: self._environment[name] for name in names}
+
+    @property
     def mailbox_url(self) -> str:
         return f"http://{LOOPBACK}:{self._mailbox_port}"
 
