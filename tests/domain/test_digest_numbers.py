@@ -53,13 +53,18 @@ def readings_around(period: Period, rng: random.Random) -> list[tuple[int, float
     return found
 
 
-def through_the_worker(readings: list[tuple[int, float]], rng: random.Random) -> list[m.AggregateBucket]:
-    """5 % twice, 5 % late by up to three hours, in batches; three times the last batch is run again."""
+def as_they_arrive(readings: list[tuple[int, float]], rng: random.Random) -> list[tuple[int, float]]:
+    """5 % twice, 5 % late by up to three hours."""
     arrivals = [
         (at + (rng.randrange(60_000, 10_800_000) if rng.random() < 0.05 else 0), (at, value)) for at, value in readings
     ]
     arrivals += [(when + rng.randrange(1_800_000), reading) for when, reading in arrivals if rng.random() < 0.05]
-    sent = [reading for _, reading in sorted(arrivals)]
+    return [reading for _, reading in sorted(arrivals)]
+
+
+def through_the_worker(readings: list[tuple[int, float]], rng: random.Random) -> list[m.AggregateBucket]:
+    """As they arrive, in batches; three times the last batch is run again."""
+    sent = as_they_arrive(readings, rng)
     worker = Worker(About("u-1", "org-1", grading(UNIT)), Policy())
     crashes = set(rng.sample(range(0, len(sent), 10), 3))
     for begin in range(0, len(sent), 10):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
+from local.mailbox.client import MailboxProcess
 from schemas.admin import create_topics
 
 if TYPE_CHECKING:
@@ -158,3 +159,10 @@ def start_worker(space: Space) -> Iterator[Callable[..., Worker]]:
             return worker
 
         yield start
+
+
+@pytest.fixture
+def mailbox(tmp_path: Path) -> Iterator[MailboxProcess]:
+    """An SMTP server that keeps what it gets."""
+    with MailboxProcess(tmp_path) as running:
+        yield running

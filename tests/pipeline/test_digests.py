@@ -5,34 +5,40 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import insert
 
-from local.mailbox.client import MailboxProcess
 from schemas import messages as m
 from schemas.database.declarative import from_ms
 from schemas.database.digests import DigestReportRow
 from schemas.database.records import UnitAggregateRow
 from schemas.database.watermarks import RecorderWatermarkRow
 from schemas.topics import ALERTS, UNIT_AGGREGATES
-from streams.digest_source import unpacked
-from streams.domain.schedule import latest_run, period_before
+from streams.domain.schedule import latest_run
 from tests.databases import database, migrated_template, postgres_address
-from tests.domain.test_digest_numbers import UNIT, loop_over, readings_around, through_the_worker
+from tests.domain.test_digest_numbers import loop_over, readings_around, through_the_worker
+from tests.pipeline.digest_world import (
+    ZONES,
+    ask,
+    assert_numbers,
+    assert_says,
+    configure,
+    environment,
+    period_of,
+    reports,
+    unit_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from local.mailbox.received import Received
-    from streams.domain.digest_facts import Digest
-    from streams.domain.schedule import Period
+    from local.mailbox.client import MailboxProcess
     from tests.conftest import Eventually
     from tests.pipeline.conftest import Space, Worker
 
@@ -40,38 +46,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]
 
 __all__ = ["database", "migrated_template", "postgres_address"]
 
-# A day of 25 hours, a day of 23 and a half, and one of 24 at :45.
-DAYS = {
-    "America/New_York": "2026-11-01",
-    "Australia/Lord_Howe": "2026-10-04",
-    "Asia/Kathmandu": "2026-10-25",
-}
 USERS_A_ZONE = 5
-
-
-@pytest.fixture
-def mailbox(tmp_path: Path) -> Iterator[MailboxProcess]:
-    with MailboxProcess(tmp_path) as running:
-        yield running
-
-
-def environment(mailbox: MailboxProcess, engine: AsyncEngine, **more: str) -> dict[str, str]:
-    return {
-        "DATABASE_URL": engine.url.render_as_string(hide_password=False),
-        "PUBLIC_URL": "https://freshtrack.example.com",
-        "UNSUBSCRIBE_SECRET": "a secret of the tests alone",
-        "SESSION_TIMEOUT_S": "6",
-        "FREEZE_LIMIT_S": "5",
-        **mailbox.environment,
-        **more,
-    }
-
-
-def unit_of(timezone: str) -> m.UnitConfig:
-    name = timezone.partition("/")[2]
-    return msgspec.structs.replace(
-        UNIT, unit_id=f"unit-{name}", organization_id=f"org-{name}", organization_name=f"Cold & Co {name}"
-    )
 
 
 async def record(engine: AsyncEngine, buckets: list[m.AggregateBucket], unit: m.UnitConfig) -> None:
@@ -100,41 +75,9 @@ async def recorded_until(engine: AsyncEngine, at: datetime) -> None:
         await connection.execute(insert(RecorderWatermarkRow), rows)
 
 
-async def reports(engine: AsyncEngine) -> list[Digest]:
-    async with engine.connect() as connection:
-        rows = await connection.execute(text("SELECT content FROM digest_reports ORDER BY organization_id"))
-        found = [unpacked(content) for (content,) in rows]
-    return [digest for digest in found if digest is not None]
-
-
-def configure(space: Space, unit: m.UnitConfig, user_id: str) -> None:
-    contact = m.Contact(
-        user_id=user_id, organization_id=unit.organization_id, name=f"Pat {user_id}", email=f"{user_id}@example.com"
-    )
-    space.send("contacts", user_id, m.encode(contact))
-    space.send("units", unit.unit_id, m.encode(unit))
-
-
 def progress(space: Space) -> Counter[m.DigestStatus]:
     decode = msgspec.json.Decoder(m.DigestProgress).decode
     return Counter(decode(message.value() or b"").status for message in space.read("digest-progress"))
-
-
-def ask(space: Space, unit: m.UnitConfig, timezone: str, user_id: str, at: datetime) -> None:
-    order = m.SendDigestNow(
-        command_id=f"order-{user_id}",
-        user_id=user_id,
-        organization_id=unit.organization_id,
-        cadence=m.Cadence.DAILY,
-        timezone=timezone,
-        display_unit="F" if timezone.startswith("America") else "C",
-        requested_at_ms=int(at.timestamp() * 1000),
-    )
-    space.send("digest-runs", user_id, m.encode(order))
-
-
-def period_of(timezone: str) -> Period:
-    return period_before(m.Cadence.DAILY, timezone, date.fromisoformat(DAYS[timezone]) + timedelta(days=1))
 
 
 async def test_each_user_gets_one_mail_with_the_numbers_of_a_plain_loop_though_the_worker_is_killed_three_times(
@@ -146,7 +89,7 @@ async def test_each_user_gets_one_mail_with_the_numbers_of_a_plain_loop_though_t
 ) -> None:
     readings: dict[str, list[tuple[int, float]]] = {}
     users: set[str] = set()
-    for timezone, period in ((zone, period_of(zone)) for zone in DAYS):
+    for timezone, period in ((zone, period_of(zone)) for zone in ZONES):
         rng = random.Random(timezone)
         readings[timezone] = readings_around(period, rng)
         unit = unit_of(timezone)
@@ -186,38 +129,12 @@ async def test_each_user_gets_one_mail_with_the_numbers_of_a_plain_loop_though_t
     # What was on its way at the last kill came again under the same Message-ID; nothing else did.
     assert sum(mail.copies for mail in mails) <= len(users) + 5
     found = {digest.period.timezone: digest for digest in await reports(database)}
-    assert found.keys() == DAYS.keys()
+    assert found.keys() == set(ZONES)
     for timezone, digest in found.items():
         assert_numbers(digest, loop_over(readings[timezone], period_of(timezone)))
         unit = unit_of(timezone)
         mail = next(one for one in mails if one.to[0].startswith(unit.organization_id.lower()))
         assert_says(mailbox, mail, digest)
-
-
-def assert_numbers(digest: Digest, expected: dict[str, float]) -> None:
-    (unit,) = digest.units
-    assert digest.complete
-    assert digest.numbers.total_readings == unit.readings == expected["count"]
-    assert (unit.min_c, unit.max_c) == (expected["min"], expected["max"])
-    assert (unit.above_ms, unit.below_ms, unit.covered_ms) == (
-        expected["above"],
-        expected["below"],
-        expected["covered"],
-    )
-    assert unit.mean_c == pytest.approx(expected["mean"], abs=1e-6)
-    assert unit.mkt_c == pytest.approx(expected["mkt"], abs=1e-6)
-
-
-def assert_says(mailbox: MailboxProcess, mail: Received, digest: Digest) -> None:
-    assert mail.subject == f"Daily Temperature Summary - {digest.organization_name}"
-    assert mail.unsubscribe.startswith("https://freshtrack.example.com/unsubscribe/")
-    said, html = mailbox.text(mail.number), mailbox.html(mail.number)
-    assert f"{digest.numbers.total_readings:,}" in said
-    assert f"{digest.numbers.total_readings:,}" in html
-    assert "data:image/png;base64," in html
-    assert "cid:" not in html
-    if digest.period.timezone != "Asia/Kathmandu":
-        assert f"this day had {digest.period.length_ms / 3_600_000:g} hours" in said
 
 
 async def test_after_days_down_the_newest_period_is_made_good_once_and_a_retry_brings_what_was_refused(
