@@ -342,13 +342,17 @@ async def test_a_first_sms_goes_out_also_when_the_alert_is_over() -> None:
     assert world.outcomes == ["sending", "sent"]
 
 
-async def test_a_silenced_reminder_comes_when_the_silence_is_over() -> None:
+@pytest.mark.parametrize(("minutes", "looked_at_again_after"), [(1, 1), (43_200, 720)])
+async def test_a_silenced_reminder_comes_when_the_silence_is_over_or_is_looked_at_twice_a_day(
+    minutes: int, looked_at_again_after: int
+) -> None:
+    """A long silence is waited for in pieces: the alert may end in it, which is remembered for a day only."""
     world = World()
     world.closed.closed["alert-1"] = "silenced"
-    world.closed.silent_until_ms["alert-1"] = NOW_MS + 60_000
+    world.closed.silent_until_ms["alert-1"] = NOW_MS + minutes * 60_000
     await world.handle(request(1, level=2))
     (retry,) = world.retries()
-    assert retry.due_at_ms == NOW_MS + 60_000
+    assert retry.due_at_ms == NOW_MS + looked_at_again_after * 60_000
 
 
 async def test_an_organization_waits_at_its_own_cap_and_others_do_not() -> None:
