@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 LOOK_AGAIN_S = 0.2
+SMALLEST = 100
+
+
+class TooLongError(Exception):
+    """A transaction was not through in time, and has so many records that half of them may do."""
 
 
 class Counts:
@@ -87,11 +92,17 @@ class Recorder:
         return Prepared(record, (unusable(record, reason, code, why),))
 
     async def _record(self, batch: Batch, prepared: Sequence[Prepared]) -> None:
-        """Write; where the database refuses a row, halve until it stands alone, and write its dead letter instead."""
+        """Write; where the database refuses a row, halve until it stands alone, and write its dead letter instead.
+
+        What takes too long is halved too, though not as far: a slow database gets on with smaller transactions.
+        """
+        middle = len(prepared) // 2
         try:
             await self._until_written(batch, prepared)
+        except TooLongError:
+            await self._record(batch, prepared[:middle])
+            await self._record(batch, prepared[middle:])
         except RefusedError as refused:
-            middle = len(prepared) // 2
             if middle:
                 await self._record(batch, prepared[:middle])
                 await self._record(batch, prepared[middle:])
@@ -100,9 +111,13 @@ class Recorder:
                 await self._until_written(batch, [letter])
 
     async def _until_written(self, batch: Batch, prepared: Sequence[Prepared]) -> None:
-        """Raises Stale where the partition must go before the database is back, and where it is read again."""
+        """Raises Stale where the partition must go before the database is back, and where it is read again.
+
+        Raises RefusedError and TooLongError, after which a part of the records may do.
+        """
         gap_from = None
         waits = waits_s()
+        too_long = False
         while True:
             try:
                 async with asyncio.timeout(self._try_limit_s):
@@ -118,6 +133,7 @@ class Recorder:
                 self._availability.answered(self._route.topic.name)
             except AWAY as error:
                 self._availability.failed(self._route.topic.name, error)
+                too_long = isinstance(error, TimeoutError) and len(prepared) > SMALLEST
             else:
                 self._availability.answered(self._route.topic.name)
                 self._count(prepared, written)
@@ -126,6 +142,8 @@ class Recorder:
                 # It may well be away still; the next owner finds out.
                 self._availability.answered(self._route.topic.name)
                 raise Stale
+            if too_long:
+                raise TooLongError
 
     async def _go_back(self, batch: Batch, found: int, wanted: int) -> int:
         """Read the partition again from the offset that SQL wants; returns it when there is nothing to read."""

@@ -151,6 +151,23 @@ async def test_a_try_that_takes_too_long_is_made_again(database: AsyncEngine, ev
     assert world.availability.away_s == 0
 
 
+async def test_a_database_that_is_too_slow_for_a_batch_gets_smaller_ones(database: AsyncEngine) -> None:
+    # A row takes a millisecond, so that only 300 of them are through within the limit.
+    async with database.begin() as connection:
+        await connection.exec_driver_sql(
+            "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN PERFORM pg_sleep(0.001); RETURN new; END'"
+        )
+        await connection.exec_driver_sql(
+            "CREATE TRIGGER slow BEFORE INSERT ON sms_alert_log FOR EACH ROW EXECUTE FUNCTION linger()"
+        )
+    world = World(database, try_limit_s=0.5)
+    await world.take(t.SMS_OUTCOMES, *[outcome(m.SmsSending, attempt_id="x")] * 800)
+    assert await world.value("SELECT count(*) FROM sms_alert_log") == 800
+    assert world.availability.tries >= 1
+    assert not world.availability.away
+
+
 async def test_a_flow_that_waits_gives_its_batch_back_when_the_partition_must_go(eventually: Eventually) -> None:
     world = World(make_engine(DatabaseSettings(url="postgresql://nobody@/x?host=/nowhere")))
     batch = FakeBatch(records_of(t.SMS_OUTCOMES, outcome(m.SmsSending, attempt_id="x")))
