@@ -88,7 +88,8 @@ async def _until_recorded(session: AsyncSession, organization_id: str, period: P
     while time.monotonic() < deadline:
         if not await session.scalar(missing, about):
             return
-        await session.rollback()
+        # A snapshot of a later moment, the next time.
+        await session.commit()
         await asyncio.sleep(LOOK_AGAIN_S)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+import structlog
+
 from schemas import messages as m
 from schemas import topics as t
 from schemas.database.engine import DatabaseSettings, make_engine
@@ -27,6 +29,10 @@ from streams.timers import Timers
 
 if TYPE_CHECKING:
     import faust
+
+    from streams.mail.answers import Provider
+
+log = structlog.get_logger(__name__)
 
 FLOWS = (t.DIGEST_PREFERENCES, t.DIGEST_RUNS, t.DIGEST_JOBS, t.EMAIL_REQUESTS, t.EMAIL_RETRIES)
 
@@ -59,7 +65,7 @@ def build() -> faust.App:
         rng=random.SystemRandom(),
     )
     mailing = Mailing(
-        provider=provider(mail),
+        provider=_provider(mail),
         letters=store,
         contacts=contacts,
         preferences=preferences,
@@ -83,3 +89,12 @@ def build() -> faust.App:
     metrics = digests_metrics(schedule, jobs, mailing, timers, [units, contacts, preferences])
     serve_metrics(app, settings.metrics_port, metrics)
     return app
+
+
+def _provider(mail: MailSettings) -> Provider:
+    """Ends the process with one sentence where a setting is missing."""
+    try:
+        return provider(mail)
+    except ValueError as error:
+        log.critical("worker.cannot_start", why=str(error))
+        raise SystemExit(1) from None
