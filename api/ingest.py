@@ -139,7 +139,9 @@ class Ingest:
                 part.refuse_all(Reason.UNKNOWN_UNIT, f"there is no unit {part.unit_id}; make it first")
 
     async def _look_up(self, unit_ids: Sequence[str], now: float) -> None:
-        wanted = select(UnitRow.unit_id, UnitRow.organization_id).where(UnitRow.unit_id.in_(set(unit_ids)))
+        # PostgreSQL has no text with NUL, so no unit has one in its id.
+        possible = {unit_id for unit_id in unit_ids if "\x00" not in unit_id}
+        wanted = select(UnitRow.unit_id, UnitRow.organization_id).where(UnitRow.unit_id.in_(possible))
         async with self._engine.connect() as connection:
             found = (await connection.execute(wanted)).all()
         if len(self._owners) > KNOWN_UNITS:

@@ -18,17 +18,24 @@ def api(
 ) -> None:
     """Serve the HTTP interface; start as many as there is load."""
     import uvicorn
+    from pydantic import ValidationError
 
     from api.app import create_app
-    from api.settings import ApiSettings
+    from api.settings import ApiSettings, TrustSettings
     from producers.settings import ProducerSettings
     from streams import log
 
     database = database_settings()
+    try:
+        settings, trust = ApiSettings(), TrustSettings()
+    except ValidationError as error:
+        wrong = "; ".join(f"{error.title} {'/'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        typer.secho(f"A setting of the api cannot be used. {wrong}", fg="red", err=True)
+        raise typer.Exit(2) from None
     log.configure(worker="api")
     # uvicorn drains and then raises the signal again; having drained is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    application = create_app(ApiSettings(), database, ProducerSettings())
+    application = create_app(settings, database, ProducerSettings(), trust=trust)
     # Routes and models live as long as the process: there is no use in looking through them again and again.
     gc.collect()
     gc.freeze()

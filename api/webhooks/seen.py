@@ -15,16 +15,15 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from schemas.database.queues import WebhookEventRow
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Set as AbstractSet
 
+    from sqlalchemy import TextClause
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 log = structlog.get_logger(__name__)
@@ -32,6 +31,40 @@ log = structlog.get_logger(__name__)
 REMEMBERED = 50_000
 DATABASE_LIMIT_S = 0.3
 PAUSE_S = 5.0
+
+KNOWN = text("SELECT event_id FROM webhook_events WHERE event_id = ANY(CAST(:ids AS text[]))")
+TAKEN = text(
+    "INSERT INTO webhook_events (event_id) SELECT unnest(CAST(:ids AS text[]))"
+    " ON CONFLICT DO NOTHING RETURNING event_id"
+)
+
+
+class _Round:
+    """Events that ask together: all that come while the database answers those before them."""
+
+    def __init__(self) -> None:
+        self.event_ids: list[str] = []
+        self.answer: AbstractSet[str] | None = None
+
+
+class _Together:
+    """At a burst, one statement for many events. `ask` gets the ids, each once or more, and raises nothing."""
+
+    def __init__(self, ask: Callable[[Sequence[str]], Awaitable[AbstractSet[str]]]) -> None:
+        self._ask = ask
+        self._gathering = _Round()
+        self._asking = asyncio.Lock()
+
+    async def call(self, event_id: str) -> AbstractSet[str]:
+        mine = self._gathering
+        mine.event_ids.append(event_id)
+        async with self._asking:
+            # The first of a round asks for all of it; when it is given up meanwhile, the next one does.
+            if mine.answer is None:
+                if self._gathering is mine:
+                    self._gathering = _Round()
+                mine.answer = await self._ask(mine.event_ids)
+        return mine.answer
 
 
 class SeenEvents:
@@ -42,35 +75,34 @@ class SeenEvents:
         self._clock = clock
         self._mine: OrderedDict[str, None] = OrderedDict()
         self._ask_again_at = float("-inf")
+        self._known = _Together(self._read)
+        self._taken = _Together(self._write)
 
     async def knows(self, event_id: str) -> bool:
         """Whether it was taken, as far as can be known now."""
-        if event_id in self._mine:
-            return True
-        if self._clock() < self._ask_again_at:
-            return False
-        wanted = select(WebhookEventRow.event_id).where(WebhookEventRow.event_id == event_id)
-        try:
-            async with asyncio.timeout(DATABASE_LIMIT_S), self._engine.connect() as connection:
-                return (await connection.execute(wanted)).first() is not None
-        except (OSError, DBAPIError, PoolTimeoutError) as error:
-            self._pause(error)
-            return False
+        return event_id in self._mine or event_id in await self._known.call(event_id)
 
     async def add(self, event_id: str) -> None:
         """It was taken."""
         self._mine[event_id] = None
         if len(self._mine) > REMEMBERED:
             self._mine.popitem(last=False)
+        await self._taken.call(event_id)
+
+    async def _read(self, event_ids: Sequence[str]) -> AbstractSet[str]:
+        return await self._within_limit(KNOWN, event_ids)
+
+    async def _write(self, event_ids: Sequence[str]) -> AbstractSet[str]:
+        return await self._within_limit(TAKEN, event_ids)
+
+    async def _within_limit(self, statement: TextClause, event_ids: Sequence[str]) -> AbstractSet[str]:
+        """The ids that come back; none while the database is away."""
         if self._clock() < self._ask_again_at:
-            return
-        row = insert(WebhookEventRow).values(event_id=event_id).on_conflict_do_nothing()
+            return frozenset()
         try:
             async with asyncio.timeout(DATABASE_LIMIT_S), self._engine.begin() as connection:
-                await connection.execute(row)
+                return set((await connection.execute(statement, {"ids": sorted(set(event_ids))})).scalars())
         except (OSError, DBAPIError, PoolTimeoutError) as error:
-            self._pause(error)
-
-    def _pause(self, error: Exception) -> None:
-        self._ask_again_at = self._clock() + PAUSE_S
-        log.warning("telnyx.events_in_memory_only", error=type(error).__name__, for_s=PAUSE_S)
+            self._ask_again_at = self._clock() + PAUSE_S
+            log.warning("telnyx.events_in_memory_only", error=type(error).__name__, for_s=PAUSE_S)
+            return frozenset()

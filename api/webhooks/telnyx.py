@@ -1,7 +1,8 @@
 """`POST /webhooks/telnyx`: what the SMS provider reports and what people answer, on its way to `sms-receipts`.
 
 The answer is 200 only when the broker has what follows from the event; anything else makes Telnyx send it again (three
-times to each address). It gives up after two seconds, so everything here has a shorter limit.
+times to each address). It gives up after two seconds, so this says 503 before; what is under way goes on, and the same
+event finds it done, or waits for it.
 """
 
 import asyncio
@@ -60,7 +61,7 @@ async def take_telnyx_event(request: Request, services: Used) -> Taken:
             result = await services.telnyx.take(body, request.headers, request.query_params)
     except TimeoutError:
         EVENTS.labels("too_slow").inc()
-        raise unavailable(f"This took longer than {WHOLE_LIMIT_S:g} s and was given up. Send it again.") from None
+        raise unavailable(f"This takes longer than {WHOLE_LIMIT_S:g} s. Send it again.") from None
     except HTTPException as error:
         EVENTS.labels("unavailable" if error.status_code == HTTPStatus.SERVICE_UNAVAILABLE else "refused").inc()
         raise

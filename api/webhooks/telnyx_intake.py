@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-BROKER_LIMIT_S = 1.0
 STALE = frozenset({SignatureProblem.TOO_OLD, SignatureProblem.TOO_NEW})
 
 
@@ -78,7 +77,8 @@ class TelnyxWebhooks:
         """Raises Problem: whatever is not 200 is sent again by the provider."""
         self._check(body, headers)
         event = telnyx_events.event_of(body)
-        # A copy that comes while the first is under way gets the same answer.
+        # A copy that comes while the first is under way, also one that was sent again because the answer took too long,
+        # waits for the same effect instead of having one of its own.
         return await self._under_way.call(event.id, lambda: self._once(event, query))
 
     def _check(self, body: bytes, headers: Mapping[str, str]) -> None:
@@ -152,7 +152,7 @@ class TelnyxWebhooks:
         return Result.REPLY
 
     async def _publish(self, receipts: Sequence[m.Receipt]) -> None:
-        """Returns when the broker has them all; raises Problem (503) when not in time."""
+        """Returns when the broker has them all; raises Problem (503) when the producer gave one up."""
         try:
             deliveries = [
                 asyncio.wrap_future(
@@ -166,16 +166,12 @@ class TelnyxWebhooks:
                 )
                 for receipt in receipts
             ]
-            async with asyncio.timeout(BROKER_LIMIT_S):
-                outcomes = await asyncio.gather(*deliveries, return_exceptions=True)
-            for error in outcomes:
+            for error in await asyncio.gather(*deliveries, return_exceptions=True):
                 if isinstance(error, BaseException):
                     raise error
-        except (TimeoutError, QueueFullError, NotDeliveredError) as error:
+        except (QueueFullError, NotDeliveredError) as error:
             log.warning("telnyx.not_stored", error=type(error).__name__, records=len(receipts))
-            raise unavailable(
-                "Kafka did not take this in time. Send it again: what did arrive is recognized."
-            ) from None
+            raise unavailable("Kafka did not take this. Send it again: what did arrive is recognized.") from None
 
     def _now_ms(self) -> int:
         return round(self._now().timestamp() * 1000)

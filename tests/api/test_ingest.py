@@ -103,6 +103,11 @@ async def test_a_unit_of_another_organization_is_unknown(api: Api, gateway: dict
     assert arrived(api) == {}
 
 
+async def test_an_id_that_no_database_takes_is_an_unknown_unit(api: Api, gateway: dict[str, str]) -> None:
+    answer = await api.client.post("/v1/readings", json={"unit_id": "fridge\x00", **reading()}, headers=gateway)
+    assert (answer.status_code, answer.json()["items"][0]["refusals"][0]["reason"]) == (422, "unknown_unit")
+
+
 async def test_gateways_ops_and_admins_may_send_and_members_not(api: Api, gateway: dict[str, str]) -> None:
     statuses = {}
     for role in Role:

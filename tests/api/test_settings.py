@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
 from api.settings import TrustSettings
+from cli.__main__ import app
 from tests.api.provider_events import PUBLIC_KEY
 
 if TYPE_CHECKING:
@@ -62,3 +64,13 @@ def test_what_cannot_work_is_refused_at_the_start_and_not_shown(
     with pytest.raises(ValidationError, match=rule) as refused:
         TrustSettings()
     assert value not in str(refused.value)
+
+
+def test_the_command_names_the_setting_and_the_rule_and_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    monkeypatch.setenv("TELNYX_PUBLIC_KEY", "no key at all")
+    done = CliRunner().invoke(app, ["api", "--port", "0"])
+    assert done.exit_code == 2
+    assert "telnyx_public_key" in done.output
+    assert "32 bytes in base64" in done.output
+    assert "no key at all" not in done.output
