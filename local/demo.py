@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import sys
 import tempfile
 import time
@@ -72,7 +73,8 @@ class Demo:
             ):
                 self._say(f"  {what:26} {where}")
             self._say("For commands in another terminal:")
-            self._say(f"  export {' '.join(f'{name}={value}' for name, value in self._parts.for_commands.items())}")
+            variables = (f"{name}={shlex.quote(value)}" for name, value in self._parts.for_commands.items())
+            self._say(f"  export {' '.join(variables)}")
             self._say("Ctrl-C ends everything. A door was left open; here is what happens:")
             following = asyncio.create_task(view.follow())
             await self._stack.run_until()

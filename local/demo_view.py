@@ -39,6 +39,8 @@ class DemoView:
         self._triggered: dict[str, m.AlertTriggered | m.AlertEscalated] = {}
         self._resolved: set[str] = set()
         self._sent: dict[str, list[m.SmsRequest]] = {}
+        # Each topic is in order, but one may be read before another: an SMS is told once its text is known.
+        self._before_request: dict[str, list[m.Outcome]] = {}
         self._story: str | None = None
         self.first_story = asyncio.Event()
         self.told = "nothing"
@@ -115,7 +117,8 @@ class DemoView:
         else:
             request = _request(value)
             self._requests[request.request_id] = request
-            self._look_for_a_story(request.alert_id)
+            for outcome in self._before_request.pop(request.request_id, ()):
+                self._outcome(outcome)
 
     def _alert(self, alert: m.Alert) -> None:
         unit = self._units.get(alert.unit_id)
@@ -133,15 +136,15 @@ class DemoView:
 
     def _outcome(self, outcome: m.Outcome) -> None:
         request = self._requests.get(outcome.request_id)
+        if request is None:
+            self._before_request.setdefault(outcome.request_id, []).append(outcome)
+            return
         contact = self._contacts.get(outcome.user_id)
         name = outcome.user_id if contact is None else contact.name
         match outcome:
             case m.SmsSent():
-                self._tell(
-                    "sms", f"to {name}, {outcome.latency_ms} ms after the alert: {request.text if request else ''}"
-                )
-                if request is not None:
-                    self._sent.setdefault(outcome.alert_id, []).append(request)
+                self._tell("sms", f"to {name}, {outcome.latency_ms} ms after the alert: {request.text}")
+                self._sent.setdefault(outcome.alert_id, []).append(request)
             case m.SmsRetryScheduled(error_code=code):
                 self._tell("sms", f"to {name} failed ({code}), comes again")
             case m.SmsDead(reason=reason):

@@ -56,10 +56,13 @@ ON_THE_WAY = Gauge("freshtrack_mqtt_on_the_way", "MQTT messages that Kafka does 
 
 QOS = 1
 FLUSH_S = 10.0
+TELL_EVERY_S = 10.0
 _TYPE = type_name(ReadingBatch)
 _KAFKA = {
     # Until Kafka has it: what is on the way is bounded by the window, and giving up would help nobody.
     "delivery.timeout.ms": 0,
+    # librdkafka writes twenty lines a second while no broker answers; the window says it every ten seconds.
+    "log_level": 2,
 }
 
 
@@ -79,15 +82,17 @@ class Window:
 
     def enter(self, size: int) -> bool:
         """False when the window was closed; then nothing has entered."""
-        messages, total = self._limits
         with self._room:
-            self._room.wait_for(
-                lambda: self._closed or not self.messages or (self.messages < messages and self._size + size <= total)
-            )
+            while not self._room.wait_for(lambda: self._closed or self._has_room(size), TELL_EVERY_S):
+                log.warning("mqtt.waiting_for_kafka", messages=self.messages)
             if not self._closed:
                 self.messages += 1
                 self._size += size
             return not self._closed
+
+    def _has_room(self, size: int) -> bool:
+        messages, total = self._limits
+        return not self.messages or (self.messages < messages and self._size + size <= total)
 
     def leave(self, size: int) -> None:
         with self._room:
