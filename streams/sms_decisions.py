@@ -153,9 +153,10 @@ class Decisions:
                 failure = Failure(code, error)
                 retry = outcomes.retry(request, attempt, due_at_ms, failure, origin)
                 return [*outcomes.failed(request, attempt, failure), *retry], Standing.WAITING, attempt
-            case AwaitReceipt(until_at_ms, _, code, error):
-                retry = outcomes.retry(request, attempt, until_at_ms, Failure(code, error), origin)
-                return retry, Standing.WAITING, attempt
+            case AwaitReceipt(until_at_ms, _, code, error, uses_attempt):
+                used = attempt if uses_attempt else request.attempts
+                retry = outcomes.retry(request, used, until_at_ms, Failure(code, error), origin)
+                return retry, Standing.WAITING, used
             case Deferred(until_at_ms, code, error):
                 failure = Failure(code, error)
             case PauseLane(code, error):

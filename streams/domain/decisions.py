@@ -70,13 +70,15 @@ class RetryAt(msgspec.Struct, frozen=True):
 class AwaitReceipt(msgspec.Struct, frozen=True):
     """The attempt had no answer and may have arrived. Without a receipt until then it counts as failed.
 
-    Then the request is sent again, or is dead when this was the `last` attempt.
+    Then the request is sent again, or is dead when this was the `last` attempt. In an outage, `uses_attempt` is false:
+    the provider answers nobody, which says nothing about this request.
     """
 
     until_at_ms: int
     last: bool
     error_code: str
     error: str
+    uses_attempt: bool = True
 
 
 class Deferred(msgspec.Struct, frozen=True):
@@ -177,8 +179,10 @@ def after_failed_delivery(
     return _refused(classify(refused.code), refused, attempt, now_ms, policy, rng)
 
 
-def no_receipt_came(waited: AwaitReceipt, *, now_ms: int) -> RetryAt | Dead:
+def no_receipt_came(waited: AwaitReceipt, *, now_ms: int) -> RetryAt | Deferred | Dead:
     """The end of a wait: the attempt failed, as far as anybody can know."""
+    if not waited.uses_attempt:
+        return Deferred(max(now_ms, waited.until_at_ms), waited.error_code, waited.error)
     if waited.last:
         return Dead(DeadReason.EXHAUSTED, waited.error_code, waited.error, ops_told=True)
     return RetryAt(max(now_ms, waited.until_at_ms), waited.error_code, waited.error)
@@ -198,7 +202,8 @@ def _unanswered(
     if answer.may_have_arrived:
         known_at_ms = due_at_ms if receipt_wait_s is None else max(due_at_ms, _later(now_ms, receipt_wait_s))
         if provider_down_until_ms is not None:
-            return AwaitReceipt(max(known_at_ms, provider_down_until_ms), last=False, error_code=code, error=error)
+            until_at_ms = max(known_at_ms, provider_down_until_ms)
+            return AwaitReceipt(until_at_ms, last=False, error_code=code, error=error, uses_attempt=False)
         return AwaitReceipt(known_at_ms, last, code, error)
     if provider_down_until_ms is not None:
         return Deferred(provider_down_until_ms, code, error)

@@ -107,7 +107,10 @@ def test_without_webhooks_a_timeout_waits_five_seconds_an_attempt(attempt: int, 
         (Unanswered(Silence.NOT_CONNECTED), Deferred(NOW + 90_000, "not_connected", "")),
         (Refused("http-503", "oh", 503), Deferred(NOW + 90_000, "http-503", "oh")),
         # it may have arrived: wait for both, and it is never the last attempt
-        (Unanswered(Silence.TIMEOUT), AwaitReceipt(NOW + 90_000, last=False, error_code="timeout", error="")),
+        (
+            Unanswered(Silence.TIMEOUT),
+            AwaitReceipt(NOW + 90_000, last=False, error_code="timeout", error="", uses_attempt=False),
+        ),
         # an answer about this very message counts also now
         (Refused("40310", "oh", 422), Dead(DeadReason.RECIPIENT, "40310", "oh")),
         (Refused("40006", "oh", 422), Dead(DeadReason.EXHAUSTED, "40006", "oh", ops_told=True)),
@@ -123,6 +126,8 @@ def test_a_wait_without_a_receipt_ends_in_another_attempt_or_with_the_dead_lette
     assert no_receipt_came(waited, now_ms=NOW + 20_000) == RetryAt(NOW + 20_000, "timeout", "x")
     # found late, after an outage of ours
     assert no_receipt_came(waited, now_ms=NOW + 99_000) == RetryAt(NOW + 99_000, "timeout", "x")
+    in_an_outage = AwaitReceipt(NOW + 20_000, last=False, error_code="timeout", error="x", uses_attempt=False)
+    assert no_receipt_came(in_an_outage, now_ms=NOW) == Deferred(NOW + 20_000, "timeout", "x")
     last = AwaitReceipt(NOW + 20_000, last=True, error_code="timeout", error="x")
     assert no_receipt_came(last, now_ms=NOW + 20_000) == Dead(DeadReason.EXHAUSTED, "timeout", "x", ops_told=True)
 

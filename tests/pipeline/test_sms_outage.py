@@ -101,6 +101,21 @@ def test_everything_arrives_after_an_outage_in_the_order_of_urgency_and_nothing_
     assert max(waits_s) < TIMEOUT_S + 1.0
 
 
+@pytest.mark.long
+def test_a_few_messages_outlive_a_provider_that_hangs_for_longer_than_their_attempts_last(
+    space: Space, start_worker: Callable[..., Worker], provider: TelnyxProcess, eventually: Eventually
+) -> None:
+    traffic = Traffic(space, provider)
+    traffic.people(3)
+    start_worker("notifications", SMS_TIMEOUT_S=f"{TIMEOUT_S}", **traffic.provider)
+    with away(provider, "hanging"):
+        traffic.queue(m.Severity.CRITICAL, range(3))
+        # With each try the wait grows by 5 s: the third attempt of all is over after this.
+        eventually(lambda: provider.counts().arrivals >= 12, within_s=120, every_s=0.2, what="enough tries in vain")
+    eventually(traffic.all_accepted, within_s=60, every_s=0.2, what="everything to arrive")
+    assert traffic.count(m.SmsDead) == 0
+
+
 def tied_up_s(traffic: Traffic) -> list[float]:
     """How long each attempt held its place: from what the ledger was told before to what it was told after."""
     begun: dict[tuple[str, int], int] = {}
