@@ -12,6 +12,8 @@ import typer
 if TYPE_CHECKING:
     import httpx
 
+IDS = ("organization_id", "unit_id", "user_id", "rule_id")
+
 
 def seed(
     file: Annotated[Path | None, typer.Argument(help="YAML; --demo --print shows one", dir_okay=False)] = None,
@@ -35,9 +37,8 @@ def seed(
         if show:
             import yaml
 
-            yaml.safe_dump(
-                wanted.model_dump(mode="json", exclude_defaults=True), sys.stdout, sort_keys=False, allow_unicode=True
-            )
+            plain = _names_first(wanted.model_dump(mode="json", exclude_defaults=True))
+            yaml.safe_dump(plain, sys.stdout, sort_keys=False, allow_unicode=True)
             return
         from producers.seed import sow
 
@@ -47,6 +48,15 @@ def seed(
     except SeedError as error:
         typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(1) from None
+
+
+def _names_first(part: object) -> object:
+    """The id of a thing stands before what is said of it."""
+    if isinstance(part, list):
+        return [_names_first(item) for item in part]
+    if isinstance(part, dict):
+        return {name: _names_first(part[name]) for name in sorted(part, key=lambda name: name not in IDS)}
+    return part
 
 
 def api_client(url: str) -> httpx.Client:

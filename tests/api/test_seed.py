@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import operator
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -30,7 +33,6 @@ from tests.api.relays import address_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
-    from pathlib import Path
 
     from fastapi import FastAPI
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
+ROOT = Path(__file__).resolve().parents[2]
 FILE = """\
 organizations:
   - organization_id: north
@@ -214,6 +217,15 @@ def test_a_file_that_is_wrong_says_where_and_why(tmp_path: Path, before: str, af
     file.write_text(FILE.replace(before, after, 1))
     with pytest.raises(SeedError, match=problem):
         read_seed(file)
+
+
+def test_what_the_demo_prints_is_a_file_that_says_the_same(tmp_path: Path) -> None:
+    printed = subprocess.run(
+        [sys.executable, "-m", "cli", "seed", "--demo", "--print"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    file = tmp_path / "demo.yaml"
+    file.write_text(printed.stdout)
+    assert read_seed(file)[0] == demo_seed(demo_fleet())[0]
 
 
 def test_a_file_that_is_not_there_or_empty_says_so(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Broker, database and fake Telnyx under the supervisor."""
+"""Broker, database, fake Telnyx and mailbox under the supervisor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from local.children import kafka_child, postgres_child, telnyx_child
+from local.children import kafka_child, mailbox_child, postgres_child, telnyx_child
 from local.kafka import EmbeddedKafka
 from local.ports import free_port, is_free
 from local.postgres import EmbeddedPostgres
@@ -39,13 +39,19 @@ def came_back(stack: Stack, name: str) -> bool:
     return stack.starts(name) == 2
 
 
-async def test_all_three_run_in_a_stack_and_come_back_when_killed(
+async def test_all_run_in_a_stack_and_come_back_when_killed(
     tmp_path: Path, database_folder: Path, eventually: Eventually
 ) -> None:
-    kafka, server, port = EmbeddedKafka(tmp_path / "kafka"), EmbeddedPostgres(database_folder / "stack"), free_port()
+    kafka, server = EmbeddedKafka(tmp_path / "kafka"), EmbeddedPostgres(database_folder / "stack")
+    port, smtp_port, mailbox_port = free_port(), free_port(), free_port()
     notices: list[str] = []
     stack = Stack(
-        [kafka_child(kafka), postgres_child(server), telnyx_child(port, "key")],
+        [
+            kafka_child(kafka),
+            postgres_child(server),
+            telnyx_child(port, "key"),
+            mailbox_child(smtp_port, mailbox_port),
+        ],
         on_notice=lambda _, sentence: notices.append(sentence),
     )
     await asyncio.wait_for(stack.start(), 60)
@@ -53,6 +59,7 @@ async def test_all_three_run_in_a_stack_and_come_back_when_killed(
         assert await asyncio.to_thread(kafka.answers)
         async with httpx.AsyncClient(trust_env=False) as client:
             assert (await client.get(f"http://127.0.0.1:{port}/control/counts")).json()["arrivals"] == 0
+            assert (await client.get(f"http://127.0.0.1:{mailbox_port}/")).is_success
 
         for name in ("kafka", "postgres"):
             pid = stack.pid(name)
@@ -64,5 +71,5 @@ async def test_all_three_run_in_a_stack_and_come_back_when_killed(
         assert sorted(sentence.split()[0] for sentence in notices) == ["kafka", "postgres"]
     finally:
         await asyncio.wait_for(stack.stop(), 30)
-    assert is_free(port)
+    assert all(map(is_free, (port, smtp_port, mailbox_port)))
     assert is_free(int(kafka.bootstrap.rpartition(":")[2]))
