@@ -33,6 +33,32 @@ def mqtt_broker(port: int | None = None, **options: Any) -> iotcore.Broker:
     return iotcore.Broker(port=port or free_port(), listen=LOOPBACK, **options)
 
 
+def guarded_broker(folder: Path, username: str, password: str) -> iotcore.Broker:
+    """One that lets nobody in without the password."""
+    configuration = folder / "mqtt.toml"
+    configuration.write_text(f"""
+id = 0
+[router]
+id = 0
+max_connections = 100
+max_outgoing_packet_count = 200
+max_segment_size = 1048576
+max_segment_count = 10
+[v4.1]
+name = "guarded"
+listen = "{LOOPBACK}:{free_port()}"
+next_connection_delay_ms = 1
+[v4.1.connections]
+connection_timeout_ms = 60000
+max_payload_size = 20480
+max_inflight_count = 100
+dynamic_filters = true
+[v4.1.connections.auth]
+{username} = "{password}"
+""")
+    return iotcore.Broker(config_path=str(configuration))
+
+
 class Device:
     """Publishes temperatures and knows what the broker has."""
 

@@ -20,7 +20,7 @@ from schemas.admin import create_topics
 from schemas.messages import ReadingBatch
 from schemas.topics import READINGS
 from tests.api.topic_records import Record, records
-from tests.producers.mqtt_world import BridgeProcess, device, mqtt_broker
+from tests.producers.mqtt_world import BridgeProcess, device, guarded_broker, mqtt_broker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -200,6 +200,23 @@ def test_what_is_no_reading_goes_on_as_it_came_and_holds_up_nothing(
         ("odd", b""),
         ("odd", b'{"unit_id":"odd","readings":[{"at_ms":%d,"temperature_c":4.5}]}' % AT_MS),
     }
+
+
+def test_it_shows_its_password_to_a_broker_that_wants_one(
+    kafka_settings: ProducerSettings, tmp_path: Path, eventually: Eventually
+) -> None:
+    account = {"username": "bridge", "password": "for-tests-only"}
+    with guarded_broker(tmp_path, **account) as broker:
+        stranger, known = Running(broker.port, kafka_settings), Running(broker.port, kafka_settings, **account)
+        try:
+            with device(broker.port, **account) as sensor:
+                eventually(lambda: known.bridge.subscribed, within_s=20)
+                sensor.send("unit", payload(1))
+                eventually(lambda: times(records(kafka_settings, READINGS)) == {1}, within_s=20)
+                assert not stranger.bridge.subscribed
+        finally:
+            known.close()
+            stranger.close()
 
 
 def test_without_its_topic_it_says_what_to_do(mqtt: iotcore.Broker, kafka: Kafka) -> None:
