@@ -69,7 +69,7 @@ class Orders:
         escalation = silenced(state.escalation, 0)
         ordered = state.ordered
         if state.alert is not None:
-            changes.outgoing += self._texts.ordered(state.alert, escalation, command)
+            changes.send(self._texts.ordered(state.alert, escalation, command), state.trace)
         elif escalation.ended is not End.RESOLVED:
             ordered = command
         changes.put(msgspec.structs.replace(state, escalation=escalation, ordered=ordered))

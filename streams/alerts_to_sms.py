@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from schemas import messages as m
+from schemas.headers import trace_of
 from schemas.topics import SMS_DLQ
 from streams.domain.escalation import End, Ended, Remind, begun, ended
 from streams.domain.paging import pages
@@ -50,9 +51,9 @@ class Paging:
                 if isinstance(alert, m.AlertResolved):
                     _resolve(changes, alert)
                 else:
-                    self._page(changes, alert)
+                    self._page(changes, alert, trace_of(dict(record.headers)))
 
-    def _page(self, changes: Changes, alert: Breach) -> None:
+    def _page(self, changes: Changes, alert: Breach, trace: bytes) -> None:
         state = changes.state(alert.alert_id)
         escalation, former, told = state.escalation, state.alert, False
         if escalation.ended is End.RESOLVED:
@@ -63,17 +64,17 @@ class Paging:
             escalation, step = begun(escalation, self._texts.levels(alert), self._now_ms(), self._wait_ms)
             match step:
                 case Remind():
-                    changes.outgoing += self._texts.step(alert, step)
+                    changes.send(self._texts.step(alert, step), trace)
                     told = True
                 case Ended():
-                    changes.outgoing.append(self._texts.ended(alert, step, escalation.level))
+                    changes.send([self._texts.ended(alert, step, escalation.level)], trace)
                 case _ if former is not None and alert.severity.rank < former.severity.rank:
                     if escalation.silenced_until_ms <= self._now_ms():
-                        changes.outgoing += self._texts.worse(alert)
+                        changes.send(self._texts.worse(alert), trace)
         if state.ordered is not None and not told:
-            changes.outgoing += self._texts.ordered(alert, escalation, state.ordered)
+            changes.send(self._texts.ordered(alert, escalation, state.ordered), trace)
         newest = alert if former is None or alert.at_ms >= former.at_ms else former
-        changes.put(msgspec.structs.replace(state, escalation=escalation, alert=newest, ordered=None))
+        changes.put(msgspec.structs.replace(state, escalation=escalation, alert=newest, ordered=None, trace=trace))
 
 
 def _resolve(changes: Changes, alert: m.AlertResolved) -> None:

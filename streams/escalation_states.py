@@ -37,7 +37,7 @@ class State(msgspec.Struct, frozen=True, array_like=True):
     """One alert. `fence` counts the changes: of two versions that recovery meets, the later one wins.
 
     `alert` is what is needed to tell of it again; it is None before the alert was read, and after it was resolved.
-    `ordered` is an order to notify that came before its alert.
+    `ordered` is an order to notify that came before its alert. `trace` is the alert's, for all that follows from it.
     """
 
     fence: int
@@ -45,6 +45,7 @@ class State(msgspec.Struct, frozen=True, array_like=True):
     escalation: Escalation
     alert: m.AlertTriggered | m.AlertEscalated | None = None
     ordered: m.NotifyNow | None = None
+    trace: bytes = b""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -70,6 +71,11 @@ class Changes:
 
     def state(self, alert_id: str) -> State:
         return self.known(alert_id) or State(0, 0, Escalation(alert_id))
+
+    def send(self, records: Iterable[Outgoing], trace: bytes) -> None:
+        """Records that follow from an alert belong to its trace."""
+        header = ((Header.TRACEPARENT.value, trace),) if trace else ()
+        self.outgoing += [msgspec.structs.replace(record, headers=(*record.headers, *header)) for record in records]
 
     def put(self, state: State) -> None:
         """Also what did not change is put, and written again: the store may be ahead of its changelog."""

@@ -94,10 +94,11 @@ class Reminders:
             match step:
                 case Remind():
                     log.info("escalation.stepped", alert=event.alert_id, level=step.level.number)
-                    changes.outgoing += self._texts.step(state.alert, step)
-                    changes.outgoing.append(self._texts.stepped(state.alert, step))
+                    changes.send(
+                        [*self._texts.step(state.alert, step), self._texts.stepped(state.alert, step)], state.trace
+                    )
                 case Ended():
-                    changes.outgoing.append(self._texts.ended(state.alert, step, escalation.level))
+                    changes.send([self._texts.ended(state.alert, step, escalation.level)], state.trace)
         changes.put(msgspec.structs.replace(state, escalation=escalation))
 
     def _as_ordered(self, escalation: Escalation, now_ms: int) -> Escalation:

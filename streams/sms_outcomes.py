@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict
 import msgspec
 
 from schemas import messages as m
-from schemas.headers import Header
+from schemas.headers import trace_of
 from schemas.topics import ALERT_COMMANDS, ESCALATIONS, SMS_DLQ, SMS_OUTCOMES, SMS_RETRIES
 from streams.engine.publish import Outgoing
 from streams.unreadable import dead_letter
@@ -35,12 +35,11 @@ class Origin(NamedTuple):
     topic: str
     partition: int
     offset: int
-    traceparent: bytes | None = None
+    trace: bytes
 
     @classmethod
     def of(cls, record: Record) -> Origin:
-        traces = [value for name, value in record.headers if name == Header.TRACEPARENT]
-        return cls(record.topic, record.partition, record.offset, traces[0] if traces else None)
+        return cls(record.topic, record.partition, record.offset, trace_of(dict(record.headers)))
 
 
 class _About(TypedDict):
@@ -234,6 +233,5 @@ def _headers(
             ("original-partition", str(origin.partition).encode()),
             ("original-offset", str(origin.offset).encode()),
         ]
-        if origin.traceparent is not None:
-            headers.append(("traceparent", origin.traceparent))
+        headers.append(("traceparent", origin.trace))
     return tuple(headers)
