@@ -98,6 +98,7 @@ def dead_reading_rows(record: Incoming) -> Sequence[SqlRow]:
             error_code=letter.reason,
             error=clean(letter.detail),
             payload=record.value or b"",
+            redrives=letter.redrives,
             failed_at=letter.at_ms,
             message_id=record.message_id,
             source_topic=record.topic,
