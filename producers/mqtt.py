@@ -108,18 +108,18 @@ class Window:
 
 
 class _Open(msgspec.Struct):
-    """A message that is not acknowledged yet, and the connection on which it came."""
+    """A message that is not acknowledged yet, the connection on which it came, and how many records Kafka lacks."""
 
     mid: int
     qos: int
     size: int
     readings: int
     connection: int
-    taken: bool = False
+    missing: int
 
 
 class Bridge:
-    """`run()` works until `stop()`, in paho's thread for what comes in and in librdkafka's for what was taken.
+    """`run()` works until `stop()`: paho's thread brings messages, the producer's tells what Kafka has.
 
     `now_ms` is the time of arrival.
     """
@@ -247,21 +247,22 @@ class Bridge:
         if forward.problem is not None:
             (NOT_UNDERSTOOD if forward.values else NOT_SENT).inc()
             log.warning("mqtt.not_understood", topic=message.topic, problem=forward.problem[:500])
-        this = _Open(message.mid, message.qos, len(message.payload), forward.readings, self._connection)
+        size, records = len(message.payload), len(forward.values)
+        this = _Open(message.mid, message.qos, size, forward.readings, self._connection, records)
         with self._open_lock:
             self._open.append(this)
-        left = len(forward.values)
-        if not left:
+        if not records:
             self._taken(client, this)
 
         def delivered(error: KafkaError | None, _: Message) -> None:
-            # In librdkafka's one thread: the records of a message are counted down one after the other.
-            nonlocal left
             if error is not None:
                 self._fail(f"Kafka did not take a record for {READINGS.name}: {error.str()} ({error.name()})")
                 return
-            left -= 1
-            if not left:
+            # Not only the producer's own thread serves acknowledgements: whoever waits for it does, too.
+            with self._open_lock:
+                this.missing -= 1
+                last = not this.missing
+            if last:
                 self._taken(client, this)
 
         for value in forward.values:
@@ -269,14 +270,13 @@ class Bridge:
 
     def _taken(self, client: Client, message: _Open) -> None:
         """Kafka has it: acknowledge it, in the order of arrival, as MQTT wants it (MQTT-4.6.0-2)."""
-        message.taken = True
         with self._open_lock:
             if message.connection == self._connection:
-                while self._open and self._open[0].taken:
+                while self._open and not self._open[0].missing:
                     first = self._open.popleft()
                     client.ack(first.mid, first.qos)
+            self.acknowledged += 1
         self._window.leave(message.size)
-        self.acknowledged += 1
         ACKNOWLEDGED.inc()
         READINGS_SENT.inc(message.readings)
         ON_THE_WAY.set(self.on_the_way)

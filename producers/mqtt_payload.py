@@ -26,7 +26,7 @@ TOPIC = "site/+/unit/+/temperature"
 KEPT_BYTES = 65_536
 # A record of so many is far below the topic's limit of 1 MiB.
 READINGS_A_RECORD = 5_000
-LARGEST_RECORD_BYTES = 1_000_000
+LARGEST_RECORD_BYTES = 900_000
 
 Number = int | float
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from producers.settings import ProducerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 def mqtt_broker(port: int | None = None, **options: Any) -> iotcore.Broker:
@@ -130,4 +130,4 @@ class BridgeProcess:
     def end(self) -> int:
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(60)
