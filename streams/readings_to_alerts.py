@@ -14,8 +14,9 @@ from streams.detection_counts import DetectionCounts
 from streams.domain.aggregate import take
 from streams.domain.readings import Run, sort_records
 from streams.domain.salvage import Refusal, refuse
-from streams.domain.threshold import UnitState, evaluate, settled, unit_removed
+from streams.domain.threshold import evaluate, settled, unit_removed
 from streams.readings_to_aggregates import Closings
+from streams.unit_states import encode_state
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -32,7 +33,7 @@ class _Work(msgspec.Struct):
     refusals: list[Refusal]
     alerts: list[tuple[Alert, Run]] = msgspec.field(default_factory=list)
     heard: list[UnitHeard] = msgspec.field(default_factory=list)
-    changed: dict[bytes, tuple[Unit, UnitState]] = msgspec.field(default_factory=dict)
+    encoded: dict[bytes, bytes] = msgspec.field(default_factory=dict)
     closings: Closings = msgspec.field(default_factory=Closings)
 
 
@@ -73,11 +74,15 @@ class Detection:
         work = _Work(found.refusals, closings=closings)
         states, aggregation = self._states, self._aggregation
         known, version = states.known_in(batch), states.version
-        load, policy = aggregation.loader(batch), aggregation.policy
+        load, policy, encoded = aggregation.loader(batch), aggregation.policy, work.encoded
         for key, run in found.runs.items():
-            unit = known.get(key) or states.stored(batch, key)
+            unit = known.get(key)
+            if unit is None:
+                unit = known[key] = states.stored(batch, key)
             watch = unit.watch if unit.version == version else states.configure(unit, run.unit_id)
             if watch is None:
+                # Not kept: keys that nobody configured are without number.
+                del known[key]
                 self._unknown(key, unit, run, work)
                 continue
             state = unit.state
@@ -90,24 +95,23 @@ class Detection:
                     at_ms = fresh.pairs[0][0].timestamp
                     work.heard.append(UnitHeard(unit_id=run.unit_id, group=group, at_ms=at_ms))
                     state = msgspec.structs.replace(state, silent_in=None)
-            if (quiet := settled(watch, state, run, now_ms)) is not None:
+            if (after := settled(watch, state, run, now_ms)) is not None:
                 counts.evaluated += len(run.times)
-                work.changed[key] = unit, quiet
             else:
-                # A state that stays as it was is written too: the changelog may not have what the local store has.
                 evaluation = evaluate(watch, state, run, now_ms)
                 work.alerts += [(alert, run) for alert in evaluation.alerts]
                 counts.add(evaluation.tally)
-                work.changed[key] = unit, evaluation.state
+                after = evaluation.state
+            unit.state = after
+            # A state that stays as it was is written too: the changelog may not have what the local store has.
+            # Encoded at once, while it is in the processor's cache.
+            encoded[key] = encode_state(after)
         if closings.too_old:
             work.refusals += _too_old(closings, found.runs, aggregation.policy.keep_ms)
         if outgoing := self._outgoing(batch, work, now_ms):
             await self._publish(outgoing)
         await aggregation.finish(batch, closings)
-        await states.write(batch, {key: state for key, (_, state) in work.changed.items()})
-        for key, (unit, state) in work.changed.items():
-            unit.state = state
-            known[key] = unit
+        await states.table.write(batch, encoded)
         counts.records += len(batch.records)
         counts.buckets += len(closings.outgoing)
         counts.add_outputs([alert for alert, _ in work.alerts], work.refusals)
@@ -118,9 +122,9 @@ class Detection:
             Refusal(record, DeadLetterReason.UNKNOWN_UNIT, detail, len(batch.readings)) for record, batch in run.pairs
         ]
         if unit.state.breaches:
-            after, ended = unit_removed(run.unit_id, unit.state)
+            unit.state, ended = unit_removed(run.unit_id, unit.state)
             work.alerts += [(alert, run) for alert in ended]
-            work.changed[key] = unit, after
+            work.encoded[key] = encode_state(unit.state)
 
     def _outgoing(self, batch: Batch, work: _Work, now_ms: int) -> list[Outgoing]:
         outgoing = [dead_letter(batch, refusal, self._dead_topic, now_ms) for refusal in work.refusals]

@@ -110,7 +110,8 @@ class Offline:
     async def look(self) -> None:
         """Decide what time has decided, in the partitions that are ours."""
         self._follow_assignment()
-        for partition, keys in self._undecided.items():
+        # A batch may bring another partition while an alert is on its way.
+        for partition, keys in list(self._undecided.items()):
             slot = self._slots.get(partition)
             if not keys or slot is None:
                 continue

@@ -53,7 +53,7 @@ class _Fence(msgspec.Struct, array_like=True, gc=False):
     fence: int
 
 
-_encode = msgspec.msgpack.Encoder().encode
+encode_state = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(UnitState).decode
 _decode_fence = msgspec.msgpack.Decoder(_Fence).decode
 
@@ -79,7 +79,7 @@ class Unit(msgspec.Struct, gc=False):
 class UnitStates:
     """Reads through a memory of the partitions that are ours; it is void when the epoch tells that they were away.
 
-    Buckets change in place. Whoever fails between a change and its `write` calls `forget`.
+    Units change in memory before they are written. Whoever fails between the two calls `forget`.
     """
 
     def __init__(self, table: Table, units: Units) -> None:
@@ -133,7 +133,7 @@ class UnitStates:
         return unit.watch
 
     async def write(self, slot: Slot, changed: Mapping[bytes, UnitState]) -> None:
-        await self.table.write(slot, {key: _encode(state) for key, state in changed.items()})
+        await self.table.write(slot, {key: encode_state(state) for key, state in changed.items()})
 
     def scan(self, slot: Slot) -> Iterator[tuple[bytes, UnitState]]:
         return ((key, _decode(raw)) for key, raw in self.table.scan(slot))

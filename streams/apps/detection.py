@@ -11,6 +11,7 @@ from schemas import topics as t
 from streams.apps.wiring import agent, now_ms, publisher, run_publisher
 from streams.detection_settings import DetectionSettings
 from streams.engine.app import create_app
+from streams.engine.stores import ROCKSDB_OPTIONS
 from streams.listening import Listening
 from streams.metrics import detection_metrics, serve_metrics
 from streams.readings_to_aggregates import Aggregation
@@ -31,14 +32,15 @@ def build() -> faust.App:
     app = create_app("detection", settings, batched={readings, silences}, fence_of=fence_of)
     units = Replica(t.UNITS, m.UnitConfig, settings, share=share_parts)
     load_before_work(app, [units])
-    states = UnitStates(_table(app, "unit-states", t.READINGS), units)
-    rows = _table(app, "unit-buckets", t.READINGS)
+    states = UnitStates(_table(app, "unit-states", t.READINGS, buffer_mib=4), units)
+    rows = _table(app, "unit-buckets", t.READINGS, buffer_mib=2)
     aggregation = Aggregation(run_publisher(app), rows, settings.topic, settings.policy())
     send = publisher(app)
     flow = Detection(send, states, aggregation, settings.topic, now_ms)
     listening = Listening(app, readings, now_ms)
     silent = SilentUnits(send, states, aggregation, units, listening, partition_of, settings.topic, now_ms, flow.counts)
-    offline = Offline(send, _table(app, "unit-groups", t.UNIT_SILENCES), units, settings.topic, now_ms, flow.counts)
+    groups = _table(app, "unit-groups", t.UNIT_SILENCES, buffer_mib=1)
+    offline = Offline(send, groups, units, settings.topic, now_ms, flow.counts)
     agent(app, readings, flow.handle)
     agent(app, silences, offline.handle)
     app.task(silent.run)
@@ -47,8 +49,10 @@ def build() -> faust.App:
     return app
 
 
-def _table(app: faust.App, name: str, topic: t.Topic) -> faust.Table:
-    return app.Table(name, partitions=topic.partitions, key_type=bytes, value_type=bytes)
+def _table(app: faust.App, name: str, topic: t.Topic, *, buffer_mib: int) -> faust.Table:
+    """A table whose store holds twice the buffer and as much cache in memory, for each partition."""
+    options = ROCKSDB_OPTIONS | {"write_buffer_size": buffer_mib << 20, "block_cache_size": buffer_mib << 20}
+    return app.Table(name, partitions=topic.partitions, key_type=bytes, value_type=bytes, options=options)
 
 
 def partition_of(unit_id: str) -> int:
