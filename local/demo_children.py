@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TELNYX_KEY = "demo-key"
 WORKERS = ("detection", "notifications", "recorder")
 UNITS_WITHIN_S = 30.0
+# Eight processes start side by side: on a small or busy machine that takes its time.
+READY_WITHIN_S = 120.0
 # The workers follow the configuration within moments; a reading that overtook its unit would be a dead letter.
 SETTLE_S = 0.2
 
@@ -103,6 +105,7 @@ class DemoChildren:
                 folder=ROOT,
                 after=("topics", "schema"),
                 ready=answers_http(f"{self.api_url}/readyz"),
+                ready_within_s=READY_WITHIN_S,
                 grace_s=35,
             ),
             self._command("relay", "relay", after=("topics", "schema")),
@@ -140,6 +143,7 @@ class DemoChildren:
             folder=ROOT,
             after=after,
             ready=says("worker.ready"),
+            ready_within_s=READY_WITHIN_S,
             grace_s=40,
         )
 

@@ -29,7 +29,7 @@ UNITS = ("fridge", "freezer", "truck")
 AT_MS = 1_772_366_400_000
 PAUSE_S = 0.02
 AFTER_TROUBLE_S = 0.1
-ENDING_S = 60.0
+ENDING_S = 120.0
 
 
 def alert(number: int) -> m.AlertTriggered:

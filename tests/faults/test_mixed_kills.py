@@ -103,6 +103,7 @@ class System:
             after=after,
             job=job,
             ready=answers_http(healthy) if healthy else says(tells) if tells else None,
+            ready_within_s=150,
         )
 
     async def make_key(self, engine: AsyncEngine) -> str:
@@ -147,9 +148,9 @@ class System:
 @pytest.fixture
 async def system(tmp_path: Path, database_folder: Path) -> AsyncIterator[System]:
     it = System(tmp_path, database_folder)
-    await asyncio.wait_for(it.stack.start(), 90)
+    await asyncio.wait_for(it.stack.start(), 180)
     yield it
-    await asyncio.wait_for(it.stack.stop(), 60)
+    await asyncio.wait_for(it.stack.stop(), 120)
 
 
 async def survives(system: System, eventually: Eventually, lasts_s: float, seed: int) -> None:
@@ -160,7 +161,7 @@ async def survives(system: System, eventually: Eventually, lasts_s: float, seed:
     try:
         await traffic.make_units()
         await traffic.run(system.storm(lasts_s, seed))
-        await asyncio.gather(*(asyncio.wait_for(system.stack.ready(name), 60) for name in VICTIMS))
+        await asyncio.gather(*(asyncio.wait_for(system.stack.ready(name), 120) for name in VICTIMS))
 
         async def settled() -> bool:
             async with engine.connect() as connection:
@@ -168,7 +169,7 @@ async def survives(system: System, eventually: Eventually, lasts_s: float, seed:
                 known = select(func.count()).select_from(AlertTimelineRow).where(AlertTimelineRow.event == "triggered")
                 return waiting == 0 and (await connection.execute(known)).scalar_one() >= len(traffic.promised_alerts)
 
-        await eventually.awaited(settled, within_s=60, every_s=0.2, what="relay and recorder to catch up")
+        await eventually.awaited(settled, within_s=120, every_s=0.2, what="relay and recorder to catch up")
         await asyncio.to_thread(verify_kafka, system, traffic)
         await verify_sql(engine, traffic)
         assert set(system.kills) == set(VICTIMS)

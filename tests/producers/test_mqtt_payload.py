@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producers.mqtt_payload import KEPT_BYTES, Forward, understand
@@ -126,6 +126,7 @@ def test_a_large_batch_becomes_several_records_and_what_cannot_be_one_is_cut() -
     assert [len(value) for value in forward.values] == [KEPT_BYTES]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.from_regex(r'[\[{][\]}":,0-9a-z_.\-]{0,60}').map(str.encode))
 def test_whatever_bytes_come_they_are_a_record_or_a_dead_letter(payload: bytes) -> None:
     forward = understand(TOPIC, payload, arrived_ms=NOW_MS)
