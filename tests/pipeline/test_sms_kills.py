@@ -64,7 +64,7 @@ def rage(traffic: Traffic, storm: Storm, start: Callable[[], Worker], eventually
 
 
 def arrived(traffic: Traffic, count: int, eventually: Eventually) -> None:
-    eventually(lambda: traffic.telnyx.counts().accepted >= count, within_s=40, what=f"{count} SMS")
+    eventually(lambda: traffic.telnyx.counts().accepted >= count, within_s=120, what=f"{count} SMS")
 
 
 def ready(worker: Worker, eventually: Eventually) -> None:
