@@ -46,7 +46,8 @@ def _batches(producer: Any, topic: str, records: Iterable[Outgoing]) -> Iterator
     for record in records:
         if _append(batch, record, now_ms):
             continue
-        yield batch
+        if batch.record_count():
+            yield batch
         batch = producer.create_batch()
         if not _append(batch, record, now_ms):
             raise RecordTooLargeError(f"a record of key {record.key!r} does not fit in a batch for {topic}")
