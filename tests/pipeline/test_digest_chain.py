@@ -83,7 +83,7 @@ async def test_the_numbers_of_a_mail_are_those_of_the_raw_readings(
     expected = {zone: loop_over(readings[zone], period_of(zone)) for zone in zones}
     for timezone in zones:
         recorded = partial(recorded_readings, database, timezone, expected[timezone]["count"])
-        await eventually.awaited(recorded, within_s=90, every_s=0.3)
+        await eventually.awaited(recorded, within_s=90, every_s=0.3, what=f"all readings of {timezone} in SQL")
     for timezone in zones:
         unit = unit_of(timezone)
         ask(space, unit, timezone, unit.organization_id.lower(), period_of(timezone).ends_at + timedelta(hours=12))
