@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -123,7 +124,7 @@ class System:
         return made.key
 
     async def storm(self, lasts_s: float, seed: int) -> None:
-        """`kill -9` for one of the five again and again; each of them at least once."""
+        """`kill -9` for one of the five that is up, again and again; each of them at least once."""
         rng = random.Random(seed)
         loop = asyncio.get_running_loop()
         end = loop.time() + lasts_s
@@ -132,12 +133,13 @@ class System:
         while waiting or loop.time() < end:
             rng.shuffle(waiting)
             victim = waiting.pop() if waiting else rng.choice(VICTIMS)
+            # Dead already is no victim.
+            await asyncio.wait_for(self.stack.ready(victim), 120)
             pid = self.stack.pid(victim)
             if pid is not None:
-                os.kill(pid, signal.SIGKILL)
-                self.log.append(f"killed {victim}")
-            elif victim not in waiting:
-                waiting.append(victim)
+                with contextlib.suppress(ProcessLookupError):  # it ended by itself in this moment
+                    os.kill(pid, signal.SIGKILL)
+                    self.log.append(f"killed {victim}")
             await asyncio.sleep(rng.uniform(*GAP_S))
 
     @property
