@@ -98,7 +98,7 @@ class _Seeder:
 
     def unit(self, wanted: SeedUnit, place: Place) -> None:
         body = _part(wanted, UnitBody)
-        body["rules"].sort(key=lambda rule: rule["rule_id"])
+        body["rules"].sort(key=_rule_id)
         self._make_or_replace("units", "/v1/units", {"unit_id": wanted.unit_id}, body, place)
         if not wanted.maintenance:
             return
@@ -137,7 +137,12 @@ class _Seeder:
         answer = self._answer("GET", path)
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return None
-        return self._body(answer, place)
+        found = self._body(answer, place)
+        # In our order: the database's may be that of a language.
+        found.get("rules", []).sort(key=_rule_id)
+        for level in found.get("levels", []):
+            level.sort()
+        return found
 
     def _all(self, path: str, place: Place) -> Iterator[dict[str, Any]]:
         cursor = ""
@@ -190,6 +195,10 @@ class _Seeder:
 
 def _steps(pointer: str) -> Place:
     return tuple(int(step) if step.isdigit() else step for step in pointer.split("/") if step)
+
+
+def _rule_id(rule: dict[str, Any]) -> str:
+    return str(rule["rule_id"])
 
 
 def _id(identifier: str) -> str:

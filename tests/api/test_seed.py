@@ -51,7 +51,7 @@ organizations:
         name: Sledge
         rules:
           - {rule_id: warm, limit: high, severity: critical, limit_c: -5, clear_c: -6.5}
-          - {rule_id: cold, limit: low, severity: warning, limit_c: -40}
+          - {rule_id: Cold, limit: low, severity: warning, limit_c: -40}
         maintenance:
           - {starts_at: 2026-12-24T18:00:00+02:00, ends_at: 2026-12-26T00:00:00Z, reason: Busy}
     contacts:
@@ -133,10 +133,10 @@ async def test_a_file_arrives_with_its_windows_and_only_what_differs_is_changed(
     sow(client, *read_seed(file))
     sent = await newest(api)
     unit = msgspec.convert(sent["units", "sledge"], m.UnitConfig)
-    assert [(rule.rule_id, rule.limit_c, rule.clear_c) for rule in unit.rules] == [
-        ("cold", -40.0, None),
+    assert {(rule.rule_id, rule.limit_c, rule.clear_c) for rule in unit.rules} == {
+        ("Cold", -40.0, None),
         ("warm", -5.0, -6.5),
-    ]
+    }
     assert unit.maintenance == (m.MaintenanceWindow(1_798_128_000_000, 1_798_243_200_000),)
     nick = msgspec.convert(sent["contacts", "nick"], m.Contact)
     assert (nick.phone_e164, nick.organization_sms_per_hour) == ("+12025550101", 40)
