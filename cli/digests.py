@@ -153,39 +153,45 @@ def backfill(
 ) -> None:
     """Send the demo fleet's readings of the past days to Kafka, all at once, so that there is something to sum up.
 
-    Readings as old as that change the numbers and page nobody. `seed --demo` must have made the units known, and
-    `simulate` must not have begun: a unit's readings should come in their order.
+    Readings as old as that change the numbers and page nobody; detection takes those of yesterday also while newer
+    ones come. `seed --demo` must have made the units known.
     """
     from producers.demo_fleet import FIRST_BREACH_UNIT, demo_fleet
     from producers.kafka import ReadingsProducer
-    from producers.pacing import play
+    from producers.pacing import Tally, play
     from producers.refrigeration import Trouble
     from producers.settings import ProducerSettings
     from producers.simulator import Conditions, Incident, readings_of
+    from streams.domain.digest_plan import newest_period
 
-    # A day more: for some timezones today began up to a day earlier.
-    lasts_s = (days + 1) * DAY_S
     now_ms = time.time_ns() // 1_000_000
     fleet = demo_fleet(failures_per_day=0.15)
-    incidents = [
+    timezones = {preference.organization_id: preference.timezone for preference in fleet.digest_preferences}
+    door = [
         Incident(
             unit_id=FIRST_BREACH_UNIT, trouble=Trouble.DOOR_LEFT_OPEN, starts_s=day * DAY_S + 11_000, lasts_s=1_500
         )
-        for day in range(days + 1)
+        for day in range(days)
     ]
-    emissions = readings_of(
-        fleet.simulated,
-        start_at_ms=now_ms - round(lasts_s * 1000),
-        seed=seed,
-        conditions=Conditions(interval_s=BACKFILL_INTERVAL_S, readings_per_batch=BACKFILL_BATCH),
-        incidents=incidents,
-        duration_s=lasts_s,
-    )
     settings = ProducerSettings()
+    total = Tally()
     with ReadingsProducer({"log_level": 2, **settings.librdkafka()}, prefix=settings.topic_prefix) as producer:
-        tally = play(producer, emissions)
-    typer.echo(f"{tally}, of {len(fleet.units)} units and {days + 1} days")
-    raise typer.Exit(bool(tally.failed))
+        for organization_id, timezone in timezones.items():
+            period = newest_period(Cadence.DAILY, timezone, now_ms)
+            starts_at_ms = period.starts_at_ms - round((days - 1) * DAY_S * 1000)
+            mine = {unit.unit_id for unit in fleet.units if unit.organization_id == organization_id}
+            emissions = readings_of(
+                [unit for unit in fleet.simulated if unit.unit_id in mine],
+                start_at_ms=starts_at_ms,
+                seed=seed,
+                conditions=Conditions(interval_s=BACKFILL_INTERVAL_S, readings_per_batch=BACKFILL_BATCH),
+                incidents=door,
+                duration_s=(period.ends_at_ms - starts_at_ms) / 1000,
+            )
+            sent = play(producer, emissions)
+            total = Tally(total.sent + sent.sent, total.acknowledged + sent.acknowledged, total.failed + sent.failed)
+    typer.echo(f"{total}, of {len(fleet.units)} units and {days} days")
+    raise typer.Exit(bool(total.failed))
 
 
 def register(app: typer.Typer) -> None:

@@ -15,6 +15,7 @@ import httpx
 import msgspec
 
 from local.demo_children import DemoChildren
+from local.demo_summary import send_summary
 from local.demo_view import DemoView
 from local.output import PrefixedOutput
 from local.stack import Stack
@@ -76,10 +77,14 @@ class Demo:
             variables = (f"{name}={shlex.quote(value)}" for name, value in self._parts.for_commands.items())
             self._say(f"  export {' '.join(variables)}")
             self._say("Ctrl-C ends everything. A door was left open; here is what happens:")
-            following = asyncio.create_task(view.follow())
+            beside = (
+                asyncio.create_task(view.follow()),
+                asyncio.create_task(send_summary(self._parts.for_commands, self._parts.mailbox_url, self._say)),
+            )
             await self._stack.run_until()
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             self._say("Stopping …")
 
     async def once(self) -> Result:

@@ -1,0 +1,47 @@
+"""The demo's summary: yesterday's readings of the fleet, and the mail that sums them up, while everything else runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from local.children import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+USER = "harbor-ada"
+RECORDED_WITHIN_S = 60
+COMMANDS = (
+    ("digest", "backfill", "--days", "1"),
+    ("digest", "send-now", USER, "--wait-s", str(RECORDED_WITHIN_S)),
+)
+
+
+async def send_summary(environment: Mapping[str, str], mailbox_url: str, say: Callable[[str], None]) -> bool:
+    """Give the fleet a yesterday and ask for its summary. False, with the reason told, when a command fails."""
+    for command in COMMANDS:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "cli",
+            *command,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            output, _ = await process.communicate()
+        except asyncio.CancelledError:
+            process.terminate()
+            await process.wait()
+            raise
+        if process.returncode != 0:
+            words = output.decode(errors="replace").strip().splitlines()[-1:] or ["no word"]
+            say(f"No summary of yesterday: `{' '.join(command)}` ended with {process.returncode}: {words[0]}")
+            return False
+    say(f"The summary of yesterday is on its way to the mailbox: {mailbox_url}")
+    return True
