@@ -95,6 +95,16 @@ async def test_the_numbers_of_a_mail_are_those_of_the_raw_readings(
         mail = next(one for one in mailbox.mails() if one.to[0].startswith(unit_of(timezone).organization_id.lower()))
         assert_says(mailbox, mail, found[timezone])
 
+    told = partial(ledger, database, len(zones))
+    assert await eventually.awaited(told, within_s=30, every_s=0.2, what="a row of the ledger for each summary, sent")
+
+
+async def ledger(engine: AsyncEngine, summaries: int) -> bool:
+    """Whether SQL tells that so many summaries were sent."""
+    async with engine.connect() as connection:
+        rows = await connection.execute(text("SELECT status, progress FROM digest_ledger WHERE asked_for"))
+        return [tuple(row) for row in rows] == [("sent", 100)] * summaries
+
 
 def is_ready(worker: Worker) -> bool:
     return "worker.ready" in worker.log.read_text()
