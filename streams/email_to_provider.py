@@ -94,6 +94,7 @@ class Mailing:
         self._places = asyncio.Semaphore(concurrency)
         self._now_ms = now_ms
         self._rng = rng
+        self._told: set[str] = set()
         self.decided: Counter[str] = Counter()
         self.active = 0
 
@@ -171,15 +172,15 @@ class Mailing:
             return DeadMail(
                 DeadReason.NO_LETTER, "no_letter", f"the letter of job {request.job_id} is not kept any more"
             )
-        link = self._links.unsubscribe(request.user_id, request.cadence)
         try:
             return copy_for(
                 letter,
                 mail_id=request.request_id,
                 sender=self._sender,
                 recipient=Mailbox(contact.email, contact.name),
-                unsubscribe_url=link,
-                preferences_url=link,
+                unsubscribe_url=self._links.unsubscribe(request.user_id, request.cadence),
+                # The web page shows who takes which summary, and changes it for whoever may.
+                preferences_url=self._links.public_url,
             )
         except AddressError as error:
             return DeadMail(DeadReason.BAD_ADDRESS, "bad_address", str(error))
@@ -200,6 +201,7 @@ class Mailing:
             case Taken(provider_message_id):
                 outgoing = self._records.sent(request, attempt, provider_message_id, message_id)
                 standing = Standing.SENT
+                self._told.clear()
                 log.info("email.sent", **about)
             case Cancelled(because):
                 outgoing = self._records.cancelled(request, decision)
@@ -218,7 +220,10 @@ class Mailing:
                 attempt = request.attempts
                 outgoing = self._records.retry(request, attempt, until_at_ms, decision, record)
                 standing = Standing.WAITING
-                log.error("email.deferred", due_at_ms=until_at_ms, code=error_code, error=error, **about)
+                # Ops is told once, not by each of hundreds of mails every minute; the metric counts them.
+                tell = log.info if error_code in self._told else log.error
+                self._told.add(error_code)
+                tell("email.deferred", due_at_ms=until_at_ms, code=error_code, error=error, **about)
         await self._publish(outgoing)
         entry = entry.moved(standing, attempt, request.redrives, self._now_ms())
         await self._ledger.write(batch, request.request_id, entry)

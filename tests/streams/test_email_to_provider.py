@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from schemas import messages as m
 from schemas.generate_asyncapi import headers_of
 from schemas.topics import EMAIL_DLQ
+from streams import email_to_provider
 from streams.consumer import Stale
 from streams.domain.telnyx_errors import ErrorClass
 from streams.email_decisions import DEFERRAL_MS, after_answer
@@ -136,6 +138,33 @@ def test_our_own_mistake_uses_up_nobodys_attempts() -> None:
     assert (retry.attempt, retry.due_at_ms) == (0, NOW_MS + DEFERRAL_MS)
     world.send(retry.request)
     assert world.standing() is Standing.SENT
+
+
+class Log:
+    """Counts what is told, by level."""
+
+    def __init__(self) -> None:
+        self.told: Counter[str] = Counter()
+
+    def error(self, event: str, **_: object) -> None:
+        self.told[f"error {event}"] += 1
+
+    def info(self, event: str, **_: object) -> None:
+        self.told[f"info {event}"] += 1
+
+
+def test_ops_is_told_once_of_our_own_mistake_and_again_after_a_mail_went_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    monkeypatch.setattr(email_to_provider, "log", log)
+    mistake = refused(ErrorClass.CONFIGURATION)
+    world = World(mistake, mistake, mistake, Taken("250"), mistake)
+    for _ in range(3):
+        world.send(mail_request())
+    assert log.told == {"error email.deferred": 1, "info email.deferred": 2}
+    world.send(mail_request())
+    world.send(mail_request(request_id="another"))
+    assert log.told["error email.deferred"] == 2
+    assert world.mailing.decided == {"Deferred": 4, "Taken": 1}
 
 
 def test_a_database_that_is_away_puts_mails_off() -> None:
