@@ -57,9 +57,9 @@ def test_two_workers_keep_rate_and_cap_together_through_rebalances(
     more_arrive(60)
     second = start_worker("notifications", **LIMITS, **SHORT_SESSION, **traffic.provider)
     eventually(lambda: b"worker.ready" in second.log.read_bytes(), within_s=40)
-    more_arrive(120)
-    second.end(signal.SIGTERM)
     more_arrive(80)
+    second.end(signal.SIGTERM)
+    more_arrive(60)
     peaks = Peaks(telnyx)
     assert peaks.in_a_second <= PER_SECOND
     assert peaks.in_flight <= CAP

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.broker
 
 Outage = Literal["refusing", "failing", "hanging"]
 OUTAGES: tuple[Outage, ...] = ("refusing", "failing", "hanging")
-EACH = 60
+EACH = 40
 TIMEOUT_S = 0.5
 # As many as are under way at once may swap places.
 SLACK = 20
@@ -86,7 +86,7 @@ def test_everything_arrives_after_an_outage_in_the_order_of_urgency_and_nothing_
             traffic.queue(severity, range(place * EACH + 1, (place + 1) * EACH + 1))
         eventually(lambda: b"provider.paused" in worker.log.read_bytes(), within_s=30, what="the outage to be noticed")
         noticed = time.monotonic()
-        eventually(lambda: time.monotonic() > noticed + 5, what="an outage of some length")
+        eventually(lambda: time.monotonic() > noticed + 3, what="an outage of some length")
         tried = {outcome.request_id for outcome in traffic.outcomes() if isinstance(outcome, m.SmsSending)}
     back = provider.counts().arrivals
     del traffic.queued[0]
