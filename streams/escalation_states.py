@@ -18,12 +18,12 @@ from schemas import messages as m
 from schemas.headers import Header
 from schemas.topics import DAY_MS, ESCALATIONS
 from streams.domain.escalation import End, Escalation
+from streams.engine.publish import Outgoing
 from streams.timers import Timer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from streams.engine.publish import Outgoing
     from streams.tables import Slot
     from streams.timers import Timers
 
@@ -74,8 +74,11 @@ class Changes:
 
     def send(self, records: Iterable[Outgoing], trace: bytes) -> None:
         """Records that follow from an alert belong to its trace."""
-        header = ((Header.TRACEPARENT.value, trace),) if trace else ()
-        self.outgoing += [msgspec.structs.replace(record, headers=(*record.headers, *header)) for record in records]
+        header = (Header.TRACEPARENT.value, trace)
+        self.outgoing += [
+            Outgoing(record.topic, record.key, record.value, (*record.headers, header)) if trace else record
+            for record in records
+        ]
 
     def put(self, state: State) -> None:
         """Also what did not change is put, and written again: the store may be ahead of its changelog."""
