@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from schemas import messages as m
 from streams.domain.aggregate_numbers import BUCKET_MS, grading
-from streams.domain.aggregate_totals import Totals, of_bucket, totals
+from streams.domain.aggregate_totals import Totals, totals
 from streams.domain.digest_facts import (
     STANDINGS,
     AlertRecord,
@@ -48,21 +48,22 @@ def digest(source: Source, period: Period, as_of_ms: int) -> Digest:
     for alert in alerts:
         by_unit.setdefault(alert.unit_id, []).append(alert)
     days = _Days(period)
+    # Looked up once: these are computed, and a month of a thousand units has three million buckets.
+    starts_at_ms, ends_at_ms = period.starts_at_ms, period.ends_at_ms
     summaries: dict[str, UnitSummary] = {}
     curves: dict[str, Curve] = {}
     for unit_id, group in groupby(source.buckets, key=lambda bucket: bucket.unit_id):
         config = configs.get(unit_id)
         if config is None:
             continue
-        buckets = [b for b in group if period.starts_at_ms <= b.starts_at_ms < period.ends_at_ms]
-        days.add(buckets)
-        summary = _summary(config, buckets, by_unit.get(unit_id, []), period, as_of_ms)
+        buckets = [b for b in group if starts_at_ms <= b.starts_at_ms < ends_at_ms]
+        summary = _summary(config, buckets, days.add(buckets), by_unit.get(unit_id, []), period, as_of_ms)
         summaries[unit_id] = summary
         if period.cadence is not m.Cadence.MONTHLY and (summary.standing != Standing.GOOD or len(curves) < CURVES):
             curves[unit_id] = _curve(config, buckets, summary)
     for unit_id, config in configs.items():
         if unit_id not in summaries:
-            summaries[unit_id] = _summary(config, [], by_unit.get(unit_id, []), period, as_of_ms)
+            summaries[unit_id] = _summary(config, [], Totals(), by_unit.get(unit_id, []), period, as_of_ms)
     ordered = sorted(summaries.values(), key=_urgency)
     began = [alert for alert in alerts if alert.started_at_ms >= period.starts_at_ms]
     days.count(began)
@@ -106,11 +107,12 @@ def _is_open(alert: AlertRecord, as_of_ms: int) -> bool:
 def _summary(
     config: m.UnitConfig,
     buckets: Sequence[m.AggregateBucket],
+    total: Totals,
     alerts: Sequence[AlertRecord],
     period: Period,
     as_of_ms: int,
 ) -> UnitSummary:
-    total = totals(buckets)
+    """`total` is that of the buckets."""
     # The limits that the buckets were measured against; today's where there is none.
     graded = grading(config)
     high_c, low_c = (buckets[-1].high_c, buckets[-1].low_c) if buckets else (graded.high_c, graded.low_c)
@@ -211,9 +213,14 @@ class _Days:
             found = self._dates[start] = datetime.fromtimestamp(start / 1000, UTC).astimezone(self._zone).date()
         return found
 
-    def add(self, buckets: Iterable[m.AggregateBucket]) -> None:
+    def add(self, buckets: Iterable[m.AggregateBucket]) -> Totals:
+        """The totals of one unit's buckets; each bucket is looked at once, for merging is exact in any order."""
+        whole = Totals()
         for on, group in groupby(buckets, key=lambda bucket: self._date(bucket.starts_at_ms)):
-            self._totals[on] = sum(map(of_bucket, group), self._totals.get(on, Totals()))
+            day = totals(group)
+            whole += day
+            self._totals[on] = self._totals.get(on, Totals()) + day
+        return whole
 
     def count(self, alerts: Iterable[AlertRecord]) -> None:
         for alert in alerts:
