@@ -106,7 +106,7 @@ async def preview_digest(
     except ScheduleError as error:
         raise invalid("timezone", str(error)) from None
     # It draws charts: only whoever asks for it pays for loading that.
-    from streams.digest_preview import preview, with_pictures
+    from streams.digests.preview import preview, with_pictures
 
     async with _turn(request):
         async with services.transaction() as session:

@@ -22,7 +22,7 @@ from streams.readings_to_alerts import Detection
 
 if TYPE_CHECKING:
     from streams.consumer import Batch
-    from streams.detection_counts import DetectionCounts
+    from streams.detection.counts import DetectionCounts
 
 
 class Clock:

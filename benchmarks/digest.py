@@ -38,14 +38,14 @@ from schemas.database.records import AlertRow, UnitAggregateRow
 from schemas.database.upgrade import upgrade
 from schemas.database.watermarks import RecorderWatermarkRow
 from schemas.topics import ALERTS, EMAIL_REQUESTS, UNIT_AGGREGATES
-from streams.digest_store import DigestStore
+from streams.digests.store import DigestStore
 from streams.digests_to_email import DigestJobs
 from streams.domain.aggregate_numbers import BUCKET_MS, Grading, Packed, measure
 from streams.domain.schedule import period_before
-from streams.email_ledger import Ledger
-from streams.email_records import EmailRecords
 from streams.email_to_provider import Links, Mailing
+from streams.mail.ledger import Ledger
 from streams.mail.letter import Mailbox
+from streams.mail.records import EmailRecords
 from streams.mail.smtp import Smtp, SmtpServer
 from tests.streams.fakes import FakeBatch, FakeTable
 
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from streams.consumer import Batch
-    from streams.digest_source import Readiness
+    from streams.digests.source import Readiness
     from streams.domain.digest_facts import Digest
     from streams.domain.digest_jobs import Job
     from streams.engine.publish import Outgoing

@@ -108,8 +108,8 @@ def preview(
     from streams.domain.schedule import ScheduleError
 
     async def work(engine: AsyncEngine) -> list[str]:
-        from streams.digest_preview import preview as make
-        from streams.digest_preview import with_pictures
+        from streams.digests.preview import preview as make
+        from streams.digests.preview import with_pictures
 
         made = await make(
             engine,

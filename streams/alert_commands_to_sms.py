@@ -15,9 +15,9 @@ from streams.unreadable import dead_letter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streams.alert_texts import AlertTexts
     from streams.consumer import Batch
-    from streams.escalation_states import Changes, EscalationStates, State
+    from streams.escalation.states import Changes, EscalationStates, State
+    from streams.escalation.texts import AlertTexts
 
 log = structlog.get_logger(__name__)
 

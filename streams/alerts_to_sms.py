@@ -16,9 +16,9 @@ from streams.unreadable import dead_letter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streams.alert_texts import AlertTexts, Breach
     from streams.consumer import Batch
-    from streams.escalation_states import Changes, EscalationStates
+    from streams.escalation.states import Changes, EscalationStates
+    from streams.escalation.texts import AlertTexts, Breach
 
 _decode: msgspec.json.Decoder[m.Alert] = msgspec.json.Decoder(m.Alert)
 

@@ -16,7 +16,7 @@ import structlog
 
 from schemas import messages as m
 from schemas.topics import DIGEST_JOBS, DIGEST_RUNS, EMAIL_DLQ
-from streams.digest_progress import progress_of
+from streams.digests.progress import progress_of
 from streams.domain.digest_plan import (
     Plan,
     asked_for_id,

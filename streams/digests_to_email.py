@@ -17,13 +17,13 @@ from schemas import messages as m
 from schemas.headers import trace_of
 from streams.consumer import Stale
 from streams.database_away import is_away
-from streams.digest_progress import progress_of
-from streams.digest_source import Readiness
+from streams.digests.progress import progress_of
+from streams.digests.source import Readiness
 from streams.domain.digest_jobs import is_recorded, jobs, waits_until_ms
 from streams.domain.retry import DIGEST_GENERATION
 from streams.domain.schedule import ScheduleError
-from streams.email_records import Failure
 from streams.engine.publish import PublishError
+from streams.mail.records import Failure
 
 if TYPE_CHECKING:
     import random
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from streams.domain.digest_facts import Digest
     from streams.domain.digest_jobs import Job
     from streams.domain.schedule import Period
-    from streams.email_records import EmailRecords
     from streams.engine.publish import Outgoing
     from streams.mail.letter import Letter
+    from streams.mail.records import EmailRecords
 
 log = structlog.get_logger(__name__)
 

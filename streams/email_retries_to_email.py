@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from streams.consumer import Batch, Record
-    from streams.email_records import EmailRecords
     from streams.engine.publish import Outgoing
+    from streams.mail.records import EmailRecords
     from streams.tables import Slot
 
 _decode = msgspec.json.Decoder(m.EmailRetry).decode

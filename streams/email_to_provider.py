@@ -20,9 +20,9 @@ from streams.consumer import Stale
 from streams.database_away import is_away
 from streams.domain.decisions import Cancelled, Deferred, RetryAt
 from streams.domain.unsubscribe import token
-from streams.email_decisions import DEFERRAL_MS, DeadMail, DeadReason, after_answer, hindrance
-from streams.email_ledger import Entry, Ledger, Standing
 from streams.mail.answers import Taken, Unanswered
+from streams.mail.decisions import DEFERRAL_MS, DeadMail, DeadReason, after_answer, hindrance
+from streams.mail.ledger import Entry, Ledger, Standing
 from streams.mail.letter import AddressError, Letter, Mail, Mailbox, copy_for
 from streams.mail.render import TooLongError
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from streams.consumer import Batch, Record
-    from streams.email_decisions import Decision
-    from streams.email_records import EmailRecords
     from streams.engine.publish import Outgoing
     from streams.mail.answers import Provider
+    from streams.mail.decisions import Decision
+    from streams.mail.records import EmailRecords
 
 log = structlog.get_logger(__name__)
 

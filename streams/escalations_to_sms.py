@@ -15,9 +15,9 @@ from streams.unreadable import dead_letter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streams.alert_texts import AlertTexts
     from streams.consumer import Batch
-    from streams.escalation_states import Changes, EscalationStates
+    from streams.escalation.states import Changes, EscalationStates
+    from streams.escalation.texts import AlertTexts
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ _decode: msgspec.json.Decoder[m.Escalation] = msgspec.json.Decoder(m.Escalation)
 
 
 class ClosedAlerts(Protocol):
-    """See `streams/closed_alerts.py`."""
+    """See `streams/escalation/closed_alerts.py`."""
 
     def why_closed(self, alert_id: str, now_ms: int) -> str | None: ...
     def silenced_until_ms(self, alert_id: str) -> int | None: ...

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     import faust
     from prometheus_client.core import Metric
 
-    from streams.alert_texts import AlertTexts
-    from streams.detection_counts import DetectionCounts
-    from streams.listening import Listening
+    from streams.detection.counts import DetectionCounts
+    from streams.detection.listening import Listening
+    from streams.escalation.texts import AlertTexts
     from streams.reference import Replica
-    from streams.sms_decisions import Decisions
-    from streams.sms_gate import Gate
+    from streams.sms.decisions import Decisions
+    from streams.sms.gate import Gate
     from streams.sms_receipts import Receipts
     from streams.sms_to_provider import Dispatch
     from streams.timers import Timers

@@ -21,8 +21,8 @@ from streams.engine.publish import Outgoing
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from streams.detection.unit_states import Rows, Slot
     from streams.domain.aggregate_state import Graded, Policy, Step, UnitBuckets
-    from streams.unit_states import Rows, Slot
 
     Load = Callable[[str, int], ClosedBucket | None]
 

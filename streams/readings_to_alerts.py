@@ -8,23 +8,23 @@ import msgspec
 
 from schemas.messages import Alert, DeadLetterReason, UnitHeard
 from schemas.topics import ALERTS, READINGS_DLQ, UNIT_SILENCES
-from streams.alert_records import alert_record, silence_record, traceparent_of
-from streams.dead_readings import dead_letter
-from streams.detection_counts import DetectionCounts
+from streams.detection.counts import DetectionCounts
+from streams.detection.dead_readings import dead_letter
+from streams.detection.records import alert_record, silence_record, traceparent_of
+from streams.detection.unit_states import encode_state
 from streams.domain.aggregate import take
 from streams.domain.readings import Run, sort_records
 from streams.domain.salvage import Refusal, refuse
 from streams.domain.threshold import evaluate, settled, unit_removed
 from streams.readings_to_aggregates import Closings
-from streams.unit_states import encode_state
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from streams.consumer import Batch
+    from streams.detection.unit_states import Unit, UnitStates
     from streams.engine.publish import Outgoing
     from streams.readings_to_aggregates import Aggregation
-    from streams.unit_states import Unit, UnitStates
 
 
 class _Work(msgspec.Struct):

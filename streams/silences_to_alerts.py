@@ -12,9 +12,9 @@ import structlog
 
 from schemas import messages as m
 from schemas.topics import ALERTS, READINGS_DLQ
-from streams.alert_records import alert_record
 from streams.consumer import Stale
-from streams.dead_readings import dead_letter
+from streams.detection.dead_readings import dead_letter
+from streams.detection.records import alert_record
 from streams.domain.salvage import Refusal
 from streams.domain.silence import Group, decide, heed
 from streams.engine.publish import PublishError
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from streams.consumer import Batch
-    from streams.detection_counts import DetectionCounts
+    from streams.detection.counts import DetectionCounts
+    from streams.detection.silent_units import Units
+    from streams.detection.unit_states import Slot, Table
     from streams.engine.publish import Outgoing
-    from streams.silent_units import Units
-    from streams.unit_states import Slot, Table
 
 log = structlog.get_logger(__name__)
 

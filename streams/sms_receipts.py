@@ -20,8 +20,8 @@ from streams.domain.decisions import Dead, DeadReason, PauseLane, RetryAt, after
 from streams.domain.replies import Acknowledged, acknowledged, understand
 from streams.domain.retry import THROTTLED_S
 from streams.domain.sms_answers import Refused, Unanswered
-from streams.sms_decisions import watch_id
-from streams.sms_ledger import Standing
+from streams.sms.decisions import watch_id
+from streams.sms.ledger import Standing
 
 if TYPE_CHECKING:
     import random
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from streams.consumer import Batch
     from streams.domain.decisions import Decision
     from streams.engine.publish import Outgoing
-    from streams.sms_decisions import Decisions
-    from streams.sms_ledger import Entry, Ledger
-    from streams.sms_outcomes import Outcomes
-    from streams.sms_plans import Closed, SmsPolicy
+    from streams.sms.decisions import Decisions
+    from streams.sms.ledger import Entry, Ledger
+    from streams.sms.outcomes import Outcomes
+    from streams.sms.plans import Closed, SmsPolicy
+    from streams.sms.telnyx import ProviderStatus
     from streams.tables import Slot
-    from streams.telnyx import ProviderStatus
     from streams.timers import Timers
 
 log = structlog.get_logger(__name__)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from streams.consumer import Batch, Record
     from streams.engine.publish import Outgoing
-    from streams.sms_outcomes import Outcomes
+    from streams.sms.outcomes import Outcomes
 
 _decode: msgspec.json.Decoder[m.SmsReturn] = msgspec.json.Decoder(m.SmsReturn)
 

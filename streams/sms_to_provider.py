@@ -22,10 +22,10 @@ from streams.domain.decisions import AwaitReceipt, Cancelled, Deferred, after_an
 from streams.domain.lanes import Turns
 from streams.domain.receipts import Attempt
 from streams.domain.sms_text import with_held_back
-from streams.sms_ledger import Standing
-from streams.sms_outcomes import Origin
-from streams.sms_plans import Conclude, Send, Skip, is_revocable, revocation
-from streams.telnyx import Sms, WebhookIds
+from streams.sms.ledger import Standing
+from streams.sms.outcomes import Origin
+from streams.sms.plans import Conclude, Send, Skip, is_revocable, revocation
+from streams.sms.telnyx import Sms, WebhookIds
 
 if TYPE_CHECKING:
     import random
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from streams.domain.lanes import Turn
     from streams.domain.sms_answers import Answer
     from streams.engine.publish import Outgoing
-    from streams.sms_decisions import Decisions
-    from streams.sms_gate import Gate
-    from streams.sms_ledger import Ledger
-    from streams.sms_outcomes import Outcomes
-    from streams.sms_plans import Closed, Planner, SmsPolicy
+    from streams.sms.decisions import Decisions
+    from streams.sms.gate import Gate
+    from streams.sms.ledger import Ledger
+    from streams.sms.outcomes import Outcomes
+    from streams.sms.plans import Closed, Planner, SmsPolicy
 
 log = structlog.get_logger(__name__)
 

@@ -9,18 +9,18 @@ from aiokafka.partitioner import murmur2
 from schemas import messages as m
 from schemas import topics as t
 from streams.apps.wiring import agent, now_ms, publisher, run_publisher
-from streams.detection_settings import DetectionSettings
+from streams.detection.listening import Listening
+from streams.detection.settings import DetectionSettings
+from streams.detection.shared_parts import share_parts
+from streams.detection.silent_units import SilentUnits
+from streams.detection.unit_states import UnitStates, fence_of
 from streams.engine.app import create_app
 from streams.engine.stores import ROCKSDB_OPTIONS
-from streams.listening import Listening
 from streams.metrics import detection_metrics, serve_metrics
 from streams.readings_to_aggregates import Aggregation
 from streams.readings_to_alerts import Detection
 from streams.reference import Replica, load_before_work
-from streams.shared_parts import share_parts
 from streams.silences_to_alerts import Offline
-from streams.silent_units import SilentUnits
-from streams.unit_states import UnitStates, fence_of
 
 if TYPE_CHECKING:
     import faust

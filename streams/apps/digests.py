@@ -11,17 +11,17 @@ from schemas import messages as m
 from schemas import topics as t
 from schemas.database.engine import DatabaseSettings, make_engine
 from streams.apps.wiring import agent, now_ms, publisher
-from streams.digest_metrics import digests_metrics
-from streams.digest_store import DigestStore
+from streams.digests.metrics import digests_metrics
+from streams.digests.settings import DigestsSettings
+from streams.digests.store import DigestStore
 from streams.digests_due import DigestsDue
-from streams.digests_settings import DigestsSettings
 from streams.digests_to_email import DigestJobs
-from streams.email_ledger import Ledger, fence_of, is_over
-from streams.email_records import EmailRecords
 from streams.email_retries_to_email import EmailRetries
 from streams.email_to_provider import Links, Mailing
 from streams.engine.app import create_app
 from streams.forgetting import Forgetting
+from streams.mail.ledger import Ledger, fence_of, is_over
+from streams.mail.records import EmailRecords
 from streams.mail.settings import MailSettings, provider
 from streams.metrics import serve_metrics
 from streams.reference import Replica, load_before_work

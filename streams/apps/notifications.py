@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING
 from schemas import messages as m
 from schemas import topics as t
 from streams.alert_commands_to_sms import Orders
-from streams.alert_texts import AlertTexts
 from streams.alerts_to_sms import Paging
 from streams.apps.wiring import agent, now_ms, publisher
-from streams.closed_alerts import ClosedAlerts
 from streams.engine.app import create_app
-from streams.escalation_states import EscalationStates, is_over
+from streams.escalation.closed_alerts import ClosedAlerts
+from streams.escalation.states import EscalationStates, is_over
+from streams.escalation.texts import AlertTexts
 from streams.escalations_to_sms import Reminders
 from streams.forgetting import Forgetting
 from streams.metrics import notifications_metrics, serve_metrics
-from streams.notifications_settings import QUESTIONS_AT_ONCE, NotificationsSettings
 from streams.reference import Replica, load_before_work
-from streams.sms_decisions import Decisions
-from streams.sms_gate import Gate
-from streams.sms_ledger import Ledger, fence_of_entry
-from streams.sms_ledger_purge import Purge
-from streams.sms_outcomes import Outcomes
-from streams.sms_plans import Planner
+from streams.sms.decisions import Decisions
+from streams.sms.gate import Gate
+from streams.sms.ledger import Ledger, fence_of_entry
+from streams.sms.ledger import is_over as row_is_over
+from streams.sms.outcomes import Outcomes
+from streams.sms.plans import Planner
+from streams.sms.settings import QUESTIONS_AT_ONCE, NotificationsSettings
+from streams.sms.telnyx import TelnyxClient
 from streams.sms_receipts import Receipts
 from streams.sms_retries_to_sms import Retries
 from streams.sms_to_provider import Dispatch
-from streams.telnyx import TelnyxClient
 from streams.timers import Timers
 
 if TYPE_CHECKING:
@@ -110,7 +110,10 @@ def build() -> faust.App:
     app.task(timers.run)
     app.task(Forgetting("escalations", escalation_table, lambda _, raw: is_over(raw, now_ms())).run)
     app.task(dispatch.run)
-    app.task(Purge(ledger_table, policy, now_ms).run)
+    forgetting = Forgetting(
+        "sms-ledger", ledger_table, lambda key, raw: row_is_over(key, raw, now_ms(), policy.window_ms)
+    )
+    app.task(forgetting.run)
     replicas = (units, contacts)
     serve_metrics(
         app, settings.metrics_port, notifications_metrics(dispatch, decisions, gate, receipts, texts, timers, replicas)

@@ -11,12 +11,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from msgspec import Struct
 
 from schemas import messages as m
-from streams.charts import curve_png, days_png
+from streams.digests.charts import curve_png, days_png
+from streams.digests.report_pdf import compliance_pdf
 from streams.domain.digest_mails import UNIT_ROWS, view
 from streams.domain.digest_monthly import CHART
 from streams.domain.digest_words import NBSP
 from streams.mail.letter import PREFERENCES, UNSUBSCRIBE, Enclosure, Letter
-from streams.report_pdf import compliance_pdf
 
 if TYPE_CHECKING:
     from streams.domain.digest_facts import Digest

@@ -17,7 +17,7 @@ from streams.consumer import Batch, each_batch
 from streams.engine.app import create_app
 from streams.engine.publish import Outgoing, publish
 from streams.settings import WorkerSettings
-from streams.sms_ledger import fence_of_entry
+from streams.sms.ledger import fence_of_entry
 from streams.timers import Timer, Timers
 
 if TYPE_CHECKING:

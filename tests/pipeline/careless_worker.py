@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from streams.domain import pacing
 from streams.run import run
-from streams.sms_ledger import Entry, Ledger
+from streams.sms.ledger import Entry, Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from schemas import messages as m
-from streams.digest_source import unpacked
+from streams.digests.source import unpacked
 from streams.domain.schedule import period_before
 from tests.domain.test_digest_numbers import UNIT
 

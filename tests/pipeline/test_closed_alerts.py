@@ -12,7 +12,7 @@ import pytest
 from schemas import messages as m
 from schemas.messages import encode
 from schemas.topics import DAY_MS
-from streams.closed_alerts import ClosedAlerts
+from streams.escalation.closed_alerts import ClosedAlerts
 from streams.settings import KafkaSettings
 
 if TYPE_CHECKING:

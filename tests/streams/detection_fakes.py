@@ -13,8 +13,8 @@ from streams.consumer import Batch
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from streams.detection.unit_states import Slot
     from streams.engine.publish import Outgoing
-    from streams.unit_states import Slot
     from tests.domain.records import Raw
 
 

@@ -9,10 +9,10 @@ import msgspec
 
 from schemas import messages as m
 from streams.alert_commands_to_sms import Orders
-from streams.alert_texts import AlertTexts
 from streams.alerts_to_sms import Paging
 from streams.domain.escalation import WAIT_MS
-from streams.escalation_states import EscalationStates, State, timer_id
+from streams.escalation.states import EscalationStates, State, timer_id
+from streams.escalation.texts import AlertTexts
 from streams.escalations_to_sms import Reminders
 from streams.timers import Stored, Timers
 from tests.streams.fakes import NOW_MS, FakeBatch, FakeBroker, FakeReference, FakeTable

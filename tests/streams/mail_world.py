@@ -10,11 +10,11 @@ import msgspec
 
 from schemas import messages as m
 from streams.digests_to_email import DigestJobs
-from streams.email_ledger import Ledger, Standing
-from streams.email_records import EmailRecords
 from streams.email_to_provider import Links, Mailing
 from streams.mail.answers import Answer, Taken
+from streams.mail.ledger import Ledger, Standing
 from streams.mail.letter import Enclosure, Letter, Mailbox
+from streams.mail.records import EmailRecords
 from tests.streams.fakes import NOW_MS, FakeBatch, FakeBroker, FakeReference, FakeTable
 from tests.streams.mail_samples import digest_of
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streams.consumer import Batch
-    from streams.digest_source import Readiness
+    from streams.digests.source import Readiness
     from streams.domain.digest_facts import Digest
     from streams.domain.digest_jobs import Job
     from streams.mail.letter import Mail

@@ -11,11 +11,11 @@ import msgspec
 
 from schemas import messages as m
 from streams.domain.sms_answers import Accepted, Answer, Refused, Unanswered
-from streams.sms_decisions import Decisions
-from streams.sms_gate import Gate, Limits
-from streams.sms_ledger import Ledger, Standing
-from streams.sms_outcomes import Outcomes
-from streams.sms_plans import Planner, SmsPolicy
+from streams.sms.decisions import Decisions
+from streams.sms.gate import Gate, Limits
+from streams.sms.ledger import Ledger, Standing
+from streams.sms.outcomes import Outcomes
+from streams.sms.plans import Planner, SmsPolicy
 from streams.sms_receipts import Receipts
 from streams.sms_to_provider import Dispatch
 from streams.timers import Timers
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from streams.consumer import Batch
-    from streams.telnyx import ProviderStatus, Sms
+    from streams.sms.telnyx import ProviderStatus, Sms
     from streams.timers import TimerTable
 
 ADA = m.Contact(user_id="user-1", organization_id="org-1", name="Ada", phone_e164="+12025550101")

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaConnectionError
 from schemas import messages as m
 from schemas.http_alerts import MOST_SILENT_MINUTES
 from schemas.topics import DAY_MS
-from streams.closed_alerts import ORDERS_REMEMBERED_MS, ClosedAlerts
+from streams.escalation.closed_alerts import ORDERS_REMEMBERED_MS, ClosedAlerts
 from streams.settings import KafkaSettings
 from tests.streams.fakes import NOW_MS, FakeRecord
 

@@ -11,7 +11,8 @@ import pytest
 from schemas import messages as m
 from schemas.generate_asyncapi import headers_of
 from schemas.topics import READINGS_DLQ, SMS_DLQ
-from streams import dead_readings, unreadable
+from streams import unreadable
+from streams.detection import dead_readings
 from streams.domain.salvage import Refusal
 from tests.streams.fakes import NOW_MS, FakeRecord
 

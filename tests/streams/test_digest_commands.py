@@ -20,7 +20,7 @@ from schemas import messages as m
 from schemas.database.configuration import ContactRow, DigestPreferenceRow, OrganizationRow, UnitRow
 from schemas.database.queues import OutboxRow
 from schemas.topics import DIGEST_RUNS
-from streams.digest_metrics import digests_metrics
+from streams.digests.metrics import digests_metrics
 from streams.domain.digest_plan import newest_period
 from tests.databases import database, migrated_template, postgres_address
 from tests.streams.mail_world import World, mail_request

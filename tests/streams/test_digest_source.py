@@ -12,9 +12,9 @@ from schemas import messages as m
 from schemas.database.declarative import from_ms
 from schemas.database.digests import DigestLetterRow
 from schemas.database.records import AlertRow, SmsAlertLogRow, UnitAggregateRow
-from streams.digest_preview import preview
-from streams.digest_source import Readiness, packed, unpacked
-from streams.digest_store import DigestStore
+from streams.digests.preview import preview
+from streams.digests.source import Readiness, packed, unpacked
+from streams.digests.store import DigestStore
 from streams.domain.aggregate_numbers import BUCKET_MS
 from streams.domain.digest_facts import SmsCounts, Standing
 from streams.domain.digest_jobs import Job

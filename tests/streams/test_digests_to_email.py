@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from schemas import messages as m
 from streams.consumer import Stale
 from streams.database_away import is_away
-from streams.digest_store import LETTERS_AT_MOST, LetterCache
+from streams.digests.store import LETTERS_AT_MOST, LetterCache
 from streams.domain.digest_jobs import SETTLED_AFTER_MS
 from tests.streams.fakes import NOW_MS, FakeBatch
 from tests.streams.mail_world import LETTER, World

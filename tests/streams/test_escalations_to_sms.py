@@ -9,7 +9,7 @@ import pytest
 from schemas import messages as m
 from schemas.topics import DAY_MS
 from streams.domain.escalation import WAIT_MS, End
-from streams.escalation_states import REMEMBERED_MS, is_over
+from streams.escalation.states import REMEMBERED_MS, is_over
 from streams.forgetting import Forgetting
 from tests.streams.escalation_world import (
     World,

@@ -9,9 +9,9 @@ import pytest
 from aiokafka.errors import NodeNotReadyError
 from faust.types import TP
 
-from streams import listening
+from streams.detection import listening
+from streams.detection.listening import Listening
 from streams.engine.partition import SourcePartition
-from streams.listening import Listening
 
 if TYPE_CHECKING:
     from collections.abc import Collection

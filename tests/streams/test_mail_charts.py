@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from schemas import messages as m
-from streams.charts import LINE, curve_png, days_png
+from streams.digests.charts import LINE, curve_png, days_png
 from streams.domain.digest_facts import Curve, Day, Point
 from tests.streams.mail_samples import period
 

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from schemas import messages as m
+from streams.digests.report_pdf import compliance_pdf
 from streams.domain import digest_words as words
 from streams.domain.digest_mails import view
 from streams.mail.letter import PREFERENCES, UNSUBSCRIBE, AddressError, Letter, Mailbox, copy_for, mask
 from streams.mail.render import HTML_AT_MOST, render
-from streams.report_pdf import compliance_pdf
 from tests.streams.mail_samples import PIXEL, digest_of, mail
 
 WEB = "https://freshtrack.example.com/digests"

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from schemas import messages as m
+from streams.detection.unit_states import UnitStates, fence_of
 from streams.domain.aggregate_state import Policy
 from streams.readings_to_aggregates import Aggregation
 from streams.readings_to_alerts import Detection
-from streams.unit_states import UnitStates, fence_of
 from tests.domain.records import START_MS, Raw, record
 from tests.streams.detection_fakes import FakeBroker, FakeTable, FakeUnits, batch_of, topic_name
 

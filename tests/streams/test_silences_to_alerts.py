@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from schemas import messages as m
-from streams.detection_counts import DetectionCounts
+from streams.detection.counts import DetectionCounts
 from streams.engine.publish import PublishError
 from streams.silences_to_alerts import Offline
 from tests.domain.records import Raw

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from schemas import messages as m
+from streams.detection.silent_units import SilentUnits
+from streams.detection.unit_states import UnitStates
 from streams.domain.aggregate_numbers import BUCKET_MS
 from streams.domain.aggregate_state import Policy
 from streams.engine.publish import PublishError
 from streams.readings_to_aggregates import Aggregation
 from streams.readings_to_alerts import Detection
-from streams.silent_units import SilentUnits
-from streams.unit_states import UnitStates
 from tests.domain.records import Raw
 from tests.streams.detection_fakes import FakeBroker, FakeHearing, FakeSlot, FakeTable, FakeUnits, batch_of, topic_name
 

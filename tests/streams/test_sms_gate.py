@@ -9,7 +9,7 @@ import time
 import pytest
 
 from streams.domain.sms_answers import Accepted, Refused, Silence, Unanswered
-from streams.sms_gate import Gate, Limits
+from streams.sms.gate import Gate, Limits
 
 pytestmark = pytest.mark.anyio
 
@@ -24,21 +24,24 @@ class Clock:
         return self.ms
 
 
-async def open_gate(limits: Limits, owned: list[int], clock: Clock | None = None) -> Gate:
-    """A gate whose partitions have been ours for a while."""
-    gate = Gate(limits, lambda: owned, clock or Clock())
+async def opened(gate: Gate) -> None:
+    """Returns when a message may be chosen."""
     async with asyncio.timeout(5):
         while not await gate.opens():
             pass
+
+
+async def open_gate(limits: Limits, owned: list[int], clock: Clock | None = None) -> Gate:
+    """A gate whose partitions have been ours for a while."""
+    gate = Gate(limits, lambda: owned, clock or Clock())
+    await opened(gate)
     return gate
 
 
 async def test_what_a_rebalance_brought_may_be_used_only_after_a_full_second() -> None:
     gate = Gate(Limits(4), lambda: [0, 1, 2, 3], Clock())
     begin = time.monotonic()
-    async with asyncio.timeout(5):
-        while not await gate.opens():
-            pass
+    await opened(gate)
     assert time.monotonic() - begin >= 1.0
 
 
@@ -59,11 +62,11 @@ async def test_requests_leave_no_closer_than_the_share_of_the_rate_allows() -> N
 async def test_no_more_than_the_share_of_the_cap_is_under_way() -> None:
     gate = await open_gate(Limits(4, per_second=100_000, cap=8, per_worker=10), [0, 3])
     for _ in range(4):
-        assert await gate.opens()
+        await opened(gate)
         gate.pass_through()
     assert not await gate.opens()
     gate.back()
-    assert await gate.opens()
+    await opened(gate)
 
 
 async def test_a_worker_without_partitions_sends_nothing() -> None:
@@ -77,15 +80,15 @@ async def test_while_the_way_is_closed_one_probe_passes_at_a_time_and_an_answer_
     gate.answered(Refused("10009", "Authentication failed", 401), "user-1")
     assert not await gate.opens()
     clock.ms += 1_000
-    assert await gate.opens()
+    await opened(gate)
     gate.pass_through()
     assert not await gate.opens()
     gate.answered(Unanswered(Silence.NOT_CONNECTED), "user-1")
     gate.back()
     assert not await gate.opens()
     clock.ms += 2_000
-    assert await gate.opens()
+    await opened(gate)
     gate.pass_through()
     gate.answered(ACCEPTED, "user-1")
     gate.back()
-    assert await gate.opens()
+    await opened(gate)

@@ -8,9 +8,9 @@ import pytest
 
 from streams.domain.lanes import HOUR_MS, HourlyCap
 from streams.domain.rate_limit import Window
-from streams.sms_ledger import Entry, Ledger, Standing, fence_of_entry
-from streams.sms_ledger_purge import KEEP_MS, Purge
-from streams.sms_plans import SmsPolicy
+from streams.forgetting import Forgetting
+from streams.sms.ledger import KEEP_MS, Entry, Ledger, Standing, fence_of_entry, is_over
+from streams.sms.plans import SmsPolicy
 from tests.streams.fakes import NOW_MS, FakeBatch, FakeTable
 from tests.streams.sms_world import request
 
@@ -44,7 +44,7 @@ async def filled() -> PurgedTable:
 
 
 async def purged(table: PurgedTable, now_ms: int) -> list[bytes]:
-    await Purge(table, SmsPolicy(), lambda: now_ms).once()
+    await Forgetting("sms-ledger", table, lambda key, raw: is_over(key, raw, now_ms, SmsPolicy().window_ms)).once()
     return sorted(key[:1] for key in table.rows)
 
 

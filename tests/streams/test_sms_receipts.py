@@ -11,10 +11,10 @@ from schemas import messages as m
 from streams.domain.decisions import attempt_id
 from streams.domain.replies import ack_code
 from streams.domain.sms_answers import Silence, Unanswered
-from streams.sms_ledger import Standing
-from streams.sms_plans import SmsPolicy
+from streams.sms.ledger import Standing
+from streams.sms.plans import SmsPolicy
+from streams.sms.telnyx import ProviderStatus
 from streams.sms_retries_to_sms import Retries
-from streams.telnyx import ProviderStatus
 from tests.streams.fakes import NOW_MS, FakeBatch
 from tests.streams.sms_world import World, request
 

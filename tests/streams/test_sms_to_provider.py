@@ -11,15 +11,15 @@ import pytest
 from schemas import messages as m
 from streams.consumer import Stale
 from streams.domain.sms_answers import Answer, Refused, Silence, Unanswered
-from streams.sms_gate import Limits
-from streams.sms_ledger import Standing
-from streams.sms_plans import SmsPolicy
+from streams.sms.gate import Limits
+from streams.sms.ledger import Standing
+from streams.sms.plans import SmsPolicy
 from tests.streams.fakes import NOW_MS, FakeBatch
 from tests.streams.sms_world import ADA, BEN, Provider, World, request
 
 if TYPE_CHECKING:
     from streams.consumer import Batch
-    from streams.telnyx import Sms
+    from streams.sms.telnyx import Sms
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from streams.domain.sms_answers import Accepted, Answer, Refused, Silence, Unanswered
-from streams.telnyx import ProviderStatus, Sms, TelnyxClient, TelnyxSettings, WebhookIds
+from streams.sms.telnyx import ProviderStatus, Sms, TelnyxClient, TelnyxSettings, WebhookIds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -11,7 +11,7 @@ import pytest
 
 from streams.consumer import Stale
 from streams.engine.publish import PublishError
-from streams.sms_ledger import fence_of_entry
+from streams.sms.ledger import fence_of_entry
 from streams.timers import Timer, Timers
 
 if TYPE_CHECKING:

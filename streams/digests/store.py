@@ -18,7 +18,7 @@ from schemas.database.declarative import to_ms
 from schemas.database.digests import DigestLetterRow, DigestReportRow
 from schemas.database.watermarks import recorded_until
 from schemas.topics import ALERTS
-from streams.digest_source import Readiness, made_digest, report_row, unpacked
+from streams.digests.source import Readiness, made_digest, report_row, unpacked
 from streams.mail.letter import Letter
 from streams.mail.render import render
 

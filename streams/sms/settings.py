@@ -8,9 +8,9 @@ from pydantic import Field, HttpUrl, SecretStr
 
 from streams.domain.escalation import WAIT_MS
 from streams.settings import WorkerSettings
-from streams.sms_gate import Limits
-from streams.sms_plans import SmsPolicy
-from streams.telnyx import API, TelnyxSettings
+from streams.sms.gate import Limits
+from streams.sms.plans import SmsPolicy
+from streams.sms.telnyx import API, TelnyxSettings
 
 QUESTIONS_AT_ONCE = 5
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from schemas.database.declarative import to_ms
 from schemas.database.watermarks import recorded_until
-from streams.digest_source import Readiness, made_digest
+from streams.digests.source import Readiness, made_digest
 from streams.domain.digest_facts import Digest  # noqa: TC001 - msgspec reads the annotations
 from streams.domain.digest_jobs import Job, is_recorded
 from streams.domain.digest_plan import newest_period

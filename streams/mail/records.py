@@ -9,7 +9,7 @@ import msgspec
 from schemas import messages as m
 from schemas.headers import trace_of
 from schemas.topics import EMAIL_DLQ, EMAIL_OUTCOMES, EMAIL_REQUESTS, EMAIL_RETRIES
-from streams.digest_progress import mail_progress
+from streams.digests.progress import mail_progress
 from streams.engine.publish import Outgoing
 from streams.unreadable import dead_letter
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from streams.consumer import Record
     from streams.domain.decisions import Cancelled, Deferred, RetryAt
-    from streams.email_decisions import DeadMail
+    from streams.mail.decisions import DeadMail
 
 Headers = tuple[tuple[str, bytes], ...]
 

@@ -27,8 +27,8 @@ from streams.domain.decisions import (
     Sent,
 )
 from streams.domain.outage import FIRST_PROBE_MS
-from streams.sms_ledger import Standing
-from streams.sms_outcomes import Failure
+from streams.sms.ledger import Standing
+from streams.sms.outcomes import Failure
 from streams.timers import Timer
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from streams.domain.decisions import Decision
     from streams.domain.rate_limit import Window
     from streams.engine.publish import Outgoing
-    from streams.sms_ledger import Entry, Ledger
-    from streams.sms_outcomes import Origin, Outcomes
-    from streams.sms_plans import SmsPolicy
+    from streams.sms.ledger import Entry, Ledger
+    from streams.sms.outcomes import Origin, Outcomes
+    from streams.sms.plans import SmsPolicy
     from streams.tables import Slot
     from streams.timers import Timers
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streams.consumer import Record
-    from streams.sms_ledger import ToldAlert
+    from streams.sms.ledger import ToldAlert
 
 
 class Failure(msgspec.Struct, frozen=True):

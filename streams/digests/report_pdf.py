@@ -17,11 +17,11 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, KeepTogether, LongTable, Paragraph, SimpleDocTemplate, Spacer, TableStyle
 
 from schemas import messages as m
+from streams.digests.report_fonts import fonts
 from streams.domain import digest_tables as tables
 from streams.domain import digest_words as words
 from streams.domain.digest_compliance import compliance_table, sentence
 from streams.domain.digest_view import Tone
-from streams.report_fonts import fonts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,11 +19,11 @@ from streams.domain.decisions import (
     unreachable,
 )
 from streams.domain.rate_limit import Free, Occupied, when_limited
-from streams.sms_ledger import Entry, Standing
+from streams.sms.ledger import Entry, Standing
 
 if TYPE_CHECKING:
     from schemas import messages as m
-    from streams.sms_ledger import Ledger
+    from streams.sms.ledger import Ledger
     from streams.tables import Slot
 
 
@@ -74,7 +74,7 @@ class Contacts(Protocol):
 
 
 class Closed(Protocol):
-    """What is known of alerts that need no reminder any more (`closed_alerts.py`)."""
+    """What is known of alerts that need no reminder any more (`escalation/closed_alerts.py`)."""
 
     def why_closed(self, alert_id: str, now_ms: int) -> str | None: ...
     def silenced_until_ms(self, alert_id: str) -> int | None: ...

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from schemas.topics import DAY_MS, SMS_CRITICAL
 from streams.domain.lanes import HourlyCap
 from streams.domain.rate_limit import Window
 from streams.domain.receipts import Attempt  # noqa: TC001 - msgspec reads the annotation
@@ -27,6 +28,8 @@ T = TypeVar("T")
 
 TOLD_AT_MOST = 20
 TOLD_FOR_MS = 24 * 3_600_000
+# A day longer than the lanes keep a record that could be read again.
+KEEP_MS = SMS_CRITICAL.retention_ms + DAY_MS
 
 
 class Standing(IntEnum):
@@ -197,15 +200,15 @@ class Ledger:
         return ToldRow(0) if raw is None else _decode_told(raw)
 
 
-def is_over(key: bytes, raw: bytes, now_ms: int, keep_ms: int, window_ms: int) -> bool:
+def is_over(key: bytes, raw: bytes, now_ms: int, window_ms: int) -> bool:
     """Whether a row of the ledger says nothing any more that somebody could ask for.
 
-    A settled request is kept for `keep_ms`: as long as its record lies in the lane and could be read again.
+    A settled request is kept for `KEEP_MS`: as long as its record lies in the lane and could be read again.
     """
     match key[:1]:
         case b"r":
             entry = _decode_entry(raw)
-            return entry.settled and entry.changed_at_ms < now_ms - keep_ms
+            return entry.settled and entry.changed_at_ms < now_ms - KEEP_MS
         case b"w":
             return _decode_window(raw).window.is_over(now_ms, window_ms)
         case b"h":

@@ -15,22 +15,22 @@ import structlog
 
 from schemas import messages as m
 from schemas.topics import ALERTS, UNIT_SILENCES
-from streams.alert_records import alert_record, silence_record
 from streams.consumer import Stale
+from streams.detection.records import alert_record, silence_record
+from streams.detection.unit_states import Unit
 from streams.domain.aggregate_state import UnitBuckets
 from streams.domain.silence import LOOK_WITHIN_MS, group_of, judged_from_ms, silent_at_ms
 from streams.domain.threshold import UnitState, unit_removed
 from streams.engine.publish import PublishError
 from streams.readings_to_aggregates import Closings
-from streams.unit_states import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
-    from streams.detection_counts import DetectionCounts
+    from streams.detection.counts import DetectionCounts
+    from streams.detection.unit_states import Slot, UnitStates
     from streams.engine.publish import Outgoing
     from streams.readings_to_aggregates import Aggregation, Load
-    from streams.unit_states import Slot, UnitStates
 
 log = structlog.get_logger(__name__)
 
