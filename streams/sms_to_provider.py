@@ -22,8 +22,8 @@ from streams.domain.decisions import AwaitReceipt, Cancelled, Deferred, after_an
 from streams.domain.lanes import Turns
 from streams.domain.receipts import Attempt
 from streams.domain.sms_text import with_held_back
+from streams.sms.jobs import Job
 from streams.sms.ledger import Standing
-from streams.sms.outcomes import Origin
 from streams.sms.plans import Conclude, Send, Skip, is_revocable, revocation
 from streams.sms.telnyx import Sms, WebhookIds
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Awaitable, Callable, Sequence
 
-    from streams.consumer import Batch, Record
+    from streams.consumer import Batch
     from streams.domain.lanes import Turn
     from streams.domain.sms_answers import Answer
     from streams.engine.publish import Outgoing
@@ -52,30 +52,6 @@ IDLE_S = 0.1
 
 class Provider(Protocol):
     async def send(self, sms: Sms) -> Answer: ...
-
-
-class Job:
-    """One request of a batch, and whether it is settled."""
-
-    __slots__ = ("batch", "origin", "request", "settled")
-
-    def __init__(self, batch: Batch, record: Record, request: m.SmsRequest) -> None:
-        self.batch = batch
-        self.origin = Origin.of(record)
-        self.request = request
-        self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def settle(self, error: BaseException | None = None) -> None:
-        if self.settled.done():
-            return
-        if error is None:
-            self.settled.set_result(None)
-        else:
-            self.settled.set_exception(error)
-
-    @property
-    def is_wanted(self) -> bool:
-        return self.batch.still_ours() and not self.batch.must_end()
 
 
 class Dispatch:
