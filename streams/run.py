@@ -60,10 +60,12 @@ def _cannot_start(why: str) -> None:
 
 def _announcer(app: faust.App, begin: float) -> Callable[[], Awaitable[None]]:
     from streams.engine.app import tune_garbage_collection
+    from streams.engine.publish import know_topics
 
     async def announce() -> None:
         while not app.consumer.serves(app.consumer.epoch):
             await app.producer.sleep(READY_POLL_S)
+        await know_topics(app)
         # What the replicas and the recovery loaded stays: the collector need not look at it again.
         tune_garbage_collection()
         log.info("worker.ready", seconds=round(time.monotonic() - begin, 2))

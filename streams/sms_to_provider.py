@@ -122,6 +122,7 @@ class Dispatch:
         while True:
             self._give_back()
             if not self._turns:
+                self._gate.follow()
                 await self._wait_for_more()
                 continue
             if not await self._gate.opens():

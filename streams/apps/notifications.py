@@ -10,6 +10,7 @@ from schemas import topics as t
 from streams.alert_commands_to_sms import Orders
 from streams.alerts_to_sms import Paging
 from streams.apps.wiring import agent, now_ms, publisher
+from streams.domain.phone import phone_problem
 from streams.engine.app import create_app
 from streams.escalation.closed_alerts import ClosedAlerts
 from streams.escalation.states import EscalationStates, is_over
@@ -39,6 +40,8 @@ PARTITIONS = t.SMS_CRITICAL.partitions
 
 def build() -> faust.App:
     settings = NotificationsSettings()
+    # The plan of numbers is loaded by the first question, which would otherwise be the first alert.
+    phone_problem(settings.telnyx_from)
     flows = (t.ALERTS, t.ALERT_COMMANDS, t.ESCALATIONS, *t.SMS_LANES.values(), t.SMS_RETRIES, t.SMS_RECEIPTS)
     app = create_app(
         "notifications", settings, batched={settings.topic(topic.name) for topic in flows}, fence_of=fence_of_entry

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from aiokafka.errors import KafkaError
+
+from schemas.topics import TOPICS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,6 +85,18 @@ async def publish(app: faust.App, records: Sequence[Outgoing], *, limit_s: float
         # Those that fail after the first failure have nobody else who looks at them.
         for future in sent:
             future.add_done_callback(_look_at)
+
+
+async def know_topics(app: faust.App, *, limit_s: float = 5.0) -> None:
+    """Ask for the partitions of every topic of ours, so that the first record of each need not wait for the answer.
+
+    Where the broker does not answer in time, the first record will.
+    """
+    producer = app.producer._ensure_producer()  # noqa: SLF001 - see `publish`
+    names = [app.worker_settings.topic(topic.name) for topic in TOPICS]
+    with contextlib.suppress(TimeoutError, KafkaError):
+        async with asyncio.timeout(limit_s):
+            await asyncio.gather(*(producer.partitions_for(name) for name in names))
 
 
 def _look_at(future: asyncio.Future[Any]) -> None:

@@ -58,6 +58,10 @@ class Gate:
     def way(self) -> Way:
         return self._way
 
+    def follow(self) -> None:
+        """Look which partitions are ours, also while nothing waits: a new share may be used a second after this."""
+        self._follow(_monotonic_ms())
+
     def changed(self) -> None:
         """Something that the gate waits for may have happened."""
         self._changed.set()

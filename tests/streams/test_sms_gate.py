@@ -45,6 +45,15 @@ async def test_what_a_rebalance_brought_may_be_used_only_after_a_full_second() -
     assert time.monotonic() - begin >= 1.0
 
 
+async def test_a_share_that_came_while_nothing_waited_may_be_used_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("streams.sms.gate._monotonic_ms", clock)
+    gate = Gate(Limits(4), lambda: [0, 1, 2, 3], clock)
+    gate.follow()
+    clock.ms += 1_100
+    assert await gate.opens()
+
+
 async def test_requests_leave_no_closer_than_the_share_of_the_rate_allows() -> None:
     # One of four partitions: 10 of 40 a second.
     gate = await open_gate(Limits(4, per_second=40), [2])
