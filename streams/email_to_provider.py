@@ -19,10 +19,10 @@ from schemas import messages as m
 from streams.consumer import Stale
 from streams.database_away import is_away
 from streams.domain.decisions import Cancelled, Deferred, RetryAt
+from streams.domain.request_standing import Standing
 from streams.domain.unsubscribe import token
 from streams.mail.answers import Taken, Unanswered
 from streams.mail.decisions import DEFERRAL_MS, DeadMail, DeadReason, after_answer, hindrance
-from streams.mail.ledger import Entry, Ledger, Standing
 from streams.mail.letter import AddressError, Letter, Mail, Mailbox, copy_for
 from streams.mail.render import TooLongError
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from streams.engine.publish import Outgoing
     from streams.mail.answers import Provider
     from streams.mail.decisions import Decision
+    from streams.mail.ledger import Entry, Ledger
     from streams.mail.records import EmailRecords
 
 log = structlog.get_logger(__name__)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import aiokafka
@@ -54,13 +55,13 @@ class Follower(Service):  # type: ignore[misc]
         self._read_to: dict[aiokafka.TopicPartition, int] = {}
         self._progress = asyncio.Condition()
 
+    @abstractmethod
     def take(self, record: Record) -> None:
         """One more record of the topics."""
-        raise NotImplementedError
 
+    @abstractmethod
     def __len__(self) -> int:
         """How much is known, for the log and the metrics."""
-        raise NotImplementedError
 
     async def on_start(self) -> None:
         """Returns when everything that the topics held at this moment is in.

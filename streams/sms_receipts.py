@@ -18,10 +18,10 @@ from schemas import messages as m
 from streams.domain import receipts
 from streams.domain.decisions import Dead, DeadReason, PauseLane, RetryAt, after_failed_delivery
 from streams.domain.replies import Acknowledged, acknowledged, understand
+from streams.domain.request_standing import Standing
 from streams.domain.retry import THROTTLED_S
 from streams.domain.sms_answers import Refused, Unanswered
 from streams.sms.decisions import watch_id
-from streams.sms.ledger import Standing
 
 if TYPE_CHECKING:
     import random

@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from schemas import messages as m
-from schemas.headers import Header
 from schemas.topics import SMS_LANES
-from streams.timers import Timer, Timers
+from streams.returns import return_timer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from streams.consumer import Batch, Record
+    from streams.consumer import Batch
     from streams.engine.publish import Outgoing
     from streams.sms.outcomes import Outcomes
+    from streams.timers import Timer, Timers
 
 _decode: msgspec.json.Decoder[m.SmsReturn] = msgspec.json.Decoder(m.SmsReturn)
-
-_CARRIED = (Header.TRACEPARENT, Header.ORIGINAL_TOPIC, Header.ORIGINAL_PARTITION, Header.ORIGINAL_OFFSET)
 
 
 class Questions(Protocol):
@@ -56,30 +54,10 @@ class Retries:
                 unreadable.append(self._outcomes.unreadable(record, str(error)))
                 continue
             if isinstance(returned, m.SmsRetry):
-                timers.append(self._timer(returned, record))
+                lane = self._topic_name(SMS_LANES[returned.request.severity].name)
+                timers.append(return_timer(returned, record, lane, kind="sms"))
             else:
                 overdue.append(returned)
         await self._publish(unreadable)
         await self._timers.set(batch, timers)
         await asyncio.gather(*(self._questions.ask(batch, due) for due in overdue))
-
-    def _timer(self, retry: m.SmsRetry, record: Record) -> Timer:
-        request = retry.request
-        timer_id = f"{request.request_id}.{request.redrives}.{retry.attempt}"
-        carried = tuple((name, value) for name, value in record.headers if name in _CARRIED)
-        return Timer(
-            timer_id=timer_id,
-            due_at_ms=retry.due_at_ms,
-            topic=self._topic_name(SMS_LANES[request.severity].name),
-            key=request.user_id.encode(),
-            value=m.encode(request),
-            headers=(
-                ("id", timer_id.encode()),
-                ("type", b"sms"),
-                ("attempt", str(retry.attempt).encode()),
-                ("error", retry.error.encode()),
-                ("error-code", retry.error_code.encode()),
-                ("due-at", str(retry.due_at_ms).encode()),
-                *carried,
-            ),
-        )

@@ -21,9 +21,9 @@ from streams.consumer import Stale
 from streams.domain.decisions import AwaitReceipt, Cancelled, Deferred, after_answer, no_receipt_came
 from streams.domain.lanes import Turns
 from streams.domain.receipts import Attempt
+from streams.domain.request_standing import Standing
 from streams.domain.sms_text import with_held_back
 from streams.sms.jobs import Job
-from streams.sms.ledger import Standing
 from streams.sms.plans import Conclude, Send, Skip, is_revocable, revocation
 from streams.sms.telnyx import Sms, WebhookIds
 

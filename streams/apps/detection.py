@@ -13,8 +13,9 @@ from streams.detection.listening import Listening
 from streams.detection.settings import DetectionSettings
 from streams.detection.shared_parts import share_parts
 from streams.detection.silent_units import SilentUnits
-from streams.detection.unit_states import UnitStates, fence_of
+from streams.detection.unit_states import UnitStates
 from streams.engine.app import create_app
+from streams.engine.fences import fence_of
 from streams.engine.stores import ROCKSDB_OPTIONS
 from streams.metrics import detection_metrics, serve_metrics
 from streams.readings_to_aggregates import Aggregation

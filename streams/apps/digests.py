@@ -19,8 +19,9 @@ from streams.digests_to_email import DigestJobs
 from streams.email_retries_to_email import EmailRetries
 from streams.email_to_provider import Links, Mailing
 from streams.engine.app import create_app
+from streams.engine.fences import fence_of
 from streams.forgetting import Forgetting
-from streams.mail.ledger import Ledger, fence_of, is_over
+from streams.mail.ledger import Ledger, is_over
 from streams.mail.records import EmailRecords
 from streams.mail.settings import MailSettings, provider
 from streams.metrics import serve_metrics

@@ -12,6 +12,7 @@ from streams.alerts_to_sms import Paging
 from streams.apps.wiring import agent, now_ms, publisher
 from streams.domain.phone import phone_problem
 from streams.engine.app import create_app
+from streams.engine.fences import fence_of
 from streams.escalation.closed_alerts import ClosedAlerts
 from streams.escalation.states import EscalationStates, is_over
 from streams.escalation.texts import AlertTexts
@@ -21,7 +22,7 @@ from streams.metrics import notifications_metrics, serve_metrics
 from streams.reference import Replica, load_before_work
 from streams.sms.decisions import Decisions
 from streams.sms.gate import Gate
-from streams.sms.ledger import Ledger, fence_of_entry
+from streams.sms.ledger import Ledger
 from streams.sms.ledger import is_over as row_is_over
 from streams.sms.outcomes import Outcomes
 from streams.sms.plans import Planner
@@ -44,7 +45,7 @@ def build() -> faust.App:
     phone_problem(settings.telnyx_from)
     flows = (t.ALERTS, t.ALERT_COMMANDS, t.ESCALATIONS, *t.SMS_LANES.values(), t.SMS_RETRIES, t.SMS_RECEIPTS)
     app = create_app(
-        "notifications", settings, batched={settings.topic(topic.name) for topic in flows}, fence_of=fence_of_entry
+        "notifications", settings, batched={settings.topic(topic.name) for topic in flows}, fence_of=fence_of
     )
     units = Replica(t.UNITS, m.UnitConfig, settings)
     contacts = Replica(t.CONTACTS, m.Contact, settings)

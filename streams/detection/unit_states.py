@@ -49,18 +49,8 @@ class Table(Rows, Protocol):
     def owned(self) -> Sequence[Slot]: ...
 
 
-class _Fence(msgspec.Struct, array_like=True, gc=False):
-    fence: int
-
-
 encode_state = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(UnitState).decode
-_decode_fence = msgspec.msgpack.Decoder(_Fence).decode
-
-
-def fence_of(value: bytes) -> int:
-    """The newest offset that a stored value contains: in all tables of detection it comes first."""
-    return _decode_fence(value).fence
 
 
 class Unit(msgspec.Struct, gc=False):

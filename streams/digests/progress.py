@@ -23,23 +23,8 @@ def progress_of(
     error: str | None = None,
 ) -> Outgoing:
     """Before there is a mail."""
-    return _outgoing(
-        m.DigestProgress(
-            digest_id=wanted.digest_id,
-            user_id=wanted.user_id,
-            organization_id=wanted.organization_id,
-            cadence=wanted.cadence,
-            timezone=wanted.timezone,
-            period_starts_at_ms=period.starts_at_ms,
-            period_ends_at_ms=period.ends_at_ms,
-            status=status,
-            progress=m.PROGRESS[status],
-            at_ms=now_ms,
-            asked_for=wanted.asked_for,
-            error=error,
-        ),
-        topic_name,
-    )
+    ends = (period.starts_at_ms, period.ends_at_ms)
+    return _outgoing(wanted, wanted.digest_id, ends, status, now_ms, topic_name, error)
 
 
 def mail_progress(
@@ -50,25 +35,32 @@ def mail_progress(
     error: str | None = None,
 ) -> Outgoing:
     """From the mail on."""
-    return _outgoing(
-        m.DigestProgress(
-            digest_id=request.request_id,
-            user_id=request.user_id,
-            organization_id=request.organization_id,
-            cadence=request.cadence,
-            timezone=request.timezone,
-            period_starts_at_ms=request.period_starts_at_ms,
-            period_ends_at_ms=request.period_ends_at_ms,
-            status=status,
-            progress=m.PROGRESS[status],
-            at_ms=now_ms,
-            asked_for=request.asked_for,
-            error=error,
-        ),
-        topic_name,
+    ends = (request.period_starts_at_ms, request.period_ends_at_ms)
+    return _outgoing(request, request.request_id, ends, status, now_ms, topic_name, error)
+
+
+def _outgoing(
+    of: m.DigestWanted | m.EmailRequest,
+    digest_id: str,
+    period_ms: tuple[int, int],
+    status: m.DigestStatus,
+    now_ms: int,
+    topic_name: Callable[[str], str],
+    error: str | None,
+) -> Outgoing:
+    progress = m.DigestProgress(
+        digest_id=digest_id,
+        user_id=of.user_id,
+        organization_id=of.organization_id,
+        cadence=of.cadence,
+        timezone=of.timezone,
+        period_starts_at_ms=period_ms[0],
+        period_ends_at_ms=period_ms[1],
+        status=status,
+        progress=m.PROGRESS[status],
+        at_ms=now_ms,
+        asked_for=of.asked_for,
+        error=error,
     )
-
-
-def _outgoing(progress: m.DigestProgress, topic_name: Callable[[str], str]) -> Outgoing:
-    headers = (("id", f"{progress.digest_id}.{progress.status}".encode()), ("type", b"digest_progress"))
-    return Outgoing(topic_name(DIGEST_PROGRESS.name), progress.user_id.encode(), m.encode(progress), headers)
+    headers = (("id", f"{digest_id}.{status}".encode()), ("type", b"digest_progress"))
+    return Outgoing(topic_name(DIGEST_PROGRESS.name), of.user_id.encode(), m.encode(progress), headers)

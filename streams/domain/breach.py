@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from schemas import messages as m
-from streams.domain.identity import alert_id
+from streams.domain.alert_events import AboutAlert, about_alert
 
 
 class Phase(StrEnum):
@@ -95,15 +95,15 @@ class Gauge:
         )
 
 
+def _about(unit_id: str, breach: Breach) -> AboutAlert:
+    return about_alert(
+        unit_id, breach.organization_id, breach.rule_id, breach.kind, breach.severity, breach.started_at_ms
+    )
+
+
 def triggered(unit_id: str, breach: Breach, at_ms: int, temperature_c: float, silent: str | None) -> m.AlertTriggered:
     return m.AlertTriggered(
-        alert_id=alert_id(unit_id, breach.rule_id, breach.started_at_ms),
-        unit_id=unit_id,
-        organization_id=breach.organization_id,
-        rule_id=breach.rule_id,
-        kind=breach.kind,
-        severity=breach.severity,
-        started_at_ms=breach.started_at_ms,
+        **_about(unit_id, breach),
         at_ms=at_ms,
         temperature_c=temperature_c,
         limit_c=breach.limit_c,
@@ -116,13 +116,7 @@ def escalated(
     unit_id: str, breach: Breach, at_ms: int, temperature_c: float, former_severity: m.Severity
 ) -> m.AlertEscalated:
     return m.AlertEscalated(
-        alert_id=alert_id(unit_id, breach.rule_id, breach.started_at_ms),
-        unit_id=unit_id,
-        organization_id=breach.organization_id,
-        rule_id=breach.rule_id,
-        kind=breach.kind,
-        severity=breach.severity,
-        started_at_ms=breach.started_at_ms,
+        **_about(unit_id, breach),
         at_ms=at_ms,
         temperature_c=temperature_c,
         limit_c=breach.limit_c,
@@ -135,13 +129,7 @@ def resolved(
 ) -> m.AlertResolved:
     """`temperature_c` is None where a change of the configuration ended it."""
     return m.AlertResolved(
-        alert_id=alert_id(unit_id, breach.rule_id, breach.started_at_ms),
-        unit_id=unit_id,
-        organization_id=breach.organization_id,
-        rule_id=breach.rule_id,
-        kind=breach.kind,
-        severity=breach.severity,
-        started_at_ms=breach.started_at_ms,
+        **_about(unit_id, breach),
         at_ms=at_ms,
         temperature_c=temperature_c,
         limit_c=breach.limit_c,

@@ -23,7 +23,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from schemas import messages as m
-from streams.domain.identity import alert_id
+from streams.domain.alert_events import AboutAlert, about_alert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -184,20 +184,14 @@ def _gateway_again(
     return replace(group, gateway=gateway), [_begins_to_page(gateway, now_ms)]
 
 
-def _kind(of: SilentUnit | SilentGateway) -> m.AlertKind:
-    return m.AlertKind.SENSOR_OFFLINE if isinstance(of, SilentUnit) else m.AlertKind.GATEWAY_OFFLINE
+def _about(of: SilentUnit | SilentGateway) -> AboutAlert:
+    kind = m.AlertKind.SENSOR_OFFLINE if isinstance(of, SilentUnit) else m.AlertKind.GATEWAY_OFFLINE
+    return about_alert(of.unit_id, of.organization_id, kind.value, kind, SEVERITY, of.since_at_ms)
 
 
 def _triggered(of: SilentUnit | SilentGateway) -> m.AlertTriggered:
-    kind = _kind(of)
     return m.AlertTriggered(
-        alert_id=alert_id(of.unit_id, kind, of.since_at_ms),
-        unit_id=of.unit_id,
-        organization_id=of.organization_id,
-        rule_id=kind.value,
-        kind=kind,
-        severity=SEVERITY,
-        started_at_ms=of.since_at_ms,
+        **_about(of),
         at_ms=of.at_ms,
         paging=of.paging,
         silent_because=None if of.paging else MAINTENANCE,
@@ -205,30 +199,16 @@ def _triggered(of: SilentUnit | SilentGateway) -> m.AlertTriggered:
 
 
 def _begins_to_page(of: SilentUnit | SilentGateway, now_ms: int) -> m.AlertEscalated:
-    kind = _kind(of)
     return m.AlertEscalated(
-        alert_id=alert_id(of.unit_id, kind, of.since_at_ms),
-        unit_id=of.unit_id,
-        organization_id=of.organization_id,
-        rule_id=kind.value,
-        kind=kind,
-        severity=SEVERITY,
-        started_at_ms=of.since_at_ms,
+        **_about(of),
         at_ms=now_ms,
         former_severity=SEVERITY,
     )
 
 
 def _resolved(of: SilentUnit | SilentGateway, at_ms: int, because: str) -> m.AlertResolved:
-    kind = _kind(of)
     return m.AlertResolved(
-        alert_id=alert_id(of.unit_id, kind, of.since_at_ms),
-        unit_id=of.unit_id,
-        organization_id=of.organization_id,
-        rule_id=kind.value,
-        kind=kind,
-        severity=SEVERITY,
-        started_at_ms=of.since_at_ms,
+        **_about(of),
         at_ms=at_ms,
         because=because,
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from schemas.topics import DAY_MS, EMAIL_REQUESTS
+from streams.domain.request_standing import Standing, may_try
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,16 +17,6 @@ if TYPE_CHECKING:
 
 # A day longer than the topic keeps a record that could be read again.
 KEEP_MS = EMAIL_REQUESTS.retention_ms + DAY_MS
-
-
-class Standing(IntEnum):
-    """Where a mail stands. From SENDING on the provider may have it."""
-
-    NEW = 0
-    SENDING = 1
-    WAITING = 2
-    SENT = 3
-    CLOSED = 4
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -41,37 +31,12 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     def moved(self, standing: Standing, attempt: int, redrives: int, now_ms: int) -> Entry:
         return Entry(self.fence + 1, standing, attempt, redrives, now_ms)
 
-    @property
-    def settled(self) -> bool:
-        return self.standing in (Standing.SENT, Standing.CLOSED)
-
     def may_try(self, request: m.EmailRequest) -> bool:
-        """Whether a record is the one to act on.
-
-        A record that is read again after its retry was scheduled has fewer attempts behind it than the ledger: the
-        retry will act. One that a person sent again from the dead letters begins anew.
-        """
-        if request.redrives != self.redrives:
-            return request.redrives > self.redrives
-        if self.settled:
-            return False
-        return self.standing is Standing.SENDING or self.attempt <= request.attempts
+        return may_try(self, request)
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Entry).decode
-
-
-class _Fence(msgspec.Struct, array_like=True):
-    fence: int
-
-
-_decode_fence = msgspec.msgpack.Decoder(_Fence).decode
-
-
-def fence_of(raw: bytes) -> int:
-    """The fence of any stored value of the digests app (a plan, a timer, an entry): its first element."""
-    return _decode_fence(raw).fence
 
 
 class Table(Protocol):
@@ -95,4 +60,4 @@ class Ledger:
 def is_over(raw: bytes, now_ms: int, keep_ms: int = KEEP_MS) -> bool:
     """Whether an entry says nothing any more that somebody could ask for: settled, and its records are gone."""
     entry = _decode(raw)
-    return entry.settled and entry.changed_at_ms < now_ms - keep_ms
+    return entry.standing.settled and entry.changed_at_ms < now_ms - keep_ms

@@ -27,7 +27,7 @@ from streams.domain.decisions import (
     Sent,
 )
 from streams.domain.outage import FIRST_PROBE_MS
-from streams.sms.ledger import Standing
+from streams.domain.request_standing import Standing
 from streams.sms.outcomes import Failure
 from streams.timers import Timer
 

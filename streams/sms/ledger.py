@@ -7,7 +7,6 @@ read. Whoever changes something holds the user's lock from the first read to the
 from __future__ import annotations
 
 import asyncio
-from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -17,6 +16,7 @@ from schemas.topics import DAY_MS, SMS_CRITICAL
 from streams.domain.lanes import HourlyCap
 from streams.domain.rate_limit import Window
 from streams.domain.receipts import Attempt  # noqa: TC001 - msgspec reads the annotation
+from streams.domain.request_standing import Standing, may_try
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,16 +30,6 @@ TOLD_AT_MOST = 20
 TOLD_FOR_MS = 24 * 3_600_000
 # A day longer than the lanes keep a record that could be read again.
 KEEP_MS = SMS_CRITICAL.retention_ms + DAY_MS
-
-
-class Standing(IntEnum):
-    """Where a request stands. From SENDING on the provider may have it."""
-
-    NEW = 0
-    SENDING = 1
-    WAITING = 2
-    SENT = 3
-    CLOSED = 4
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -58,21 +48,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     request: bytes = b""
     waited_for_window: bool = False
 
-    @property
-    def settled(self) -> bool:
-        return self.standing in (Standing.SENT, Standing.CLOSED)
-
     def may_try(self, request: m.SmsRequest) -> bool:
-        """Whether a lane record is the one to act on.
-
-        A record that is read again after its retry was scheduled has fewer attempts behind it than the ledger: the
-        retry will act. One that a person sent again from the dead letters begins anew.
-        """
-        if request.redrives != self.redrives:
-            return request.redrives > self.redrives
-        if self.settled:
-            return False
-        return self.standing is Standing.SENDING or self.attempt <= request.attempts
+        return may_try(self, request)
 
     def of(self, request: m.SmsRequest) -> Entry:
         """What counts of the entry for `request`: after a redrive nothing but the fence does."""
@@ -107,16 +84,10 @@ class ToldRow(_Row, frozen=True, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_fence = msgspec.msgpack.Decoder(_Row).decode
 _decode_entry = msgspec.msgpack.Decoder(Entry).decode
 _decode_window = msgspec.msgpack.Decoder(WindowRow).decode
 _decode_cap = msgspec.msgpack.Decoder(CapRow).decode
 _decode_told = msgspec.msgpack.Decoder(ToldRow).decode
-
-
-def fence_of_entry(raw: bytes) -> int:
-    """The fence of a stored value of the notifications app: the first element, whatever follows."""
-    return _decode_fence(raw).fence
 
 
 class Table(Protocol):
@@ -208,7 +179,7 @@ def is_over(key: bytes, raw: bytes, now_ms: int, window_ms: int) -> bool:
     match key[:1]:
         case b"r":
             entry = _decode_entry(raw)
-            return entry.settled and entry.changed_at_ms < now_ms - KEEP_MS
+            return entry.standing.settled and entry.changed_at_ms < now_ms - KEEP_MS
         case b"w":
             return _decode_window(raw).window.is_over(now_ms, window_ms)
         case b"h":

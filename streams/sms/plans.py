@@ -19,11 +19,11 @@ from streams.domain.decisions import (
     unreachable,
 )
 from streams.domain.rate_limit import Free, Occupied, when_limited
-from streams.sms.ledger import Entry, Standing
+from streams.domain.request_standing import Standing
 
 if TYPE_CHECKING:
     from schemas import messages as m
-    from streams.sms.ledger import Ledger
+    from streams.sms.ledger import Entry, Ledger
     from streams.tables import Slot
 
 

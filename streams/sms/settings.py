@@ -31,7 +31,6 @@ class NotificationsSettings(WorkerSettings):
     sms_concurrency: Annotated[
         int, Field(validation_alias="SMS_CONCURRENCY", description="requests to the provider at once", ge=1)
     ] = 10
-
     sms_per_second: Annotated[
         int, Field(validation_alias="SMS_PER_SECOND", description="of all workers together, in any second", ge=4)
     ] = 100

@@ -15,9 +15,9 @@ import msgspec
 
 from streams.consumer import Batch, each_batch
 from streams.engine.app import create_app
+from streams.engine.fences import fence_of
 from streams.engine.publish import Outgoing, publish
 from streams.settings import WorkerSettings
-from streams.sms.ledger import fence_of_entry
 from streams.timers import Timer, Timers
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def timer(order: Order, topic: str) -> Timer:
 
 def main() -> None:
     job = msgspec.json.decode(sys.argv[1], type=Job)
-    app = create_app(job.group, WorkerSettings(), batched={job.orders: 2_000}, fence_of=fence_of_entry)
+    app = create_app(job.group, WorkerSettings(), batched={job.orders: 2_000}, fence_of=fence_of)
     table = app.Table("timers", partitions=PARTITIONS, key_type=bytes, value_type=bytes)
 
     async def send(records: Sequence[Outgoing]) -> None:

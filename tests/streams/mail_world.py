@@ -12,7 +12,7 @@ from schemas import messages as m
 from streams.digests_to_email import DigestJobs
 from streams.email_to_provider import Links, Mailing
 from streams.mail.answers import Answer, Taken
-from streams.mail.ledger import Ledger, Standing
+from streams.mail.ledger import Ledger
 from streams.mail.letter import Enclosure, Letter, Mailbox
 from streams.mail.records import EmailRecords
 from tests.streams.fakes import NOW_MS, FakeBatch, FakeBroker, FakeReference, FakeTable
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from streams.digests.source import Readiness
     from streams.domain.digest_facts import Digest
     from streams.domain.digest_jobs import Job
+    from streams.domain.request_standing import Standing
     from streams.mail.letter import Mail
 
 ANN = m.Contact(user_id="ann", organization_id="org-1", name="Ann", email="ann@example.com")

@@ -13,7 +13,7 @@ from schemas import messages as m
 from streams.domain.sms_answers import Accepted, Answer, Refused, Unanswered
 from streams.sms.decisions import Decisions
 from streams.sms.gate import Gate, Limits
-from streams.sms.ledger import Ledger, Standing
+from streams.sms.ledger import Ledger
 from streams.sms.outcomes import Outcomes
 from streams.sms.plans import Planner, SmsPolicy
 from streams.sms_receipts import Receipts
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from streams.consumer import Batch
+    from streams.domain.request_standing import Standing
     from streams.sms.telnyx import ProviderStatus, Sms
     from streams.timers import TimerTable
 

@@ -13,11 +13,12 @@ from schemas.generate_asyncapi import headers_of
 from schemas.topics import EMAIL_DLQ
 from streams import email_to_provider
 from streams.consumer import Stale
+from streams.domain.request_standing import Standing
 from streams.domain.telnyx_errors import ErrorClass
 from streams.email_retries_to_email import EmailRetries
 from streams.mail.answers import Refused, Silence, Taken, Unanswered
 from streams.mail.decisions import DEFERRAL_MS, after_answer
-from streams.mail.ledger import KEEP_MS, Entry, Standing, is_over
+from streams.mail.ledger import KEEP_MS, Entry, is_over
 from tests.streams.fakes import NOW_MS, FakeBatch
 from tests.streams.mail_world import ANN, World, mail_request
 

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from schemas import messages as m
-from streams.detection.unit_states import UnitStates, fence_of
+from streams.detection.unit_states import UnitStates
 from streams.domain.aggregate_state import Policy
+from streams.engine.fences import fence_of
 from streams.readings_to_aggregates import Aggregation
 from streams.readings_to_alerts import Detection
 from tests.domain.records import START_MS, Raw, record

@@ -8,8 +8,10 @@ import pytest
 
 from streams.domain.lanes import HOUR_MS, HourlyCap
 from streams.domain.rate_limit import Window
+from streams.domain.request_standing import Standing
+from streams.engine.fences import fence_of
 from streams.forgetting import Forgetting
-from streams.sms.ledger import KEEP_MS, Entry, Ledger, Standing, fence_of_entry, is_over
+from streams.sms.ledger import KEEP_MS, Entry, Ledger, is_over
 from streams.sms.plans import SmsPolicy
 from tests.streams.fakes import NOW_MS, FakeBatch, FakeTable
 from tests.streams.sms_world import request
@@ -67,7 +69,7 @@ async def test_a_settled_request_goes_when_its_record_cannot_be_read_again_and_a
 
 async def test_the_fence_of_every_row_grows_with_each_change() -> None:
     table = await filled()
-    before = {key: fence_of_entry(raw) for key, raw in table.rows.items()}
+    before = {key: fence_of(raw) for key, raw in table.rows.items()}
     ledger = Ledger(table)
     slot = cast("Slot", FakeBatch([]))
     change = ledger.change(slot)
@@ -75,5 +77,5 @@ async def test_the_fence_of_every_row_grows_with_each_change() -> None:
     change.window("user-1", request().kind, Window().sent("other", NOW_MS + 1))
     change.told(request(2), NOW_MS)
     await change.write()
-    assert all(fence_of_entry(table.rows[key]) == before[key] + 1 for key in change.items)
+    assert all(fence_of(table.rows[key]) == before[key] + 1 for key in change.items)
     assert len(change.items) == 3

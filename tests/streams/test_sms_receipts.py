@@ -10,8 +10,8 @@ import pytest
 from schemas import messages as m
 from streams.domain.decisions import attempt_id
 from streams.domain.replies import ack_code
+from streams.domain.request_standing import Standing
 from streams.domain.sms_answers import Silence, Unanswered
-from streams.sms.ledger import Standing
 from streams.sms.plans import SmsPolicy
 from streams.sms.telnyx import ProviderStatus
 from streams.sms_retries_to_sms import Retries

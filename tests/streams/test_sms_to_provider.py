@@ -9,9 +9,9 @@ import pytest
 
 from schemas import messages as m
 from streams.consumer import Stale
+from streams.domain.request_standing import Standing
 from streams.domain.sms_answers import Answer, Refused, Silence, Unanswered
 from streams.sms.gate import Limits
-from streams.sms.ledger import Standing
 from streams.sms.plans import SmsPolicy
 from tests.streams.fakes import NOW_MS, FakeBatch
 from tests.streams.sms_world import ADA, Provider, World, request

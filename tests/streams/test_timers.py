@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from streams.consumer import Stale
+from streams.engine.fences import fence_of
 from streams.engine.publish import PublishError
-from streams.sms.ledger import fence_of_entry
 from streams.timers import Timer, Timers
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ async def test_of_two_versions_the_one_that_was_set_later_wins_recovery_though_t
     world.now_ms = 5_000
     await world.timers.set(place, [timer("reminder", 10_000)])
     world.timers._follow_assignment()
-    first = fence_of_entry(world.table.rows[0, b"reminder"])
+    first = fence_of(world.table.rows[0, b"reminder"])
     world.now_ms = 1_000
     await world.timers.set(place, [timer("reminder", 20_000)])
-    assert fence_of_entry(world.table.rows[0, b"reminder"]) > first
+    assert fence_of(world.table.rows[0, b"reminder"]) > first
