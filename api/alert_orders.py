@@ -12,11 +12,11 @@ from api.contacts import contact_of
 from api.keys import Caller
 from api.problems import conflict, invalid, responses
 from api.services import Reader, Services, Used
+from database.declarative import from_ms, to_ms
+from database.records import AlertRow, AlertTimelineRow
+from outbox.writer import publish_command
 from schemas import messages as m
-from schemas.database.declarative import from_ms, to_ms
-from schemas.database.outbox import publish_command
-from schemas.database.records import AlertRow, AlertTimelineRow
-from schemas.http_alerts import MOST_SILENT_MINUTES, Order, Ordered, Silenced, SilenceOrder
+from schemas.http.alerts import MOST_SILENT_MINUTES, Order, Ordered, Silenced, SilenceOrder
 
 router = APIRouter(tags=["alerts"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 

@@ -11,10 +11,10 @@ from api import paging
 from api.keys import Caller
 from api.problems import not_found, responses
 from api.services import Reader, Used
-from schemas.database.declarative import to_ms
-from schemas.database.records import AlertRow, AlertTimelineRow
-from schemas.http import Id, Instant, Page
-from schemas.http_alerts import AlertView, TimelineEntry
+from database.declarative import to_ms
+from database.records import AlertRow, AlertTimelineRow
+from schemas.http.alerts import AlertView, TimelineEntry
+from schemas.http.configuration import Id, Instant, Page
 from schemas.messages import AlertKind, Severity
 
 router = APIRouter(tags=["alerts"], responses=responses(400, 401, 403, 404, 422, 429, 503))

@@ -11,8 +11,8 @@ from api.keys import keys_of, make_key
 from api.organizations import organization_of
 from api.problems import not_found, responses
 from api.services import Administrator, Used
-from schemas.database.configuration import ApiKeyRow
-from schemas.http import ID_PATTERN, KeyView, MadeKey, NewKey, Page
+from database.configuration import ApiKeyRow
+from schemas.http.configuration import ID_PATTERN, KeyView, MadeKey, NewKey, Page
 from schemas.roles import Role
 
 router = APIRouter(tags=["API keys"], responses=responses(400, 401, 403, 404, 422, 429, 503))

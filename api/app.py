@@ -37,19 +37,19 @@ from api.services import Services, monotonic, wall_clock
 from api.settings import TrustSettings
 from api.webhooks import telnyx, vendors
 from api.webhooks.telnyx_intake import TelnyxWebhooks
+from database.engine import make_engine
+from database.upgrade import newest_revision
 from producers.errors import NotDeliveredError
 from producers.kafka import ReadingsProducer
-from schemas.database.engine import make_engine
-from schemas.database.upgrade import newest_revision
-from schemas.http import ProblemBody
+from schemas.http.configuration import ProblemBody
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime
 
     from api.settings import ApiSettings
-    from producers.settings import ProducerSettings
-    from schemas.database.engine import DatabaseSettings
+    from broker.settings import ProducerSettings
+    from database.engine import DatabaseSettings
 
 ROUTERS = (
     readings.router,

@@ -14,11 +14,11 @@ from api.keys import CONFIGURE, Caller
 from api.organizations import organization_of
 from api.problems import conflict, invalid, not_found, responses
 from api.services import Configurer, Reader, Used
+from database.configuration import ContactRow
+from domain.notification.phone import masked, phone_problem
+from outbox import writer
 from schemas import messages as m
-from schemas.database import outbox
-from schemas.database.configuration import ContactRow
-from schemas.http import ID_PATTERN, ContactBody, ContactView, NewContact, Page
-from streams.domain.phone import masked, phone_problem
+from schemas.http.configuration import ID_PATTERN, ContactBody, ContactView, NewContact, Page
 
 router = APIRouter(tags=["contacts"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 
@@ -71,13 +71,13 @@ async def _shown(
     session: AsyncSession, row: ContactRow, caller: Caller, request: Request, status: int = HTTPStatus.OK
 ) -> Response:
     await session.flush()
-    contact = (await outbox.contacts(session, [row.user_id]))[row.user_id]
+    contact = (await writer.contacts(session, [row.user_id]))[row.user_id]
     view = _view(row, contact, whole=caller.role in CONFIGURE)
     return entity_tags.answer(request, view, _version(row, contact), status=status)
 
 
 async def _must_match(session: AsyncSession, row: ContactRow, request: Request) -> None:
-    contact = (await outbox.contacts(session, [row.user_id]))[row.user_id]
+    contact = (await writer.contacts(session, [row.user_id]))[row.user_id]
     entity_tags.must_match(request, _version(row, contact))
 
 
@@ -97,7 +97,7 @@ async def list_contacts(
         wanted = wanted.where(ContactRow.user_id > after[0])
     async with services.transaction() as session:
         rows = list(await session.scalars(wanted.order_by(ContactRow.user_id).limit(limit + 1)))
-        found = await outbox.contacts(session, [row.user_id for row in rows])
+        found = await writer.contacts(session, [row.user_id for row in rows])
     return paging.page(
         rows,
         limit,
@@ -133,7 +133,7 @@ async def create_contact(body: NewContact, caller: Configurer, services: Used, r
         if row is None:
             raise conflict(f"The user id {user_id} is taken; choose another or leave it out.")
         _write(row, body)
-        await outbox.publish_contacts(session, [user_id])
+        await writer.publish_contacts(session, [user_id])
         response = await _shown(session, row, caller, request, HTTPStatus.CREATED)
         response.headers["Location"] = f"/v1/contacts/{user_id}"
         return response
@@ -168,7 +168,7 @@ async def replace_contact(
         await _must_match(session, row, request)
         _write(row, body)
         row.version += 1
-        await outbox.publish_contacts(session, [user_id])
+        await writer.publish_contacts(session, [user_id])
         return await _shown(session, row, caller, request)
 
 
@@ -184,5 +184,5 @@ async def delete_contact(user_id: UserId, caller: Configurer, services: Used, re
         row = await contact_of(session, caller, user_id, lock=True)
         await _must_match(session, row, request)
         await session.delete(row)
-        await outbox.publish_contacts(session, [user_id])
-        await outbox.publish_digest_preferences(session, [user_id])
+        await writer.publish_contacts(session, [user_id])
+        await writer.publish_digest_preferences(session, [user_id])

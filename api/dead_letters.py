@@ -21,10 +21,13 @@ from api.redrives import (
     view_of,
 )
 from api.services import Configurer, Used
-from schemas.database.declarative import to_ms
-from schemas.database.records import JobFailureRow
-from schemas.http import Id, Instant, Page
-from schemas.http_dead_letters import (
+from database.declarative import to_ms
+from database.records import JobFailureRow
+from domain.redrive.dead_letters import KINDS
+from domain.redrive.redrive import Options, Refused
+from domain.redrive.redrive_record import Revived
+from schemas.http.configuration import Id, Instant, Page
+from schemas.http.dead_letters import (
     CODE_PATTERN,
     DeadLetterKind,
     DeadLetterView,
@@ -34,9 +37,6 @@ from schemas.http_dead_letters import (
     RetryOrder,
     RetryReport,
 )
-from streams.domain.dead_letters import KINDS
-from streams.domain.redrive import Options, Refused
-from streams.domain.revival import Revived
 
 router = APIRouter(tags=["dead letters"], responses=responses(400, 401, 403, 422, 429, 503))
 

@@ -12,11 +12,11 @@ from api.contacts import UserId, contact_of
 from api.keys import Caller
 from api.problems import conflict, invalid, not_found, responses
 from api.services import Configurer, Reader, Services, Used
-from schemas.database.configuration import DigestPreferenceRow
-from schemas.database.outbox import publish_digest_preferences
-from schemas.http import DigestPreferenceBody, DigestPreferenceView, NewDigestPreference, NextRun, Page
+from database.configuration import DigestPreferenceRow
+from domain.digest.schedule import ScheduleError, next_run, zone
+from outbox.writer import publish_digest_preferences
+from schemas.http.configuration import DigestPreferenceBody, DigestPreferenceView, NewDigestPreference, NextRun, Page
 from schemas.messages import Cadence
-from streams.domain.schedule import ScheduleError, next_run, zone
 
 router = APIRouter(tags=["digests"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 

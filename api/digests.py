@@ -13,15 +13,15 @@ from api import idempotency, paging
 from api.digest_preferences import preference_of
 from api.problems import invalid, responses
 from api.services import Configurer, Reader, Used
-from schemas.database.configuration import UnitRow
-from schemas.database.declarative import to_ms
-from schemas.database.outbox import publish_digest_order, unit_configs
-from schemas.database.records import DigestLedgerRow
-from schemas.http import DisplayUnit, Id, Page
-from schemas.http_digests import DigestEntry, DigestOrder, DigestPreview, OrderedDigest
+from database.configuration import UnitRow
+from database.declarative import to_ms
+from database.records import DigestLedgerRow
+from domain.digest.plan import asked_for_id, newest_period
+from domain.digest.schedule import ScheduleError, zone
+from outbox.writer import publish_digest_order, unit_configs
+from schemas.http.configuration import DisplayUnit, Id, Page
+from schemas.http.digests import DigestEntry, DigestOrder, DigestPreview, OrderedDigest
 from schemas.messages import Cadence, SendDigestNow
-from streams.domain.digest_plan import asked_for_id, newest_period
-from streams.domain.schedule import ScheduleError, zone
 
 router = APIRouter(tags=["digests"], responses=responses(400, 401, 403, 422, 429, 503))
 

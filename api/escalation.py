@@ -12,9 +12,9 @@ from api import entity_tags
 from api.organizations import organization_of
 from api.problems import invalid, responses
 from api.services import Configurer, Reader, Used
-from schemas.database.configuration import ContactRow, EscalationStepRow
-from schemas.database.outbox import publish_contacts
-from schemas.http import EscalationChain
+from database.configuration import ContactRow, EscalationStepRow
+from outbox.writer import publish_contacts
+from schemas.http.configuration import EscalationChain
 
 router = APIRouter(tags=["escalation"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 

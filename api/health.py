@@ -10,8 +10,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from api.services import Used
-from schemas.database.upgrade import newest_revision, present_revision
-from schemas.http import Shape
+from database.upgrade import newest_revision, present_revision
+from schemas.http.configuration import Shape
 
 router = APIRouter(tags=["operations"])
 

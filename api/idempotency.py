@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from api.problems import Problem, invalid
-from schemas.database.queues import IdempotencyKeyRow
+from database.queues import IdempotencyKeyRow
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -11,9 +11,9 @@ from sqlalchemy import select
 
 from api.problems import unavailable
 from api.single_flight import SingleFlight
+from database.configuration import UnitRow
 from producers.errors import QueueFullError
 from schemas import messages as m
-from schemas.database.configuration import UnitRow
 from schemas.messages import DeadLetterReason as Reason
 
 if TYPE_CHECKING:

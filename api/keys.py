@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from api.problems import Problem, invalid
 from api.single_flight import SingleFlight
-from schemas.database.configuration import ApiKeyRow
+from database.configuration import ApiKeyRow
 from schemas.roles import Role
 
 if TYPE_CHECKING:

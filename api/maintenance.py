@@ -12,9 +12,9 @@ from api import idempotency, paging
 from api.problems import conflict, not_found, responses
 from api.services import Configurer, Reader, Used
 from api.units import UnitId, unit_of
-from schemas.database.configuration import MaintenanceWindowRow
-from schemas.database.outbox import publish_units
-from schemas.http import ID_PATTERN, MaintenanceBody, MaintenanceView, Page
+from database.configuration import MaintenanceWindowRow
+from outbox.writer import publish_units
+from schemas.http.configuration import ID_PATTERN, MaintenanceBody, MaintenanceView, Page
 
 router = APIRouter(tags=["maintenance"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api import entity_tags, paging
 from api.problems import not_found, responses
 from api.services import Administrator, Operator, Reader, Used
-from schemas.database.configuration import ContactRow, OrganizationRow, UnitRow
-from schemas.database.outbox import publish_contacts, publish_units
-from schemas.http import ID_PATTERN, OrganizationBody, OrganizationTerms, OrganizationView, Page
+from database.configuration import ContactRow, OrganizationRow, UnitRow
+from outbox.writer import publish_contacts, publish_units
+from schemas.http.configuration import ID_PATTERN, OrganizationBody, OrganizationTerms, OrganizationView, Page
 
 router = APIRouter(tags=["organization"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 

@@ -10,8 +10,8 @@ from fastapi import Query
 from pydantic import BaseModel
 
 from api.problems import Problem, invalid
-from schemas.database.declarative import from_ms
-from schemas.http import Page
+from database.declarative import from_ms
+from schemas.http.configuration import Page
 
 Row = TypeVar("Row")
 View = TypeVar("View", bound=BaseModel)

@@ -14,8 +14,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from schemas.database.outbox import MessageTooLargeError
-from schemas.http import InvalidPart, ProblemBody
+from outbox.writer import MessageTooLargeError
+from schemas.http.configuration import InvalidPart, ProblemBody
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

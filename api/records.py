@@ -8,11 +8,11 @@ from sqlalchemy import select, tuple_
 from api import paging
 from api.problems import responses
 from api.services import Configurer, Reader, Used
-from schemas.database.declarative import to_ms
-from schemas.database.records import JobFailureRow, SmsAlertLogRow
-from schemas.http import Id, Instant, Line, Page
-from schemas.http_records import JobFailure, SmsEntry
-from streams.domain.dead_letters import masked_text
+from database.declarative import to_ms
+from database.records import JobFailureRow, SmsAlertLogRow
+from domain.redrive.dead_letters import masked_text
+from schemas.http.configuration import Id, Instant, Line, Page
+from schemas.http.records import JobFailure, SmsEntry
 
 router = APIRouter(tags=["records"], responses=responses(400, 401, 403, 422, 429, 503))
 

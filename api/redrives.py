@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from api.problems import Problem
-from producers.alert_standings import alert_standings
-from producers.dead_letters import SETTLED_TYPE, headers, settlement
-from schemas.database.declarative import from_ms, to_ms
-from schemas.database.outbox import Prepared, publish_prepared
-from schemas.http_dead_letters import DeadLetterKind, DeadLetterView, Refusal, SentAgain
+from database.declarative import from_ms, to_ms
+from domain.redrive.dead_letters import LetterId, kind_of, masked_text, read
+from domain.redrive.redrive import HOUR_MS, Options, Reason, Refused, already_sent, decide
+from outbox.alert_states import alert_standings
+from outbox.redrives import SETTLED_TYPE, headers, settlement
+from outbox.writer import Prepared, publish_prepared
+from schemas.http.dead_letters import DeadLetterKind, DeadLetterView, Refusal, SentAgain
 from schemas.messages import encode
 from schemas.topics import DEAD_LETTER_SETTLEMENTS
-from streams.domain.dead_letters import LetterId, kind_of, masked_text, read
-from streams.domain.redrive import HOUR_MS, Options, Reason, Refused, already_sent, decide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from schemas.database.records import JobFailureRow
-    from schemas.http_dead_letters import RetryOrder
-    from streams.domain.dead_letters import Letter
-    from streams.domain.revival import Facts, Revived
+    from database.records import JobFailureRow
+    from domain.redrive.dead_letters import Letter
+    from domain.redrive.redrive_record import Facts, Revived
+    from schemas.http.dead_letters import RetryOrder
 
 
 class Judged(Struct, frozen=True):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from api.ingest import Ingest
     from api.settings import ApiSettings, TrustSettings
     from api.webhooks.telnyx_intake import TelnyxWebhooks
-    from producers.settings import ProducerSettings
+    from broker.settings import ProducerSettings
     from schemas.roles import Role
 
 

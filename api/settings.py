@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from streams.domain.signature import public_key
-from streams.domain.unsubscribe import SHORTEST_SECRET_BYTES
+from api.webhooks.telnyx_signature import public_key
+from domain.digest.unsubscribe import SHORTEST_SECRET_BYTES
 
 
 class ApiSettings(BaseSettings):

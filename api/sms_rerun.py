@@ -13,17 +13,17 @@ from api import idempotency
 from api.problems import not_found, responses, unavailable
 from api.redrives import options_of, prepared, refused_problem, sent_again
 from api.services import Configurer, Services, Used
-from producers.alert_standings import alert_standings
-from producers.sms_requests import find_sms
-from producers.topic_scan import TopicReadError
-from schemas.database.declarative import to_ms
-from schemas.database.outbox import lock_keys, publish_prepared
-from schemas.database.queues import OutboxRow
-from schemas.database.records import SmsAlertLogRow
-from schemas.http_dead_letters import RerunSms, RetryOrder
+from database.declarative import to_ms
+from database.queues import OutboxRow
+from database.records import SmsAlertLogRow
+from domain.redrive.redrive import Past, Reason, Refused, decide_rerun
+from outbox.alert_states import alert_standings
+from outbox.sms_requests import find_sms
+from outbox.topic_scan import TopicReadError
+from outbox.writer import lock_keys, publish_prepared
+from schemas.http.dead_letters import RerunSms, RetryOrder
 from schemas.messages import Severity, SmsRequest
 from schemas.topics import SMS_LANES, SMS_RETRIES
-from streams.domain.redrive import Past, Reason, Refused, decide_rerun
 
 router = APIRouter(tags=["dead letters"], responses=responses(400, 401, 403, 404, 409, 422, 429, 503))
 

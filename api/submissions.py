@@ -10,10 +10,10 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api.problems import Problem
+from domain.detection.reading_validation import COLDEST_C, EARLIEST_MS, LATEST_MS, WARMEST_C, PossibleReading
+from domain.detection.readings import FUTURE_MS
 from schemas import messages as m
 from schemas.messages import DeadLetterReason as Reason
-from streams.domain.readings import FUTURE_MS
-from streams.domain.salvage import COLDEST_C, EARLIEST_MS, LATEST_MS, WARMEST_C, PossibleReading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

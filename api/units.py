@@ -14,9 +14,9 @@ from api.keys import Caller
 from api.organizations import organization_of
 from api.problems import conflict, not_found, responses
 from api.services import Configurer, Reader, Used
-from schemas.database.configuration import RuleRow, UnitRow
-from schemas.database.outbox import publish_units
-from schemas.http import ID_PATTERN, Id, NewUnit, Page, RuleBody, RuleView, UnitBody, UnitView
+from database.configuration import RuleRow, UnitRow
+from outbox.writer import publish_units
+from schemas.http.configuration import ID_PATTERN, Id, NewUnit, Page, RuleBody, RuleView, UnitBody, UnitView
 
 router = APIRouter(tags=["units"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 

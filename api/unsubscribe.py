@@ -15,10 +15,10 @@ from sqlalchemy import select
 from api.problems import Problem, responses, unavailable
 from api.services import Services, Used
 from api.webhooks.bodies import small_body
-from schemas.database.configuration import DigestPreferenceRow
-from schemas.database.outbox import publish_digest_preferences
+from database.configuration import DigestPreferenceRow
+from domain.digest.unsubscribe import read
+from outbox.writer import publish_digest_preferences
 from schemas.messages import Cadence
-from streams.domain.unsubscribe import read
 
 router = APIRouter(tags=["digests"])
 

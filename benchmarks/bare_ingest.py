@@ -12,8 +12,8 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from api.ingest import Acknowledgements, Waiter
+from broker.settings import ProducerSettings
 from producers.kafka import ReadingsProducer
-from producers.settings import ProducerSettings
 from schemas.messages import ReadingBatch
 
 if TYPE_CHECKING:

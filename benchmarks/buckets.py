@@ -11,9 +11,9 @@ import json
 import time
 from typing import NamedTuple
 
-from streams.domain.aggregate import take
-from streams.domain.aggregate_numbers import Grading
-from streams.domain.aggregate_state import About, ClosedBucket, Policy, UnitBuckets
+from domain.detection.aggregate import take
+from domain.detection.aggregate_numbers import Grading
+from domain.detection.aggregate_state import About, ClosedBucket, Policy, UnitBuckets
 
 READINGS = 100_000
 START_MS = 1_774_000_000_000

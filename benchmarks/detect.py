@@ -26,9 +26,9 @@ import msgspec
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
+from broker.topics import create_topics
 from local.kafka import EmbeddedKafka
 from schemas import messages as m
-from schemas.admin import create_topics
 from schemas.topics import ALERTS, READINGS, TOPICS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -18,11 +18,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from streams.readings_to_alerts import Detection
+from streams.detection.readings_to_alerts import Detection
 
 if TYPE_CHECKING:
-    from streams.consumer import Batch
     from streams.detection.counts import DetectionCounts
+    from streams.engine.consumer import Batch
 
 
 class Clock:
@@ -65,9 +65,10 @@ def main(wanted: int) -> None:
 
     Detection.handle = timed  # type: ignore[method-assign]
 
-    from streams.run import run
+    from streams.apps import build
+    from streams.engine.run import run
 
-    run("detection")
+    run("detection", build)
 
 
 if __name__ == "__main__":

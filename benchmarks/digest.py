@@ -29,24 +29,24 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import insert, text
 
+from database.declarative import from_ms
+from database.engine import DatabaseSettings, make_engine
+from database.records import AlertRow, UnitAggregateRow
+from database.upgrade import upgrade
+from database.watermarks import RecorderWatermarkRow
+from domain.detection.aggregate_numbers import BUCKET_MS, Grading, Packed, measure
+from domain.digest.schedule import period_before
 from local.mailbox.client import MailboxProcess
 from local.postgres import EmbeddedPostgres
 from schemas import messages as m
-from schemas.database.declarative import from_ms
-from schemas.database.engine import DatabaseSettings, make_engine
-from schemas.database.records import AlertRow, UnitAggregateRow
-from schemas.database.upgrade import upgrade
-from schemas.database.watermarks import RecorderWatermarkRow
 from schemas.topics import ALERTS, EMAIL_REQUESTS, UNIT_AGGREGATES
+from streams.digests.digests_to_email import DigestJobs
+from streams.digests.email_to_provider import Links, Mailing
+from streams.digests.mail.ledger import Ledger
+from streams.digests.mail.records import EmailRecords
+from streams.digests.mail.smtp import Smtp, SmtpServer
+from streams.digests.report.rendered_digest import Mailbox
 from streams.digests.store import DigestStore
-from streams.digests_to_email import DigestJobs
-from streams.domain.aggregate_numbers import BUCKET_MS, Grading, Packed, measure
-from streams.domain.schedule import period_before
-from streams.email_to_provider import Links, Mailing
-from streams.mail.ledger import Ledger
-from streams.mail.letter import Mailbox
-from streams.mail.records import EmailRecords
-from streams.mail.smtp import Smtp, SmtpServer
 from tests.streams.fakes import FakeBatch, FakeTable
 
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from streams.consumer import Batch
+    from domain.digest.facts import Digest
+    from domain.digest.jobs import Job
+    from streams.digests.report.rendered_digest import Letter
     from streams.digests.source import Readiness
-    from streams.domain.digest_facts import Digest
-    from streams.domain.digest_jobs import Job
+    from streams.engine.consumer import Batch
     from streams.engine.publish import Outgoing
-    from streams.mail.letter import Letter
 
 UNITS = 1000
 RECIPIENTS = 200

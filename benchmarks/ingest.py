@@ -24,12 +24,12 @@ import uvloop
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.keys import make_key
+from broker.topics import create_topics
+from database.configuration import ApiKeyRow, OrganizationRow, UnitRow
+from database.engine import DatabaseSettings, make_engine
+from database.upgrade import upgrade
 from local.kafka import EmbeddedKafka
 from local.postgres import EmbeddedPostgres
-from schemas.admin import create_topics
-from schemas.database.configuration import ApiKeyRow, OrganizationRow, UnitRow
-from schemas.database.engine import DatabaseSettings, make_engine
-from schemas.database.upgrade import upgrade
 from schemas.roles import Role
 from schemas.topics import READINGS
 

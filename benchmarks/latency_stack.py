@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Producer
 
+from broker.topics import create_topics
 from schemas import messages as m
-from schemas.admin import create_topics
 from schemas.messages import encode
 
 if TYPE_CHECKING:

@@ -24,13 +24,13 @@ from confluent_kafka import Producer
 from sqlalchemy import make_url
 
 from benchmarks.detect import forget
+from broker.topics import create_topics
+from database.declarative import from_ms
+from database.engine import DatabaseSettings, make_engine
+from database.upgrade import upgrade
 from local.kafka import EmbeddedKafka
 from local.postgres import EmbeddedPostgres
 from schemas import messages as m
-from schemas.admin import create_topics
-from schemas.database.declarative import from_ms
-from schemas.database.engine import DatabaseSettings, make_engine
-from schemas.database.upgrade import upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

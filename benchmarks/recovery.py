@@ -133,9 +133,9 @@ def restore(bootstrap: str, group: str, case: Case) -> float:
 
 def worker(group: str, keys: int) -> None:
     """A worker that says when it is restored, and ends."""
-    from streams.consumer import Batch, each_batch
     from streams.engine.app import create_app
-    from streams.settings import WorkerSettings
+    from streams.engine.consumer import Batch, each_batch
+    from streams.engine.settings import WorkerSettings
 
     app = create_app(group, WorkerSettings(), batched={f"{group}-source"}, fence_of=lambda raw: decode(raw).fence)
     table = app.Table("states", partitions=PARTITIONS, key_type=bytes, value_type=bytes)

@@ -18,11 +18,11 @@ from cli import (
     produce,
     relay,
     schemas,
-    seed,
     sms,
     topics,
     worker,
 )
+from cli.seed import command as seed
 
 app = typer.Typer(
     name="freshtrack",

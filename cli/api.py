@@ -22,8 +22,8 @@ def api(
 
     from api.app import create_app
     from api.settings import ApiSettings, TrustSettings
-    from producers.settings import ProducerSettings
-    from streams import log
+    from broker.settings import ProducerSettings
+    from streams.engine import logs
 
     database = database_settings()
     try:
@@ -32,7 +32,7 @@ def api(
         wrong = "; ".join(f"{error.title} {'/'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         typer.secho(f"A setting of the api cannot be used. {wrong}", fg="red", err=True)
         raise typer.Exit(2) from None
-    log.configure(worker="api")
+    logs.configure(worker="api")
     # uvicorn drains and then raises the signal again; having drained is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     application = create_app(settings, database, ProducerSettings(), trust=trust)

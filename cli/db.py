@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from schemas.database.engine import DatabaseSettings
+    from database.engine import DatabaseSettings
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ def database_settings() -> DatabaseSettings:
     """From the environment; ends the command with one sentence when the address is missing or wrong."""
     from pydantic import ValidationError
 
-    from schemas.database.engine import DatabaseSettings as Settings
+    from database.engine import DatabaseSettings as Settings
 
     try:
         return Settings()
@@ -36,7 +36,7 @@ def database_settings() -> DatabaseSettings:
 
 def with_engine(work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
     """Run `work` on the database of the environment; ends the command with one sentence when it does not answer."""
-    from schemas.database.engine import make_engine
+    from database.engine import make_engine
 
     settings = database_settings()
 
@@ -57,7 +57,7 @@ def with_engine(work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
 @commands.command()
 def upgrade(revision: Annotated[str, typer.Argument(help="a revision, or head")] = "head") -> None:
     """Migrate to the newest revision; safe to run from many processes at once."""
-    from schemas.database.upgrade import upgrade as migrate
+    from database.upgrade import upgrade as migrate
 
     before, after = with_engine(lambda engine: migrate(engine, revision))
     typer.echo(f"already at {after}" if before == after else f"{before or 'empty'} -> {after}")
@@ -66,7 +66,7 @@ def upgrade(revision: Annotated[str, typer.Argument(help="a revision, or head")]
 @commands.command()
 def status() -> None:
     """Say which revision the database has and which one this version needs; exits 1 when they differ."""
-    from schemas.database.upgrade import newest_revision, present_revision
+    from database.upgrade import newest_revision, present_revision
 
     async def present(engine: AsyncEngine) -> str | None:
         async with engine.connect() as connection:
@@ -80,8 +80,8 @@ def status() -> None:
 @commands.command()
 def prune(batch: Annotated[int, typer.Option(min=1, help="rows a transaction")] = 1_000) -> None:
     """Delete rows older than their table's RETENTION_ setting, in small batches."""
-    from schemas.database.retention import RetentionSettings
-    from schemas.database.retention import prune as delete
+    from database.retention import RetentionSettings
+    from database.retention import prune as delete
 
     now = datetime.now(UTC)
     deleted = with_engine(lambda engine: delete(engine, RetentionSettings(), now=now, batch=batch))

@@ -14,10 +14,10 @@ from cli.instants import instant_ms
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from producers.dead_letters import Filed, Verdict
-    from producers.settings import ProducerSettings
-    from streams.domain.dead_letters import LetterId, Selection
-    from streams.domain.redrive import AlertStanding
+    from broker.settings import ProducerSettings
+    from domain.redrive.dead_letters import LetterId, Selection
+    from domain.redrive.redrive import AlertStanding
+    from outbox.redrives import Filed, Verdict
 
 commands = typer.Typer(no_args_is_help=True, help="Dead letters: look at what was given up, and send it again.")
 
@@ -48,7 +48,7 @@ def list_(
     time_limit_s: TimeLimit = 60.0,
 ) -> None:
     """Show dead letters, the newest first; numbers and addresses are masked."""
-    from producers.dead_letters import find
+    from outbox.redrives import find
 
     selection = _selection(topic, organization, user, reason, code, since, until)
     with told():
@@ -86,8 +86,8 @@ def redrive(
     is about an alert that is over (when DATABASE_URL is set), is refused; --force overrules that. Exits 1 when a letter
     that was named is refused, or when the broker did not take one.
     """
-    from producers.dead_letters import find, judge
-    from streams.domain.redrive import Options
+    from domain.redrive.redrive import Options
+    from outbox.redrives import find, judge
 
     filters = (topic, organization, user, reason, code, since, until)
     filtered = everything or any(option is not None for option in filters)
@@ -112,7 +112,7 @@ def redrive(
 
 def _carry_out(kafka: ProducerSettings, verdicts: Sequence[Verdict], *, dry_run: bool, now_ms: int, left: int) -> int:
     """Send what may be sent, say what became of each; returns how many the broker did not take."""
-    from producers.dead_letters import send_again
+    from outbox.redrives import send_again
     from producers.kafka import KafkaProducer
 
     failed: dict[LetterId, str] = {}
@@ -131,7 +131,7 @@ def _carry_out(kafka: ProducerSettings, verdicts: Sequence[Verdict], *, dry_run:
 
 
 def _verdict_line(verdict: Verdict, failure: str | None, *, dry_run: bool) -> str:
-    from streams.domain.redrive import Refused
+    from domain.redrive.redrive import Refused
 
     place, decision = verdict.filed.place, verdict.decision
     if isinstance(decision, Refused):
@@ -142,13 +142,13 @@ def _verdict_line(verdict: Verdict, failure: str | None, *, dry_run: bool) -> st
 
 
 def _goes(verdict: Verdict) -> bool:
-    from streams.domain.redrive import Refused
+    from domain.redrive.redrive import Refused
 
     return not isinstance(verdict.decision, Refused)
 
 
 def _places(names: Sequence[str]) -> list[LetterId]:
-    from streams.domain.dead_letters import LetterId as Id
+    from domain.redrive.dead_letters import LetterId as Id
 
     try:
         return list(dict.fromkeys(Id.parse(name) for name in names))
@@ -157,7 +157,7 @@ def _places(names: Sequence[str]) -> list[LetterId]:
 
 
 def _fetched(kafka: ProducerSettings, places: Sequence[LetterId], limit_s: float) -> list[Filed]:
-    from producers.dead_letters import fetch
+    from outbox.redrives import fetch
 
     found = []
     for place in places:
@@ -178,7 +178,7 @@ def alerts_of(alert_ids: Sequence[str]) -> dict[str, AlertStanding]:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
     from cli.db import with_engine
-    from producers.alert_standings import alert_standings
+    from outbox.alert_states import alert_standings
 
     async def ask(engine: AsyncEngine) -> dict[str, AlertStanding]:
         async with AsyncSession(engine) as session:
@@ -196,8 +196,8 @@ def _selection(
     since: str | None,
     until: str | None,
 ) -> Selection:
-    from streams.domain.dead_letters import NAMES
-    from streams.domain.dead_letters import Selection as Chosen
+    from domain.redrive.dead_letters import NAMES
+    from domain.redrive.dead_letters import Selection as Chosen
 
     if unknown := sorted(set(topics or ()) - set(NAMES)):
         raise typer.BadParameter(f"--topic {unknown[0]!r} is none of {', '.join(NAMES)}")
@@ -215,7 +215,7 @@ def _selection(
 def _as_line(filed: Filed) -> str:
     from datetime import UTC, datetime
 
-    from streams.domain.dead_letters import masked_text
+    from domain.redrive.dead_letters import masked_text
 
     facts = filed.facts
     at = datetime.fromtimestamp(facts.at_ms / 1000, UTC)
@@ -230,7 +230,7 @@ def _as_line(filed: Filed) -> str:
 def _as_json(filed: Filed) -> str:
     import msgspec
 
-    from streams.domain.dead_letters import masked_text
+    from domain.redrive.dead_letters import masked_text
 
     facts = msgspec.structs.asdict(msgspec.structs.replace(filed.facts, error=masked_text(filed.facts.error)))
     line = {"letter": str(filed.place), "topic": filed.kind.name} | facts | {"settled": filed.settled}
@@ -240,8 +240,8 @@ def _as_json(filed: Filed) -> str:
 @contextmanager
 def told() -> Iterator[None]:
     """What the broker or the topics are in the way with ends the command with one sentence."""
+    from outbox.topic_scan import TopicReadError
     from producers.errors import NotDeliveredError, QueueFullError
-    from producers.topic_scan import TopicReadError
 
     try:
         yield
@@ -251,7 +251,7 @@ def told() -> Iterator[None]:
 
 
 def kafka_settings() -> ProducerSettings:
-    from producers.settings import ProducerSettings as Settings
+    from broker.settings import ProducerSettings as Settings
 
     return Settings()
 

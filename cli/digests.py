@@ -17,8 +17,8 @@ from schemas.messages import Cadence
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+    from domain.digest.schedule import Period
     from schemas.messages import UnitConfig
-    from streams.domain.schedule import Period
 
 commands = typer.Typer(no_args_is_help=True, help="Summaries by e-mail.")
 
@@ -41,10 +41,10 @@ def send_now(
     async def work(engine: AsyncEngine) -> str | None:
         from sqlalchemy.ext.asyncio import AsyncSession
 
-        from schemas.database.configuration import DigestPreferenceRow
-        from schemas.database.outbox import publish_digest_order
+        from database.configuration import DigestPreferenceRow
+        from domain.digest.plan import newest_period
+        from outbox.writer import publish_digest_order
         from schemas.messages import SendDigestNow
-        from streams.domain.digest_plan import newest_period
 
         now_ms = time.time_ns() // 1_000_000
         async with AsyncSession(engine, expire_on_commit=False) as session:
@@ -105,7 +105,7 @@ def preview(
     ),
 ) -> None:
     """Write the summary as it would be sent now into a file; nothing is sent or kept."""
-    from streams.domain.schedule import ScheduleError
+    from domain.digest.schedule import ScheduleError
 
     async def work(engine: AsyncEngine) -> list[str]:
         from streams.digests.preview import preview as make
@@ -138,8 +138,8 @@ async def _units(engine: AsyncEngine, organization: str) -> list[UnitConfig]:
     from sqlalchemy import select
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from schemas.database.configuration import UnitRow
-    from schemas.database.outbox import unit_configs
+    from database.configuration import UnitRow
+    from outbox.writer import unit_configs
 
     async with AsyncSession(engine) as session:
         ids = await session.scalars(select(UnitRow.unit_id).where(UnitRow.organization_id == organization))
@@ -156,13 +156,13 @@ def backfill(
     Readings as old as that change the numbers and page nobody; detection takes those of yesterday also while newer
     ones come. `seed --demo` must have made the units known.
     """
+    from broker.settings import ProducerSettings
+    from domain.digest.plan import newest_period
     from producers.demo_fleet import FIRST_BREACH_UNIT, demo_fleet
     from producers.kafka import ReadingsProducer
     from producers.pacing import Tally, play
     from producers.refrigeration import Trouble
-    from producers.settings import ProducerSettings
     from producers.simulator import Conditions, Incident, readings_of
-    from streams.domain.digest_plan import newest_period
 
     now_ms = time.time_ns() // 1_000_000
     fleet = demo_fleet(failures_per_day=0.15)

@@ -32,7 +32,7 @@ def create(
         from sqlalchemy.ext.asyncio import AsyncSession
 
         from api.keys import make_key
-        from schemas.database.configuration import ApiKeyRow, OrganizationRow
+        from database.configuration import ApiKeyRow, OrganizationRow
 
         made = make_key()
         async with AsyncSession(engine) as session, session.begin():
@@ -69,7 +69,7 @@ def list_keys(organization: Annotated[str | None, typer.Option(help="only its ke
         from sqlalchemy import select
         from sqlalchemy.ext.asyncio import AsyncSession
 
-        from schemas.database.configuration import ApiKeyRow
+        from database.configuration import ApiKeyRow
 
         wanted = select(ApiKeyRow).order_by(ApiKeyRow.organization_id, ApiKeyRow.created_at)
         if organization is not None:
@@ -92,7 +92,7 @@ def revoke(key_id: str) -> None:
     async def work(engine: AsyncEngine) -> bool:
         from sqlalchemy import update
 
-        from schemas.database.configuration import ApiKeyRow
+        from database.configuration import ApiKeyRow
 
         end = update(ApiKeyRow).where(ApiKeyRow.key_id == key_id, ApiKeyRow.revoked_at.is_(None))
         async with engine.begin() as connection:

@@ -15,13 +15,13 @@ def mqtt(
     """Forward readings from MQTT, topics site/SITE/unit/UNIT/temperature, until SIGTERM; settings are MQTT_HOST etc."""
     from pydantic import ValidationError
 
+    from broker.settings import ProducerSettings
     from producers.errors import NotDeliveredError
     from producers.mqtt import Bridge, BridgeFailedError
     from producers.mqtt_settings import MqttSettings
-    from producers.settings import ProducerSettings
-    from streams import log
+    from streams.engine import logs
 
-    log.configure(worker="mqtt")
+    logs.configure(worker="mqtt")
     try:
         bridge = Bridge(MqttSettings(), ProducerSettings(), lambda: time.time_ns() // 1_000_000)
     except ValidationError as error:

@@ -146,9 +146,9 @@ def _set_limits(
     low_c: float | None,
     live_window_s: int,
 ) -> None:
-    from cli.seed import api_client
-    from producers.seed import sow_unit
-    from producers.seed_file import SeedError, unit_with_limits
+    from cli.seed.apply import sow_unit
+    from cli.seed.command import api_client
+    from cli.seed.seed_file import SeedError, unit_with_limits
 
     try:
         with api_client(api_url) as client:
@@ -191,9 +191,9 @@ def _zone(name: str | None) -> ZoneInfo | None:
 @contextmanager
 def _producer() -> Iterator[ReadingsProducer]:
     """A producer as the environment says; what it raises ends the command with one sentence."""
+    from broker.settings import ProducerSettings
     from producers.errors import BatchError, NotDeliveredError, QueueFullError
     from producers.kafka import ReadingsProducer
-    from producers.settings import ProducerSettings
 
     settings = ProducerSettings()
     try:

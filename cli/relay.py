@@ -17,12 +17,12 @@ def relay(
     metrics_port: Annotated[int | None, typer.Option(help="serve Prometheus metrics on 127.0.0.1")] = None,
 ) -> None:
     """Publish what the database's outbox holds; one works, the others stand by."""
-    from producers.relay import Relay
-    from producers.settings import ProducerSettings
-    from streams import log
+    from broker.settings import ProducerSettings
+    from outbox.relay import Relay
+    from streams.engine import logs
 
     database = database_settings()
-    log.configure(worker="relay")
+    logs.configure(worker="relay")
 
     async def run() -> None:
         running = Relay(database, ProducerSettings())
@@ -40,10 +40,10 @@ def relay(
 @config.command()
 def republish() -> None:
     """Fill units, contacts and digest preferences in Kafka anew from the database."""
+    from broker.settings import ProducerSettings
+    from database.engine import make_engine
+    from outbox.republish import republish as enqueue
     from producers.errors import NotDeliveredError
-    from producers.republish import republish as enqueue
-    from producers.settings import ProducerSettings
-    from schemas.database.engine import make_engine
 
     database = database_settings()
 

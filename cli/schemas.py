@@ -11,7 +11,7 @@ def schemas(
     check: Annotated[bool, typer.Option("--check", help="write nothing; exit 1 when out of date")] = False,
 ) -> None:
     """Write the JSON Schemas and the AsyncAPI document that follow from the declared messages and topics."""
-    from schemas.generate import FOLDER, stale, write
+    from cli.contracts.documents import FOLDER, stale, write
 
     differing = stale() if check else write()
     for name in differing:

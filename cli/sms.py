@@ -27,9 +27,9 @@ def rerun(
 
     Its request is searched in the lanes, which keep it for 7 days.
     """
+    from domain.redrive.redrive import Options, Refused, decide_rerun
+    from outbox.sms_requests import find_sms, send_rerun
     from producers.kafka import KafkaProducer
-    from producers.sms_requests import find_sms, send_rerun
-    from streams.domain.redrive import Options, Refused, decide_rerun
 
     kafka = kafka_settings()
     since_ms = None if since is None else instant_ms("--since", since)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from producers.settings import ProducerSettings
+    from broker.settings import ProducerSettings
 
 commands = typer.Typer(no_args_is_help=True, help="Topics: make them from their declarations, check what is there.")
 
@@ -18,7 +18,7 @@ TimeLimit = Annotated[float, typer.Option(min=0.1, help="how long to wait for th
 
 
 def _settings() -> ProducerSettings:
-    from producers.settings import ProducerSettings as Settings
+    from broker.settings import ProducerSettings as Settings
 
     return Settings()
 
@@ -40,7 +40,7 @@ def create(
     """
     from confluent_kafka import KafkaException
 
-    from schemas.admin import BrokerUnreachableError, Did, TopicError, create_topics
+    from broker.topics import BrokerUnreachableError, Did, TopicError, create_topics
 
     settings = _settings()
     try:
@@ -62,7 +62,7 @@ def create(
 @commands.command()
 def check(prefix: Prefix = None, time_limit_s: TimeLimit = 30.0) -> None:
     """Say what differs from the declarations; exits 1 when something does."""
-    from schemas.admin import BrokerUnreachableError, check_topics
+    from broker.topics import BrokerUnreachableError, check_topics
     from schemas.topics import TOPICS
 
     settings = _settings()

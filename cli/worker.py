@@ -17,9 +17,11 @@ class Name(StrEnum):
 
 def worker(name: Annotated[Name, typer.Argument(help="which app to run")]) -> None:
     """Run one worker until SIGTERM; start as many as the topics have partitions."""
-    from streams.run import run
+    # The event loop is chosen in `streams.apps`, before anything imports Faust.
+    from streams.apps import build
+    from streams.engine.run import run
 
-    run(name.value)
+    run(name.value, build)
 
 
 def register(app: typer.Typer) -> None:

@@ -25,10 +25,10 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from prometheus_client import Counter, Gauge
 
+from broker.topics import BrokerUnreachableError, TopicError, check_partitions
 from producers.errors import NotDeliveredError
 from producers.kafka import ReadingsProducer
 from producers.mqtt_payload import TOPIC, understand
-from schemas.admin import BrokerUnreachableError, TopicError, check_partitions
 from schemas.headers import type_name
 from schemas.messages import ReadingBatch
 from schemas.topics import READINGS
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
+    from broker.settings import ProducerSettings
     from producers.mqtt_settings import MqttSettings
-    from producers.settings import ProducerSettings
 
 log = structlog.get_logger(__name__)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import make_url, text
 
-from schemas.database.engine import DatabaseSettings, make_engine
-from schemas.database.upgrade import upgrade
+from database.engine import DatabaseSettings, make_engine
+from database.upgrade import upgrade
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

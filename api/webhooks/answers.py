@@ -8,10 +8,10 @@ import structlog
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 
-from schemas.database.configuration import ContactRow, OptOutRow
-from schemas.database.outbox import publish_contacts
-from streams.domain.phone import masked
-from streams.domain.replies import Reply, Started, Stopped
+from database.configuration import ContactRow, OptOutRow
+from domain.notification.phone import masked
+from domain.notification.replies import Reply, Started, Stopped
+from outbox.writer import publish_contacts
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -16,8 +16,8 @@ from api.problems import responses, unavailable
 from api.services import Used
 from api.webhooks.bodies import small_body
 from api.webhooks.telnyx_intake import Result
-from schemas.http import Shape
-from streams.domain.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
+from api.webhooks.telnyx_signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
+from schemas.http.configuration import Shape
 
 router = APIRouter(tags=["webhooks"])
 

@@ -16,19 +16,19 @@ from api.single_flight import SingleFlight
 from api.webhooks import telnyx_events
 from api.webhooks.answers import heed
 from api.webhooks.seen import SeenEvents
-from producers.errors import NotDeliveredError, QueueFullError
-from schemas import messages as m
-from schemas.headers import type_name
-from schemas.topics import SMS_RECEIPTS
-from streams.domain.phone import masked, phone_problem
-from streams.domain.replies import HelpWanted, understand
-from streams.domain.signature import (
+from api.webhooks.telnyx_signature import (
     SIGNATURE_HEADER,
     TIMESTAMP_HEADER,
     SignatureProblem,
     public_key,
     signature_problem,
 )
+from domain.notification.phone import masked, phone_problem
+from domain.notification.replies import HelpWanted, understand
+from producers.errors import NotDeliveredError, QueueFullError
+from schemas import messages as m
+from schemas.headers import type_name
+from schemas.topics import SMS_RECEIPTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

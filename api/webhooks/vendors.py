@@ -23,12 +23,12 @@ from api import submissions
 from api.keys import INGEST, Caller
 from api.problems import Problem, invalid, responses
 from api.services import Services, Used
+from api.webhooks import disruptive, the_things_stack
 from api.webhooks.bodies import small_body
-from producers.vendors import disruptive, the_things_stack
-from producers.vendors.translated import PayloadError, Translated
+from api.webhooks.translated import PayloadError, Translated
+from database.configuration import UnitRow
 from schemas import messages as m
-from schemas.database.configuration import UnitRow
-from schemas.http import ID_PATTERN, Shape
+from schemas.http.configuration import ID_PATTERN, Shape
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["webhooks"])

@@ -12,9 +12,9 @@ from schemas.messages import DeadLetterReason  # noqa: TC001 - msgspec reads the
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from domain.detection.reading_validation import Refusal
+    from domain.detection.threshold import Tally
     from schemas.messages import Alert
-    from streams.domain.salvage import Refusal
-    from streams.domain.threshold import Tally
 
 
 class DetectionCounts(msgspec.Struct):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
+from domain.identity import dead_reading_id
 from schemas import messages as m
 from schemas.headers import attempts_of, trace_of
-from streams.domain.identity import dead_reading_id
 from streams.engine.publish import Outgoing
 
 if TYPE_CHECKING:
-    from streams.consumer import Batch
-    from streams.domain.salvage import Refusal
+    from domain.detection.reading_validation import Refusal
+    from streams.engine.consumer import Batch
 
 KEPT_BYTES = 65_536
 KEPT_KEY_BYTES = 1_024  # no unit id is longer; whatever comes as a key, the letter stays small enough to be sent

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from domain.identity import derived_id
 from schemas.headers import Header
 from schemas.messages import encode
-from streams.domain.identity import derived_id
 from streams.engine.publish import Outgoing
 
 if TYPE_CHECKING:
+    from domain.detection.readings import Run
     from schemas.messages import Alert, UnitSilence
-    from streams.domain.readings import Run
 
 
 def alert_record(alert: Alert, topic: str, traceparent: bytes | None = None) -> Outgoing:

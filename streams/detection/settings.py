@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from streams.domain.aggregate_state import Policy
-from streams.settings import WorkerSettings
+from domain.detection.aggregate_state import Policy
+from streams.engine.settings import WorkerSettings
 
 
 class DetectionSettings(WorkerSettings):

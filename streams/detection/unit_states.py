@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from streams.domain.aggregate_state import UnitBuckets
-from streams.domain.threshold import UnitState, Watch
+from domain.detection.aggregate_state import UnitBuckets
+from domain.detection.threshold import UnitState, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

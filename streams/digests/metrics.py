@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from streams.digests_due import DigestsDue
-    from streams.digests_to_email import DigestJobs
-    from streams.email_to_provider import Mailing
-    from streams.reference import Replica
-    from streams.timers import Timers
+    from streams.digests.digests_to_email import DigestJobs
+    from streams.digests.email_to_provider import Mailing
+    from streams.digests.preferences_to_runs import DigestsDue
+    from streams.engine.global_table import Replica
+    from streams.engine.timers import Timers
 
 
 def digests_metrics(

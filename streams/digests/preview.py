@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from schemas.database.declarative import to_ms
-from schemas.database.watermarks import recorded_until
+from database.declarative import to_ms
+from database.watermarks import recorded_until
+from domain.digest.facts import Digest  # noqa: TC001 - msgspec reads the annotations
+from domain.digest.jobs import Job, is_recorded
+from domain.digest.plan import newest_period
+from streams.digests.report.render import render
+from streams.digests.report.rendered_digest import Letter  # noqa: TC001 - same
 from streams.digests.source import Readiness, made_digest
-from streams.domain.digest_facts import Digest  # noqa: TC001 - msgspec reads the annotations
-from streams.domain.digest_jobs import Job, is_recorded
-from streams.domain.digest_plan import newest_period
-from streams.mail.letter import Letter  # noqa: TC001 - same
-from streams.mail.render import render
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from streams.engine.publish import Outgoing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streams.domain.schedule import Period
+    from domain.digest.schedule import Period
 
 
 def progress_of(

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from streams.domain.unsubscribe import SHORTEST_SECRET_BYTES
-from streams.settings import WorkerSettings
+from domain.digest.unsubscribe import SHORTEST_SECRET_BYTES
+from streams.engine.settings import WorkerSettings
 
 
 def _long_enough(secret: SecretStr) -> SecretStr:

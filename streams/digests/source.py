@@ -14,21 +14,21 @@ import msgspec
 import structlog
 from sqlalchemy import BigInteger, cast, func, select
 
+from database.declarative import from_ms, to_ms
+from database.digests import DigestReportRow
+from database.records import AlertRow, SmsAlertLogRow, UnitAggregateRow
+from domain.digest.digest import digest
+from domain.digest.facts import AlertRecord, Digest, SmsCounts, Source, Sums
+from domain.digest.revisions import Revision, revisions, told
+from domain.digest.schedule import Period, previous_period
 from schemas import messages as m
-from schemas.database.declarative import from_ms, to_ms
-from schemas.database.digests import DigestReportRow
-from schemas.database.records import AlertRow, SmsAlertLogRow, UnitAggregateRow
-from streams.domain.digest import digest
-from streams.domain.digest_facts import AlertRecord, Digest, SmsCounts, Source, Sums
-from streams.domain.digest_revisions import Revision, revisions, told
-from streams.domain.schedule import Period, previous_period
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-    from streams.domain.digest_jobs import Job
+    from domain.digest.jobs import Job
 
 log = structlog.get_logger(__name__)
 

@@ -14,22 +14,22 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
-from schemas.database.declarative import to_ms
-from schemas.database.digests import DigestLetterRow, DigestReportRow
-from schemas.database.watermarks import recorded_until
+from database.declarative import to_ms
+from database.digests import DigestLetterRow, DigestReportRow
+from database.watermarks import recorded_until
 from schemas.topics import ALERTS
+from streams.digests.report.render import render
+from streams.digests.report.rendered_digest import Letter
 from streams.digests.source import Readiness, made_digest, report_row, unpacked
-from streams.mail.letter import Letter
-from streams.mail.render import render
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from domain.digest.facts import Digest
+    from domain.digest.jobs import Job
     from schemas import messages as m
-    from streams.domain.digest_facts import Digest
-    from streams.domain.digest_jobs import Job
 
 LETTERS_AT_MOST = 12
 BYTES_AT_MOST = 48 << 20

@@ -14,13 +14,13 @@ from faust.transport.drivers import aiokafka as driver
 
 from streams.engine import deadline, freeze_guard
 from streams.engine.delivery import StreamConsumer
-from streams.tables import BulkTable
+from streams.engine.tables import BulkTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from signal import Signals
 
-    from streams.settings import WorkerSettings
+    from streams.engine.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
 

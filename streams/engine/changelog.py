@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import faust
 
-    from streams.settings import WorkerSettings
+    from streams.engine.settings import WorkerSettings
 
 HOUR_MS = 3_600_000
 DECLARE_LIMIT_S = 30.0

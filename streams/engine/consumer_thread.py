@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from faust.types import TP
 
-    from streams.consumer import Record
+    from streams.engine.consumer import Record
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from faust.types import TP
 
-    from streams.consumer import Record
+    from streams.engine.consumer import Record
 
 log = structlog.get_logger(__name__)
 

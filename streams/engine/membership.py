@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from faust.types import TP
 
-    from streams.consumer import Record
     from streams.engine.commit_log import Span
+    from streams.engine.consumer import Record
     from streams.engine.partition import SourcePartition
-    from streams.settings import WorkerSettings
+    from streams.engine.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
 

@@ -13,8 +13,8 @@ from streams.engine.commit_log import CommitLog
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streams.consumer import Record
     from streams.engine.commit_log import Span
+    from streams.engine.consumer import Record
 
 
 class SourcePartition:

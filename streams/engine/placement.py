@@ -16,7 +16,7 @@ from streams.engine.partition import SourcePartition
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from streams.consumer import Record
+    from streams.engine.consumer import Record
 
 log = structlog.get_logger(__name__)
 

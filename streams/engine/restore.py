@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from streams.consumer import Record
+    from streams.engine.consumer import Record
 
 
 def newest_by_fence(

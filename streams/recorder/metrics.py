@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from streams.outcomes_to_sql import Counts
     from streams.recorder.availability import Availability
+    from streams.recorder.outcomes_to_sql import Counts
     from streams.recorder.watermarks import Watermarks
 
 

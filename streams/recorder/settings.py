@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from streams.settings import WorkerSettings
+from streams.engine.settings import WorkerSettings
 
 
 class RecorderSettings(WorkerSettings):

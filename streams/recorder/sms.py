@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from outbox.writer import publish_contacts
 from schemas import messages as m
-from schemas.database.outbox import publish_contacts
 from streams.recorder.rows import Incoming, Instant, SqlRow, Statement, insert
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from schemas.database.outbox import MessageTooLargeError
+from outbox.writer import MessageTooLargeError
 from streams.recorder.failures import FAILURES
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Keeps `recorder_watermarks`; `schemas/database/watermarks.py` says what they promise. On its way it looks whether SQL
+"""Keeps `recorder_watermarks`; `database/watermarks.py` says what they promise. On its way it looks whether SQL
 knows less than this worker has finished.
 
 The rows of all partitions could be kept by any worker, because what is compared lies in SQL and at the broker: an end
@@ -17,7 +17,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from sqlalchemy import text
 
-from schemas.database.declarative import from_ms
+from database.declarative import from_ms
 from streams.engine.placement import TopicTruncatedError
 from streams.recorder.transaction import AWAY
 

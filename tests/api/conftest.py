@@ -15,12 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.app import create_app
 from api.keys import make_key
 from api.settings import ApiSettings, TrustSettings
-from producers.settings import ProducerSettings
-from schemas.admin import create_topics
-from schemas.database.configuration import ApiKeyRow, OrganizationRow
-from schemas.database.engine import DatabaseSettings
-from schemas.database.outbox import OUTBOX_TOPICS
-from schemas.database.queues import OutboxRow
+from broker.settings import ProducerSettings
+from broker.topics import create_topics
+from database.configuration import ApiKeyRow, OrganizationRow
+from database.engine import DatabaseSettings
+from database.queues import OutboxRow
+from outbox.writer import OUTBOX_TOPICS
 from schemas.topics import READINGS, SMS_RECEIPTS
 from tests.databases import database, empty_database, migrated_template, postgres_address
 

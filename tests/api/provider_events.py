@@ -18,7 +18,7 @@ from tests.api.topic_records import records
 if TYPE_CHECKING:
     import httpx
 
-    from producers.settings import ProducerSettings
+    from broker.settings import ProducerSettings
 
 SECRET = SigningKey(b"p" * 32)
 PUBLIC_KEY = base64.b64encode(bytes(SECRET.verify_key)).decode()

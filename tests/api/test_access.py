@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from sqlalchemy import text
 
-from schemas.database.upgrade import metadata
+from database.upgrade import metadata
 from schemas.roles import Role
 from tests.api.worlds import furnish
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from schemas.database.declarative import to_ms
-from schemas.database.records import AlertTimelineRow
+from database.declarative import to_ms
+from database.records import AlertTimelineRow
 from schemas.roles import Role
 from tests.api.worlds import BEGAN, alert, furnish
 

@@ -22,7 +22,7 @@ from tests.api.worlds import furnish
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from producers.settings import ProducerSettings
+    from broker.settings import ProducerSettings
     from tests.api.conftest import Api
     from tests.conftest import Eventually
 

@@ -11,21 +11,21 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from producers.dead_letters import settlements
+from database.declarative import from_ms, to_ms
+from database.records import AlertRow, JobFailureRow
+from domain.redrive.dead_letters import NAMES
+from outbox.redrives import settlements
 from schemas import messages as m
-from schemas.database.declarative import from_ms, to_ms
-from schemas.database.records import AlertRow, JobFailureRow
-from schemas.http_dead_letters import DeadLetterKind
+from schemas.http.dead_letters import DeadLetterKind
 from schemas.roles import Role
 from schemas.topics import SMS_LANES
-from streams.domain.dead_letters import NAMES
-from tests.api.relays import emptied, relaying
 from tests.api.topic_records import records
 from tests.api.worlds import alert, failure
-from tests.domain.letters import batch, dead_reading, letter
+from tests.domain.redrive.letters import batch, dead_reading, letter
+from tests.outbox.relays import emptied, relaying
 
 if TYPE_CHECKING:
-    from producers.settings import ProducerSettings
+    from broker.settings import ProducerSettings
     from tests.api.conftest import Api
     from tests.conftest import Eventually
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from schemas.database.records import DigestLedgerRow, UnitAggregateRow
+from database.records import DigestLedgerRow, UnitAggregateRow
 from schemas.roles import Role
 from tests.api.worlds import furnish
 

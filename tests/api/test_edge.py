@@ -12,8 +12,8 @@ from sqlalchemy.exc import OperationalError
 
 from api.app import create_app
 from api.settings import ApiSettings
-from schemas.database.engine import DatabaseSettings
-from schemas.http import ProblemBody
+from database.engine import DatabaseSettings
+from schemas.http.configuration import ProblemBody
 from schemas.roles import Role
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from producers.settings import ProducerSettings
+    from broker.settings import ProducerSettings
     from tests.api.conftest import Api
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]

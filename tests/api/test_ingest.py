@@ -10,14 +10,14 @@ import msgspec
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from database.configuration import UnitRow
 from schemas import messages as m
-from schemas.database.configuration import UnitRow
 from schemas.roles import Role
 from schemas.topics import READINGS
 from tests.api.topic_records import records
 
 if TYPE_CHECKING:
-    from producers.settings import ProducerSettings
+    from broker.settings import ProducerSettings
     from tests.api.conftest import Api
 
 pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]

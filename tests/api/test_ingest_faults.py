@@ -13,12 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.app import create_app
 from api.settings import ApiSettings
+from broker.settings import ProducerSettings
+from broker.topics import create_topics
+from database.configuration import UnitRow
+from database.engine import DatabaseSettings
 from local.kafka import EmbeddedKafka
-from producers.settings import ProducerSettings
 from schemas import messages as m
-from schemas.admin import create_topics
-from schemas.database.configuration import UnitRow
-from schemas.database.engine import DatabaseSettings
 from schemas.roles import Role
 from schemas.topics import READINGS
 from tests.api.conftest import Api

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.keys import Keys
 from api.settings import ApiSettings
-from schemas.database.configuration import ApiKeyRow
+from database.configuration import ApiKeyRow
 from schemas.roles import Role
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from schemas.database.configuration import OptOutRow
+from database.configuration import OptOutRow
 from schemas.roles import Role
 
 if TYPE_CHECKING:

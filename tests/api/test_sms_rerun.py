@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from database.declarative import from_ms
 from producers.kafka import KafkaProducer
-from schemas.database.declarative import from_ms
 from schemas.roles import Role
 from schemas.topics import SMS_OUTCOMES
-from tests.api.relays import emptied, relaying
 from tests.api.worlds import decision
-from tests.producers.letter_box import LetterBox, decided
+from tests.outbox.letter_box import LetterBox, decided
+from tests.outbox.relays import emptied, relaying
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import httpx
 
-    from producers.settings import ProducerSettings
+    from broker.settings import ProducerSettings
     from schemas import messages as m
     from tests.api.conftest import Api
     from tests.conftest import Eventually

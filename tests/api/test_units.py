@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from schemas.database.configuration import OrganizationRow
+from database.configuration import OrganizationRow
 from schemas.roles import Role
 
 if TYPE_CHECKING:

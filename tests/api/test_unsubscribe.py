@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from schemas.database.configuration import DigestPreferenceRow
+from database.configuration import DigestPreferenceRow
+from domain.digest.unsubscribe import token
 from schemas.messages import Cadence
 from schemas.roles import Role
-from streams.domain.unsubscribe import token
 from tests.api.conftest import UNSUBSCRIBE_SECRET
 from tests.api.worlds import furnish
 

@@ -11,16 +11,16 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.settings import TrustSettings
+from database.configuration import ContactRow, OptOutRow
 from schemas import messages as m
-from schemas.database.configuration import ContactRow, OptOutRow
 from schemas.topics import CONTACTS
 from tests.api.provider_events import ABOUT, ANN, PUBLIC_KEY, answer_of, event, receipts, send
-from tests.api.relays import emptied, relaying
 from tests.api.topic_records import records
 from tests.api.worlds import furnish
+from tests.outbox.relays import emptied, relaying
 
 if TYPE_CHECKING:
-    from producers.settings import ProducerSettings
+    from broker.settings import ProducerSettings
     from tests.api.conftest import Api
     from tests.conftest import Eventually
 

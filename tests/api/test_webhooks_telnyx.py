@@ -17,10 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.app import create_app
 from api.settings import ApiSettings, TrustSettings
+from database.engine import DatabaseSettings
+from database.queues import WebhookEventRow
 from local.ports import free_port
 from schemas import messages as m
-from schemas.database.engine import DatabaseSettings
-from schemas.database.queues import WebhookEventRow
 from tests.api.provider_events import (
     ABOUT,
     ANN,
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+    from broker.settings import ProducerSettings
     from local.telnyx.client import TelnyxProcess
-    from producers.settings import ProducerSettings
     from tests.api.conftest import Api
     from tests.conftest import Eventually
 

@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.settings import TrustSettings
+from database.configuration import UnitRow
 from schemas import messages as m
-from schemas.database.configuration import UnitRow
 from schemas.roles import Role
 from schemas.topics import READINGS
 from tests.api.topic_records import records
@@ -24,7 +24,7 @@ from tests.api.topic_records import records
 if TYPE_CHECKING:
     import httpx
 
-    from producers.settings import ProducerSettings
+    from broker.settings import ProducerSettings
     from tests.api.conftest import Api
 
 pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]

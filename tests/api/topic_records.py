@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 if TYPE_CHECKING:
-    from producers.settings import ProducerSettings
+    from broker.settings import ProducerSettings
     from schemas.topics import Topic
 
 

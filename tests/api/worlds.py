@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from schemas.database.configuration import (
+from database.configuration import (
     ContactRow,
     DigestPreferenceRow,
     EscalationStepRow,
@@ -15,9 +15,9 @@ from schemas.database.configuration import (
     RuleRow,
     UnitRow,
 )
-from schemas.database.records import AlertRow, AlertTimelineRow, JobFailureRow, SmsAlertLogRow
+from database.records import AlertRow, AlertTimelineRow, JobFailureRow, SmsAlertLogRow
 from schemas.messages import encode
-from tests.domain.letters import letter
+from tests.domain.redrive.letters import letter
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from broker.settings import ProducerSettings
 from local.jars import KAFKA_VERSION
-from producers.settings import ProducerSettings
 from streams.apps import NAMES
 
 ROOT = Path(__file__).resolve().parents[2]

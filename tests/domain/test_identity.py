@@ -8,7 +8,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.domain.identity import NAMESPACE, derived_id
+from domain.identity import NAMESPACE, derived_id
 
 PART = st.one_of(st.text(), st.integers(min_value=0, max_value=2**62))
 

@@ -16,10 +16,10 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.produce import ProduceRequest
 
-from streams.consumer import Batch, Stale, each_batch
 from streams.engine.app import create_app
+from streams.engine.consumer import Batch, Stale, each_batch
 from streams.engine.publish import Outgoing, publish
-from streams.settings import WorkerSettings
+from streams.engine.settings import WorkerSettings
 
 BATCH = 10
 POISON = b"poison"

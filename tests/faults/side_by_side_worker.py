@@ -14,10 +14,10 @@ from typing import Any
 
 import msgspec
 
-from streams.consumer import Batch, each_batch
 from streams.engine.app import create_app
+from streams.engine.consumer import Batch, each_batch
 from streams.engine.publish import Outgoing, publish
-from streams.settings import WorkerSettings
+from streams.engine.settings import WorkerSettings
 
 BATCH = 10
 AT_ONCE = 4

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import faust
 import msgspec
 
-from streams.consumer import Batch, each_batch
 from streams.engine.app import create_app
-from streams.settings import WorkerSettings
+from streams.engine.consumer import Batch, each_batch
+from streams.engine.settings import WorkerSettings
 
 if TYPE_CHECKING:
     from typing import TextIO

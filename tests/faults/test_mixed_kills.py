@@ -17,6 +17,11 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.keys import make_key
+from broker.settings import ProducerSettings
+from database.configuration import ApiKeyRow, OrganizationRow, UnitRow
+from database.engine import DatabaseSettings, make_engine
+from database.queues import OutboxRow
+from database.records import AlertRow, AlertTimelineRow
 from local.child import Child, answers_http, says
 from local.children import ROOT, kafka_child, postgres_child
 from local.kafka import EmbeddedKafka
@@ -24,12 +29,7 @@ from local.ports import free_port
 from local.postgres import EmbeddedPostgres
 from local.stack import Stack
 from producers.kafka import KafkaProducer
-from producers.settings import ProducerSettings
 from schemas import messages as m
-from schemas.database.configuration import ApiKeyRow, OrganizationRow, UnitRow
-from schemas.database.engine import DatabaseSettings, make_engine
-from schemas.database.queues import OutboxRow
-from schemas.database.records import AlertRow, AlertTimelineRow
 from schemas.roles import Role
 from schemas.topics import ALERT_COMMANDS, READINGS
 from schemas.topics import UNITS as UNITS_TOPIC

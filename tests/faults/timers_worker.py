@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from streams.consumer import Batch, each_batch
 from streams.engine.app import create_app
-from streams.engine.fences import fence_of
+from streams.engine.applied_offset import fence_of
+from streams.engine.consumer import Batch, each_batch
 from streams.engine.publish import Outgoing, publish
-from streams.settings import WorkerSettings
-from streams.timers import Timer, Timers
+from streams.engine.settings import WorkerSettings
+from streams.engine.timers import Timer, Timers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

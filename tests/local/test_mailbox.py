@@ -10,10 +10,10 @@ import pytest
 
 from local.mailbox.client import MailboxProcess
 from local.ports import LOOPBACK
-from streams.mail.answers import Answer, Refused, Taken
-from streams.mail.letter import Mail
-from streams.mail.smtp import Smtp, SmtpServer
-from tests.streams.mail_samples import PIXEL, mail
+from streams.digests.mail.answers import Answer, Refused, Taken
+from streams.digests.mail.smtp import Smtp, SmtpServer
+from streams.digests.report.rendered_digest import Mail
+from tests.streams.digests.mail_samples import PIXEL, mail
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,15 @@ mode.loop.use("uvloop")
 import os
 from typing import TYPE_CHECKING
 
-from streams.domain import pacing
-from streams.run import run
-from streams.sms.ledger import Entry, Ledger
+from domain.notification import pacing
+from streams.apps import build
+from streams.engine.run import run
+from streams.notifications.ledger import Entry, Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from streams.tables import Slot
+    from streams.engine.tables import Slot
 
 
 def whole(limit: int, partitions: int, mine: Collection[int]) -> int:
@@ -39,7 +40,7 @@ def main() -> None:
             Ledger.entry = forgotten  # type: ignore[method-assign, assignment]
         case other:
             raise ValueError(f"there is no carelessness {other!r}")
-    run("notifications")
+    run("notifications", build)
 
 
 if __name__ == "__main__":

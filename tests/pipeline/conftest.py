@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
+from broker.topics import create_topics
 from local.mailbox.client import MailboxProcess
-from schemas.admin import create_topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -10,18 +10,18 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
+from domain.digest.schedule import period_before
 from schemas import messages as m
 from streams.digests.source import unpacked
-from streams.domain.schedule import period_before
-from tests.domain.test_digest_numbers import UNIT
+from tests.domain.digest.test_numbers import UNIT
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from domain.digest.facts import Digest
+    from domain.digest.schedule import Period
     from local.mailbox.client import MailboxProcess
     from local.mailbox.received import Received
-    from streams.domain.digest_facts import Digest
-    from streams.domain.schedule import Period
     from tests.pipeline.conftest import Space
 
 ALL_ZONES = (

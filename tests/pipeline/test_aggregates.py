@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from domain.detection.aggregate_numbers import BUCKET_MS, grading
+from domain.digest.aggregate_totals import newest_revisions
 from schemas import messages as m
 from schemas.messages import encode
-from streams.domain.aggregate_numbers import BUCKET_MS, grading
-from streams.domain.aggregate_totals import newest_revisions
-from tests.domain.bucket_reference import agrees, reference
+from tests.domain.detection.bucket_reference import agrees, reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable

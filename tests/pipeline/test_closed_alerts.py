@@ -12,8 +12,8 @@ import pytest
 from schemas import messages as m
 from schemas.messages import encode
 from schemas.topics import DAY_MS
-from streams.escalation.closed_alerts import ClosedAlerts
-from streams.settings import KafkaSettings
+from streams.engine.settings import KafkaSettings
+from streams.notifications.closed_alerts import ClosedAlerts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from schemas import messages as m
 from tests.databases import database, migrated_template, postgres_address
-from tests.domain.test_digest_numbers import as_they_arrive, loop_over, readings_around
+from tests.domain.digest.test_numbers import as_they_arrive, loop_over, readings_around
 from tests.pipeline.digest_world import (
     ALL_ZONES,
     ZONES,

@@ -12,15 +12,15 @@ import msgspec
 import pytest
 from sqlalchemy import insert
 
+from database.declarative import from_ms
+from database.digests import DigestReportRow
+from database.records import UnitAggregateRow
+from database.watermarks import RecorderWatermarkRow
+from domain.digest.schedule import latest_run
 from schemas import messages as m
-from schemas.database.declarative import from_ms
-from schemas.database.digests import DigestReportRow
-from schemas.database.records import UnitAggregateRow
-from schemas.database.watermarks import RecorderWatermarkRow
 from schemas.topics import ALERTS, UNIT_AGGREGATES
-from streams.domain.schedule import latest_run
 from tests.databases import database, migrated_template, postgres_address
-from tests.domain.test_digest_numbers import loop_over, readings_around, through_the_worker
+from tests.domain.digest.test_numbers import loop_over, readings_around, through_the_worker
 from tests.pipeline.digest_world import (
     ZONES,
     ask,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, TypedDict
 import msgspec
 import pytest
 
+from domain.notification.decisions import sms_request_id
 from local.telnyx.behaviour import Behaviour
 from schemas import messages as m
 from schemas.messages import encode
-from streams.domain.decisions import sms_request_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 
 from schemas import messages as m
 from schemas.messages import encode
-from streams.apps.detection import partition_of
+from streams.detection.app import partition_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,13 +11,13 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from database.engine import DatabaseSettings, make_engine
+from database.upgrade import upgrade
+from database.watermarks import NEVER, recorded_until
 from local.postgres import EmbeddedPostgres
 from schemas import messages as m
-from schemas.database.engine import DatabaseSettings, make_engine
-from schemas.database.upgrade import upgrade
-from schemas.database.watermarks import NEVER, recorded_until
 from tests.databases import database, migrated_template, postgres_address
-from tests.recorder.records import bucket, dead_sms, outcome, triggered
+from tests.streams.recorder.records import bucket, dead_sms, outcome, triggered
 
 if TYPE_CHECKING:
     from collections.abc import Callable

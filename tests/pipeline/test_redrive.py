@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from broker.settings import ProducerSettings
+from cli.contracts.asyncapi import headers_of
+from domain.redrive.dead_letters import LetterId
+from domain.redrive.redrive import Options
 from local.telnyx.behaviour import Behaviour
-from producers.dead_letters import fetch, judge, send_again
+from outbox.redrives import fetch, judge, send_again
 from producers.kafka import KafkaProducer
-from producers.settings import ProducerSettings
 from schemas import messages as m
-from schemas.generate_asyncapi import headers_of
 from schemas.topics import SMS_DLQ, SMS_LANES
-from streams.domain.dead_letters import LetterId
-from streams.domain.redrive import Options
-from tests.domain.letters import request
-from tests.producers.letter_box import run
+from tests.domain.redrive.letters import request
+from tests.outbox.letter_box import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from paho.mqtt.client import MQTTMessageInfo
 
-    from producers.settings import ProducerSettings
+    from broker.settings import ProducerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 WITHIN_S = 60.0

@@ -12,9 +12,9 @@ import pytest
 from aiokafka.partitioner import DefaultPartitioner
 from confluent_kafka import Consumer, TopicPartition
 
+from broker.topics import create_topics
 from producers.errors import BatchError, BatchTooLargeError, NotDeliveredError, QueueFullError
 from producers.kafka import KafkaProducer, ReadingsProducer
-from schemas.admin import create_topics
 from schemas.messages import Reading, ReadingBatch
 from schemas.topics import READINGS
 

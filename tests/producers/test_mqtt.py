@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from broker.settings import ProducerSettings
+from broker.topics import create_topics
 from local.kafka import EmbeddedKafka
 from local.ports import free_port
 from producers.mqtt import Bridge, BridgeFailedError
 from producers.mqtt_settings import MqttSettings
-from producers.settings import ProducerSettings
-from schemas.admin import create_topics
 from schemas.messages import ReadingBatch
 from schemas.topics import READINGS
 from tests.api.topic_records import Record, records

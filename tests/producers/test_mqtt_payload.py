@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.detection.reading_validation import PossibleBatch, Refusal, salvage, wrong_key
 from producers.mqtt_payload import KEPT_BYTES, Forward, understand
 from producers.mqtt_settings import MqttSettings
 from schemas.messages import DeadLetterReason, Reading, ReadingBatch
-from streams.domain.salvage import PossibleBatch, Refusal, salvage, wrong_key
 
 TOPIC = "site/north/unit/fridge-1/temperature"
 NOW_MS = 1_772_366_400_000

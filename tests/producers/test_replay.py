@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from cli.seed.seed_file import SeedError, unit_with_limits
 from producers.replay import (
     BadLine,
     ColumnError,
@@ -21,7 +22,6 @@ from producers.replay import (
     read_csv,
     timed_for,
 )
-from producers.seed_file import SeedError, unit_with_limits
 from schemas.messages import Limit, Reading
 
 EXPORTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "ruuvi_fridge"

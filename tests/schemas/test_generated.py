@@ -13,9 +13,9 @@ import jsonschema
 import msgspec
 import pytest
 
-from schemas import generate
-from schemas.generate_asyncapi import asyncapi, headers_of, message_types
-from schemas.generate_examples import NoExampleError, decoded, example_of
+from cli.contracts import documents
+from cli.contracts.asyncapi import asyncapi, headers_of, message_types
+from cli.contracts.examples import NoExampleError, decoded, example_of
 from schemas.headers import Header, content_id, new_traceparent, type_name
 from schemas.messages import ReadingBatch, encode
 from schemas.topics import READINGS, READINGS_DLQ, SMS_RETRIES, TOPICS, Topic
@@ -118,8 +118,8 @@ def validator(schema: dict[str, Any]) -> jsonschema.Draft202012Validator:
 
 
 def schema_of(topic: Topic) -> dict[str, Any]:
-    name = generate._file_name(topic.carries, topic.name)
-    schema: dict[str, Any] = json.loads((generate.FOLDER / "messages" / f"{name}.json").read_text())
+    name = documents._file_name(topic.carries, topic.name)
+    schema: dict[str, Any] = json.loads((documents.FOLDER / "messages" / f"{name}.json").read_text())
     return schema
 
 
@@ -137,7 +137,7 @@ def references(node: object) -> Iterator[str]:
 
 
 def test_the_committed_documents_follow_from_the_declarations() -> None:
-    differing = generate.stale()
+    differing = documents.stale()
     assert not differing, (
         f"schemas/generated/ is out of date ({', '.join(differing)}): messages.py or topics.py changed;"
         " run `./freshtrack schemas` and commit what it writes"
@@ -145,18 +145,18 @@ def test_the_committed_documents_follow_from_the_declarations() -> None:
 
 
 def test_a_stale_a_missing_and_a_left_over_document_are_seen_and_written(tmp_path: Path) -> None:
-    generate.write(tmp_path)
+    documents.write(tmp_path)
     (tmp_path / "asyncapi.json").write_text("{}")
     (tmp_path / "messages" / "alert.json").unlink()
     (tmp_path / "messages" / "gone.json").write_text("{}")
     differing = ["asyncapi.json", "messages/alert.json", "messages/gone.json"]
-    assert generate.stale(tmp_path) == differing
-    assert generate.write(tmp_path) == differing
-    assert generate.stale(tmp_path) == []
+    assert documents.stale(tmp_path) == differing
+    assert documents.write(tmp_path) == differing
+    assert documents.stale(tmp_path) == []
 
 
 def test_the_same_declarations_give_the_same_bytes_in_every_process() -> None:
-    program = "import hashlib, json; from schemas.generate import documents; print(json.dumps(documents()))"
+    program = "import hashlib, json; from cli.contracts.documents import documents; print(json.dumps(documents()))"
     texts = {
         subprocess.run(
             [sys.executable, "-c", program],
@@ -192,7 +192,7 @@ def test_a_message_without_one_of_its_required_fields_is_refused(topic: Topic, k
 
 
 def test_the_asyncapi_document_has_the_shape_of_asyncapi_3() -> None:
-    document = json.loads((generate.FOLDER / "asyncapi.json").read_text())
+    document = json.loads((documents.FOLDER / "asyncapi.json").read_text())
     validator(ASYNCAPI).validate(document)
     for schema in document["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(schema)
@@ -259,5 +259,5 @@ def test_a_field_that_no_example_is_known_for_is_named() -> None:
     class Odd(msgspec.Struct):
         raw: msgspec.Raw
 
-    with pytest.raises(NoExampleError, match=r"Odd\.raw is of .*; say in schemas/generate_examples\.py"):
+    with pytest.raises(NoExampleError, match=r"Odd\.raw is of .*; say in cli/contracts/examples\.py"):
         example_of(Odd)

@@ -11,7 +11,7 @@ from schemas.messages import encode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from streams.consumer import Record
+    from streams.engine.consumer import Record
     from streams.engine.publish import Outgoing
 
 T = TypeVar("T")

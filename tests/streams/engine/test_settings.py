@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from streams.settings import KafkaSettings, WorkerSettings
+from streams.engine.settings import KafkaSettings, WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 SASL = {

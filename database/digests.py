@@ -1,0 +1,48 @@
+"""What summaries were made of and what they said: the numbers of each job, and its letters."""
+
+from datetime import datetime
+
+from sqlalchemy import Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from database.declarative import CreatedAt, Row, one_of
+from schemas.messages import Cadence
+
+
+class DigestReportRow(Row):
+    """The numbers of one job, as all its recipients are told them.
+
+    `content` is the digest (`domain.digest.facts.Digest`) in MessagePack, deflated. The next period's summary
+    looks up what was told, the month after compares with it. `recorded_until` is up to when the recorded buckets were
+    known to be whole.
+    """
+
+    __tablename__ = "digest_reports"
+    __table_args__ = (
+        one_of("cadence", Cadence),
+        Index(None, "organization_id", "cadence", "timezone", "period_starts_at"),
+    )
+
+    job_id: Mapped[str] = mapped_column(primary_key=True)
+    organization_id: Mapped[str]
+    cadence: Mapped[str]
+    timezone: Mapped[str]
+    period_starts_at: Mapped[datetime] = mapped_column(index=True)
+    period_ends_at: Mapped[datetime]
+    asked_for: Mapped[bool]
+    as_of: Mapped[datetime]
+    complete: Mapped[bool]
+    recorded_until: Mapped[datetime]
+    content: Mapped[bytes]
+    created_at: Mapped[CreatedAt]
+
+
+class DigestLetterRow(Row):
+    """A job's letter for those who see one unit of temperature, in MessagePack: the mail but for names and links."""
+
+    __tablename__ = "digest_letters"
+
+    job_id: Mapped[str] = mapped_column(primary_key=True)
+    display_unit: Mapped[str] = mapped_column(primary_key=True)
+    content: Mapped[bytes]
+    created_at: Mapped[CreatedAt] = mapped_column(index=True)

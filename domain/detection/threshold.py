@@ -1,0 +1,255 @@
+"""The thresholds of one unit: what a run of its readings does to its rules, and the alerts that follow.
+
+`breach.py` has the states of a single rule. Here is what lies between the rules and around them:
+
+* Whether an alert pages is apart from whether it exists. It is recorded and silent while a maintenance window covers
+  the reading, while a critical alert of the unit is open (for less severe rules), and where the reading is older than
+  the unit's live window. With the first reading that finds it firing and nothing that silences it, it begins to page
+  (AlertEscalated). Once it paged, nothing silences it again.
+* A reading counts only when it is newer than the newest one evaluated. One of the same time is a repetition, an older
+  one came out of order; neither moves a rule. A reading may lie up to five minutes in the future, and then hides from
+  the rules what comes before its time.
+* A rule that left the configuration, or whose limit changed its direction, resolves its alert with the next reading
+  ("rule removed", "rule changed"); a unit that left it, with its next record ("unit removed"). A new limit of the same
+  rule judges the open breach from the next reading on. A higher severity is announced (AlertEscalated), a lower one
+  holds from the next breach on.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from enum import StrEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain.detection.aggregate_numbers import Grading, grading
+from domain.detection.aggregate_state import UnitBuckets  # noqa: TC001 - msgspec reads the annotation
+from domain.detection.breach import Breach, Gauge, Phase, escalated, resolved, triggered
+from domain.detection.offline import in_maintenance
+from schemas import messages as m
+
+if TYPE_CHECKING:
+    from domain.detection.readings import Run
+
+NEVER_MS = -1
+
+
+class Silent(StrEnum):
+    """Why an alert that exists does not page."""
+
+    MAINTENANCE = "maintenance window"
+    INHIBITED = "inhibited by critical"
+    LATE = "older than the live window"
+
+
+class UnitState(Struct, frozen=True, array_like=True, gc=False):
+    """All that is remembered of a unit in one partition. `fence` is the newest offset that this contains.
+
+    `silent_in` is the group that was told of the unit's silence (`silence.py`), null while it is heard. New fields go
+    to the end and have a default: the changelog holds older values.
+    """
+
+    fence: int = -1
+    at_ms: int = NEVER_MS
+    breaches: tuple[Breach, ...] = ()
+    buckets: UnitBuckets | None = None
+    silent_in: str | None = None
+
+
+class Tally(Struct, frozen=True, gc=False):
+    """What became of the readings of a run: each is in one of the first four; `late` is a part of the evaluated."""
+
+    evaluated: int = 0
+    repeated: int = 0
+    out_of_order: int = 0
+    already_seen: int = 0
+    late: int = 0
+
+
+class Evaluation(Struct, frozen=True, gc=False):
+    state: UnitState
+    alerts: list[m.Alert]
+    tally: Tally
+
+
+class Watch(Struct, frozen=True, gc=False):
+    """A unit's configuration, made ready for its readings. From `lowest_c` to `highest_c` no rule is breached."""
+
+    config: m.UnitConfig
+    gauges: tuple[Gauge, ...]
+    lowest_c: float
+    highest_c: float
+    live_window_ms: int
+    graded: Grading
+
+    @classmethod
+    def over(cls, config: m.UnitConfig) -> Watch:
+        """Of rules with the same id the last one holds."""
+        gauges = _gauges(config.rules, config.organization_id)
+        return cls(config, *gauges, config.live_window_s * 1000, grading(config))
+
+    @property
+    def unit_id(self) -> str:
+        return self.config.unit_id
+
+    @property
+    def organization_id(self) -> str:
+        return self.config.organization_id
+
+    def in_maintenance(self, at_ms: int) -> bool:
+        return in_maintenance(self.config, at_ms)
+
+
+@lru_cache(maxsize=1000)
+def _gauges(rules: tuple[m.Rule, ...], organization_id: str) -> tuple[tuple[Gauge, ...], float, float]:
+    """The gauges, and the range within which all are quiet. Many units share the same rules: so they share these."""
+    distinct = {rule.rule_id: rule for rule in rules}.values()
+    gauges = tuple(Gauge(rule, organization_id) for rule in sorted(distinct, key=lambda rule: rule.severity.rank))
+    highest_c = min((rule.limit_c for rule in distinct if rule.limit is m.Limit.HIGH), default=float("inf"))
+    lowest_c = max((rule.limit_c for rule in distinct if rule.limit is m.Limit.LOW), default=float("-inf"))
+    return gauges, lowest_c, highest_c
+
+
+def settled(watch: Watch, state: UnitState, run: Run, now_ms: int) -> UnitState | None:
+    """The state after a run of which `evaluate` would only count the readings; None when it must be asked."""
+    times, temperatures = run.times, run.temperatures
+    if (
+        state.breaches
+        or times[0] <= state.at_ms
+        or times[0] < now_ms - watch.live_window_ms
+        or not run.ascending
+        or run.pairs[0][0].offset <= state.fence
+        or max(temperatures) > watch.highest_c
+        or min(temperatures) < watch.lowest_c
+    ):
+        return None
+    return UnitState(run.pairs[-1][0].offset, times[-1], (), state.buckets, state.silent_in)
+
+
+def evaluate(watch: Watch, state: UnitState, run: Run, now_ms: int) -> Evaluation:
+    """Take a run of readings in. The same arguments give the same alerts with the same ids.
+
+    What the state contains already (by its fence) changes nothing. How a series is cut into runs makes no difference.
+    """
+    fresh = run.after(state.fence)
+    if fresh is None:
+        return Evaluation(state, [], Tally(already_seen=len(run.times)))
+    times, temperatures = fresh.times, fresh.temperatures
+    repeated = out_of_order = 0
+    if not fresh.ascending or times[0] <= state.at_ms:
+        times, temperatures, repeated, out_of_order = _in_order(fresh, state.at_ms)
+    already_seen = len(run.times) - len(fresh.times)
+    live_from_ms = now_ms - watch.live_window_ms
+    tally = Tally(len(times), repeated, out_of_order, already_seen, bisect_left(times, live_from_ms))
+    if not times:
+        return Evaluation(replace(state, fence=fresh.last_offset), [], tally)
+    alerts: list[m.Alert] = []
+    breaches = state.breaches
+    if breaches or min(temperatures) < watch.lowest_c or max(temperatures) > watch.highest_c:
+        breaches = _Course(watch, live_from_ms, alerts).follow(breaches, times, temperatures)
+    after = UnitState(fresh.last_offset, times[-1], breaches, state.buckets, state.silent_in)
+    return Evaluation(after, alerts, tally)
+
+
+def unit_removed(unit_id: str, state: UnitState) -> tuple[UnitState, list[m.Alert]]:
+    """The end of all alerts of a unit that left the configuration, dated by the newest reading that was evaluated."""
+    alerts: list[m.Alert] = [
+        resolved(unit_id, breach, state.at_ms, None, "unit removed") for breach in state.breaches if breach.open
+    ]
+    return replace(state, breaches=()), alerts
+
+
+def _in_order(run: Run, newest_ms: int) -> tuple[list[int], list[float], int, int]:
+    times: list[int] = []
+    temperatures: list[float] = []
+    repeated = out_of_order = 0
+    for at_ms, temperature_c in zip(run.times, run.temperatures, strict=True):
+        if at_ms > newest_ms:
+            newest_ms = at_ms
+            times.append(at_ms)
+            temperatures.append(temperature_c)
+        elif at_ms == newest_ms:
+            repeated += 1
+        else:
+            out_of_order += 1
+    return times, temperatures, repeated, out_of_order
+
+
+class _Course:
+    """One pass over readings in order, and the alerts that it makes."""
+
+    def __init__(self, watch: Watch, live_from_ms: int, alerts: list[m.Alert]) -> None:
+        self._watch = watch
+        self._unit_id = watch.config.unit_id
+        self._live_from_ms = live_from_ms
+        self._alerts = alerts
+
+    def follow(self, breaches: tuple[Breach, ...], times: list[int], temperatures: list[float]) -> tuple[Breach, ...]:
+        watch = self._watch
+        gauges, lowest_c, highest_c = watch.gauges, watch.lowest_c, watch.highest_c
+        now = self._beside_their_rules(breaches, times[0])
+        quiet = not any(now)
+        for at_ms, temperature_c in zip(times, temperatures, strict=True):
+            if quiet and lowest_c <= temperature_c <= highest_c:
+                continue
+            before = now
+            now = [gauge.step(breach, at_ms, temperature_c) for gauge, breach in zip(gauges, before, strict=True)]
+            # What ends is told first: it may be what kept another silent.
+            for old, new in zip(before, now, strict=True):
+                if new is None and old is not None and old.open:
+                    self._alerts.append(resolved(self._unit_id, old, at_ms, temperature_c))
+            for index, new in enumerate(now):
+                if new is not None and new.phase is Phase.FIRING:
+                    now[index] = self._announced(gauges[index].rule, before[index], new, now, at_ms, temperature_c)
+            quiet = not any(now)
+        return tuple(breach for breach in now if breach is not None)
+
+    def _beside_their_rules(self, breaches: tuple[Breach, ...], at_ms: int) -> list[Breach | None]:
+        """A breach or None per rule; breaches whose rule is gone are resolved."""
+        by_rule = {breach.rule_id: breach for breach in breaches}
+        found: list[Breach | None] = []
+        for gauge in self._watch.gauges:
+            breach = by_rule.pop(gauge.rule.rule_id, None)
+            if breach is not None and breach.limit is not gauge.rule.limit:
+                self._end(breach, at_ms, "rule changed")
+                breach = None
+            found.append(breach)
+        for breach in by_rule.values():
+            self._end(breach, at_ms, "rule removed")
+        return found
+
+    def _end(self, breach: Breach, at_ms: int, because: str) -> None:
+        if breach.open:
+            self._alerts.append(resolved(self._unit_id, breach, at_ms, None, because))
+
+    def _announced(
+        self, rule: m.Rule, old: Breach | None, new: Breach, now: list[Breach | None], at_ms: int, temperature_c: float
+    ) -> Breach:
+        """The firing breach `new` after the alert that it calls for at this reading, if any."""
+        if old is None or not old.open:
+            silent = self._silence(rule.severity, now, at_ms)
+            new = replace(new, severity=rule.severity, limit_c=rule.limit_c, paging=silent is None)
+            self._alerts.append(triggered(self._unit_id, new, at_ms, temperature_c, silent))
+            return new
+        raised = rule.severity.rank < new.severity.rank
+        if new.paging and not raised:
+            return new
+        severity = rule.severity if raised else new.severity
+        if self._silence(severity, now, at_ms) is not None:
+            return new
+        former_severity = new.severity
+        new = replace(new, severity=severity, paging=True)
+        self._alerts.append(escalated(self._unit_id, new, at_ms, temperature_c, former_severity))
+        return new
+
+    def _silence(self, severity: m.Severity, now: list[Breach | None], at_ms: int) -> Silent | None:
+        if self._watch.in_maintenance(at_ms):
+            return Silent.MAINTENANCE
+        if severity is not m.Severity.CRITICAL and any(
+            breach is not None and breach.open and breach.severity is m.Severity.CRITICAL for breach in now
+        ):
+            return Silent.INHIBITED
+        return Silent.LATE if at_ms < self._live_from_ms else None

@@ -1,0 +1,75 @@
+"""One job makes the numbers and the letter for all who want the same: organization, period, timezone, due time."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from domain.detection.aggregate_state import Policy
+from domain.digest.schedule import Period, period_before
+from domain.identity import derived_id
+from schemas.messages import Cadence  # noqa: TC001 - msgspec reads the annotations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from schemas.messages import DigestWanted
+
+# The last bucket of a period is closed and published this long after the period's end: its grace, and some seconds.
+SETTLED_AFTER_MS = Policy().grace_ms + 30_000
+
+
+class Job(Struct, frozen=True):
+    """The due time is part of it, because a summary says what is open at that moment: 7:00 and 9:00 are two jobs."""
+
+    organization_id: str
+    cadence: Cadence
+    timezone: str
+    run_on: str
+    due_at_ms: int
+    asked_for: bool = False
+
+    @property
+    def job_id(self) -> str:
+        return derived_id(
+            "digest job",
+            self.organization_id,
+            self.cadence,
+            self.timezone,
+            self.run_on,
+            self.due_at_ms,
+            int(self.asked_for),
+        )
+
+    @property
+    def period(self) -> Period:
+        """Raises ScheduleError for a timezone that is not known here, ValueError for what is no date."""
+        return period_before(self.cadence, self.timezone, date.fromisoformat(self.run_on))
+
+
+def jobs(wanted: Iterable[DigestWanted]) -> dict[Job, list[DigestWanted]]:
+    """The jobs in the order of their first wish; each digest once in its job, the one that was redriven most."""
+    found: dict[Job, dict[str, DigestWanted]] = {}
+    for one in wanted:
+        job = Job(one.organization_id, one.cadence, one.timezone, one.run_on, one.due_at_ms, one.asked_for)
+        shares = found.setdefault(job, {})
+        known = shares.get(one.digest_id)
+        if known is None or one.redrives >= known.redrives:
+            shares[one.digest_id] = one
+    return {job: list(shares.values()) for job, shares in found.items()}
+
+
+def is_recorded(period: Period, recorded_until_ms: int) -> bool:
+    """Whether all that was published of the period by its end and the grace can be read."""
+    return recorded_until_ms >= period.ends_at_ms + SETTLED_AFTER_MS
+
+
+def waits_until_ms(period: Period, due_at_ms: int, wanted_at_ms: int, limit_s: float) -> int:
+    """When a summary is made from what there is.
+
+    After an outage it is wanted long after it was due, and whoever records needs time as well; a digest at midnight
+    may wait for its last bucket at least.
+    """
+    return round(max(due_at_ms, wanted_at_ms, period.ends_at_ms + SETTLED_AFTER_MS) + limit_s * 1000)

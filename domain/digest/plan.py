@@ -1,0 +1,96 @@
+"""What is remembered of a user's summaries: the preference, since when each cadence counts, what was sent last.
+
+A change takes effect at once. It never makes a period come twice, and never loses one: whoever moves the hour from 10
+to 7 at eight o'clock is sent today's summary now, whoever moves it from 7 to 10 has had it already.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, structs
+
+from domain.digest.schedule import Run, due_run, latest_run, next_run
+from domain.identity import derived_id
+from schemas.messages import Cadence, DigestPreference  # noqa: TC001 - msgspec reads the annotations
+
+if TYPE_CHECKING:
+    from domain.digest.schedule import Period
+
+
+class Track(Struct, frozen=True, array_like=True):
+    """One cadence: runs up to `since_ms` need no mail; `last_first` is the first date of what was sent last, or ""."""
+
+    since_ms: int
+    last_first: str = ""
+
+
+class Plan(Struct, frozen=True, array_like=True):
+    """One user. `fence` counts the changes, `offset` is that of the newest preference that is in here."""
+
+    fence: int = 0
+    offset: int = -1
+    preference: DigestPreference | None = None
+    tracks: dict[Cadence, Track] = {}
+
+
+def cadences(preference: DigestPreference | None) -> tuple[Cadence, ...]:
+    """Those that are sent: none without a preference, none while it is paused."""
+    return () if preference is None or preference.paused else preference.cadences
+
+
+def with_preference(plan: Plan, preference: DigestPreference | None, offset: int, at_ms: int) -> Plan:
+    """The plan after a change at `at_ms` (null: deleted). A cadence that begins or goes on again counts from then."""
+    tracks = dict(plan.tracks)
+    for cadence in set(cadences(preference)) - set(cadences(plan.preference)):
+        last_first = tracks[cadence].last_first if cadence in tracks else ""
+        tracks[cadence] = Track(at_ms, last_first)
+    return Plan(plan.fence + 1, offset, preference, tracks)
+
+
+def due(plan: Plan, cadence: Cadence, now_ms: int) -> Run | None:
+    """What must be sent now: the newest run that has passed and whose period was not sent yet, or null.
+
+    Raises ScheduleError for a timezone that is not known here.
+    """
+    preference = plan.preference
+    if preference is None or cadence not in cadences(preference):
+        return None
+    track = plan.tracks[cadence]
+    run = due_run(cadence, preference.timezone, preference.hour, _at(track.since_ms), _at(now_ms))
+    return run if run is not None and run.period.first.isoformat() > track.last_first else None
+
+
+def look_again_at_ms(plan: Plan, cadence: Cadence, now_ms: int) -> int | None:
+    """When the cadence is next due: now where something is, null where it is not sent at all."""
+    preference = plan.preference
+    if preference is None or cadence not in cadences(preference):
+        return None
+    if due(plan, cadence, now_ms) is not None:
+        return now_ms
+    return ms(next_run(cadence, preference.timezone, preference.hour, _at(now_ms)).at)
+
+
+def with_sent(plan: Plan, run: Run) -> Plan:
+    """The plan once the run's summary is on its way."""
+    tracks = {**plan.tracks, run.period.cadence: Track(ms(run.at), run.period.first.isoformat())}
+    return structs.replace(plan, fence=plan.fence + 1, tracks=tracks)
+
+
+def newest_period(cadence: Cadence, timezone: str, now_ms: int) -> Period:
+    """The newest period that is over, whatever the hour at which it is usually sent."""
+    return latest_run(cadence, timezone, 0, _at(now_ms)).period
+
+
+def asked_for_id(command_id: str) -> str:
+    """The id of a summary that a person asked for: another one for each wish."""
+    return derived_id("digest asked for", command_id)
+
+
+def ms(at: datetime) -> int:
+    return int(at.timestamp()) * 1000
+
+
+def _at(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC)

@@ -1,0 +1,119 @@
+"""Numbers, times and periods in words, as mails and reports show them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from domain.digest.schedule import zone
+from schemas import messages as m
+
+if TYPE_CHECKING:
+    from domain.digest.schedule import Period
+
+# A figure and its unit stay on one line.
+NBSP = "\N{NO-BREAK SPACE}"
+NOTHING = "–"  # noqa: RUF001
+
+TITLES = {
+    m.Cadence.DAILY: "Daily Temperature Summary",
+    m.Cadence.WEEKLY: "Weekly Compliance Report",
+    m.Cadence.MONTHLY: "Monthly Analytics",
+}
+
+KINDS = {
+    m.AlertKind.TEMPERATURE_HIGH: "too warm",
+    m.AlertKind.TEMPERATURE_LOW: "too cold",
+    m.AlertKind.SENSOR_OFFLINE: "sensor silent",
+    m.AlertKind.GATEWAY_OFFLINE: "gateway silent",
+}
+
+
+def subject(cadence: m.Cadence, organization_name: str) -> str:
+    """One line of at most 150 characters, whatever the organization calls itself."""
+    name = " ".join(organization_name.split()) or "your units"
+    return f"{TITLES[cadence]} - {name}"[:150]
+
+
+def temperature(celsius: float | None, display_unit: str) -> str:
+    """In °C or °F with one decimal; a dash for null. Never "-0.0"."""
+    if celsius is None:
+        return NOTHING
+    shown = celsius * 9 / 5 + 32 if display_unit == "F" else celsius
+    return f"{round(shown, 1) + 0.0:.1f}{NBSP}°{display_unit}"
+
+
+def limits(high_c: float | None, low_c: float | None, display_unit: str) -> str:
+    if high_c is None and low_c is None:
+        return "no limits"
+    if high_c is None:
+        return f"at least {temperature(low_c, display_unit)}"
+    if low_c is None:
+        return f"at most {temperature(high_c, display_unit)}"
+    return f"{temperature(low_c, display_unit)} to {temperature(high_c, display_unit)}"
+
+
+def duration(ms: int) -> str:
+    """To the minute, below five minutes to the second: 2 d 3 h, 1 h 05 min, 12 min, 3 min 20 s."""
+    seconds = (ms + 500) // 1000
+    if seconds < 60:
+        return _spaced(f"{seconds} s") if seconds else "none"
+    if seconds < 300:
+        return _spaced(f"{seconds // 60} min" + (f" {seconds % 60} s" if seconds % 60 else ""))
+    minutes = (seconds + 30) // 60
+    if minutes < 60:
+        return _spaced(f"{minutes} min")
+    if minutes < 48 * 60:
+        return _spaced(f"{minutes // 60} h" + (f" {minutes % 60:02} min" if minutes % 60 else ""))
+    hours = minutes // 60
+    return _spaced(f"{hours // 24} d" + (f" {hours % 24} h" if hours % 24 else ""))
+
+
+def _spaced(text: str) -> str:
+    return text.replace(" ", NBSP)
+
+
+def percent(part: float) -> str:
+    """Cut, not rounded: only what is whole is called 100 %."""
+    tenths = int(part * 1000 + 1e-9)
+    return _spaced(f"{tenths // 10} %" if tenths % 10 == 0 else f"{tenths / 10} %")
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def moment(at_ms: int, timezone: str) -> str:
+    return f"{_local(at_ms, timezone):%a %-d %b, %H:%M}"
+
+
+def stretch(starts_at_ms: int, ends_at_ms: int, timezone: str) -> str:
+    """From when to when; the date once where it is the same."""
+    begin, end = _local(starts_at_ms, timezone), _local(ends_at_ms, timezone)
+    if begin.date() == end.date():
+        return f"{begin:%a %-d %b, %H:%M}–{end:%H:%M}"  # noqa: RUF001
+    return f"{begin:%a %-d %b, %H:%M} – {end:%a %-d %b, %H:%M}"  # noqa: RUF001
+
+
+def _local(at_ms: int, timezone: str) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone(timezone))
+
+
+def period_name(period: Period) -> str:
+    first, last = period.first, period.until - timedelta(days=1)
+    match period.cadence:
+        case m.Cadence.DAILY:
+            return f"{first:%A, %-d %B %Y}"
+        case m.Cadence.MONTHLY:
+            return f"{first:%B %Y}"
+        case m.Cadence.WEEKLY:
+            begin = f"{first:%-d %B}" if first.year == last.year else f"{first:%-d %B %Y}"
+            return f"{begin} to {last:%-d %B %Y}"
+
+
+def clock_change(period: Period) -> str | None:
+    """A note for a day that is not 24 hours long; null otherwise."""
+    hours = period.length_ms / 3_600_000
+    if period.cadence is not m.Cadence.DAILY or hours == 24:
+        return None
+    return f"The clocks changed: this day had {hours:g} hours."

@@ -1,0 +1,149 @@
+"""The words of our SMS, in one GSM-7 part each.
+
+Names come from people: they are cleaned, and shortened as far as the rest of the text needs. Temperatures are stored
+in °C and shown in the unit of the organization, as "C" or "F": the degree sign is not in GSM-7, and one of it makes a
+text of 160 characters two or three times as dear.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+from anyascii import anyascii
+
+from domain.notification.replies import ack_code
+from domain.notification.sms_segments import GSM7, TWO_UNITS, gsm7_units
+from schemas import messages as m
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ONE_PART = 160
+_SHORTEST_NAME = 8
+_ORGANIZATION_AT_LEAST, _ORGANIZATION_AT_MOST = 16, 24
+
+_OWN_WORDS = {"\N{DEGREE SIGN}": "", "\N{MICRO SIGN}": "u", "\N{EURO SIGN}": "EUR"}
+
+
+def plain(text: str) -> str:
+    """`text` in GSM-7 on one line: line breaks and control characters become blanks, other scripts Latin letters.
+
+    Characters that take two units in GSM-7 become simpler ones, so that every character counts as one.
+    """
+    return " ".join("".join(_plain_characters(text)).split())
+
+
+def _plain_characters(text: str) -> Iterator[str]:
+    for character in unicodedata.normalize("NFC", text):
+        if character in _OWN_WORDS:
+            yield _OWN_WORDS[character]
+        elif character in TWO_UNITS:
+            yield {"[": "(", "]": ")", "{": "(", "}": ")", "~": "-", "^": "", "|": "/", "\\": "/"}[character]
+        elif character in GSM7 and character not in "\n\r":
+            yield character
+        elif unicodedata.category(character)[0] in "CZ":
+            # Line breaks and tabs part words; what is invisible (direction marks, joiners) vanishes.
+            yield "" if unicodedata.category(character) == "Cf" else " "
+        else:
+            # `anyascii` may answer with characters that take two units.
+            yield from (c for c in anyascii(character) if c in GSM7 and c not in TWO_UNITS)
+
+
+def shortened(text: str, longest: int) -> str:
+    """`text` in at most `longest` characters; two dots tell that something is missing."""
+    return text if len(text) <= longest else f"{text[: max(longest - 2, 0)].rstrip()}.."[:longest]
+
+
+def temperature(celsius: float, display_unit: str) -> str:
+    """`celsius` as people read it, to a tenth: "-18.0 C" or "-0.4 F"."""
+    shown = celsius * 9 / 5 + 32 if display_unit == "F" else celsius
+    rounded = round(shown, 1) + 0.0  # never "-0.0"
+    return f"{rounded:.1f} {display_unit}"
+
+
+def breach_text(
+    alert: m.AlertTriggered | m.AlertEscalated,
+    unit: m.UnitConfig | None,
+    user_id: str,
+    *,
+    level: int = 1,
+    held_back: int = 0,
+) -> str:
+    """What one person reads of a breach.
+
+    `level` above 1 makes it a reminder; `held_back` is the number of SMS of this kind that the rate limit kept from
+    this person since the last one.
+    """
+    start = alert.severity.upper() if level == 1 else f"REMINDER {level} {alert.severity.upper()}"
+    if isinstance(alert, m.AlertEscalated) and level == 1:
+        start = f"NOW {start}"
+    end = f" {_held_back(held_back)}" if held_back else ""
+    end += f" Reply ACK {ack_code(alert.alert_id, user_id)}"
+    return _one_part(start, unit, alert.unit_id, f" {_what(alert, _display_unit(unit))}.{end}")
+
+
+def with_held_back(text: str, count: int) -> str:
+    """A breach's text that also says how many others the rate limit held back; it may need a second part."""
+    before, reply, code = text.rpartition(" Reply ACK ")
+    return f"{before} {_held_back(count)}{reply}{code}" if reply else f"{text} {_held_back(count)}"
+
+
+def resolved_text(alert: m.AlertResolved, unit: m.UnitConfig | None) -> str:
+    """What one person reads of a breach's end."""
+    display_unit = _display_unit(unit)
+    what = "is reporting again" if _is_silence(alert.kind) else "is back in range"
+    if alert.temperature_c is not None and not _is_silence(alert.kind):
+        what += f" at {temperature(alert.temperature_c, display_unit)}"
+    after = f" after {_duration(alert.at_ms - alert.started_at_ms)}"
+    worst = "" if alert.extreme_c is None else f", worst {temperature(alert.extreme_c, display_unit)}"
+    return _one_part("RESOLVED", unit, alert.unit_id, f" {what}{after}{worst}.")
+
+
+def _what(alert: m.AlertEvent, display_unit: str) -> str:
+    lasted_ms = alert.at_ms - alert.started_at_ms
+    since = f" for {_duration(lasted_ms)}" if lasted_ms >= 60_000 else ""
+    if alert.kind is m.AlertKind.GATEWAY_OFFLINE:
+        return f"and all units of its gateway: no readings{since}"
+    if alert.kind is m.AlertKind.SENSOR_OFFLINE:
+        return f"sends no readings{since}"
+    side = "above" if alert.kind is m.AlertKind.TEMPERATURE_HIGH else "below"
+    limit = "its limit" if alert.limit_c is None else temperature(alert.limit_c, display_unit)
+    at = "is" if alert.temperature_c is None else f"at {temperature(alert.temperature_c, display_unit)},"
+    return f"{at} {side} {limit}{since}"
+
+
+def _held_back(count: int) -> str:
+    return f"{count} more {'was' if count == 1 else 'were'} held back."
+
+
+def _is_silence(kind: m.AlertKind) -> bool:
+    return kind in (m.AlertKind.SENSOR_OFFLINE, m.AlertKind.GATEWAY_OFFLINE)
+
+
+def _display_unit(unit: m.UnitConfig | None) -> str:
+    return "C" if unit is None else unit.display_unit
+
+
+def _duration(milliseconds: int) -> str:
+    minutes = max(milliseconds, 0) // 60_000
+    if minutes < 120:
+        return f"{minutes} min"
+    hours = minutes // 60
+    return f"{hours} h" if hours < 48 else f"{hours // 24} d"
+
+
+def _one_part(start: str, unit: m.UnitConfig | None, unit_id: str, end: str) -> str:
+    """The two names share what `start` and `end` leave of one part; the unit's own name goes before its owner's.
+
+    A unit that is not (or no longer) in the configuration is called by its id.
+    """
+    name = plain(unit.name if unit else "") or plain(unit_id) or "unit"
+    organization = plain(unit.organization_name) if unit else ""
+    room = ONE_PART - gsm7_units(start) - gsm7_units(end) - len(": ")
+    if organization:
+        most = min(_ORGANIZATION_AT_MOST, max(room - len(name) - 1, _ORGANIZATION_AT_LEAST))
+        if room - most - 1 >= _SHORTEST_NAME:
+            organization = shortened(organization, most)
+            return f"{start} {organization}: {shortened(name, room - len(organization) - 1)}{end}"
+    return f"{start}: {shortened(name, max(room, _SHORTEST_NAME))}{end}"

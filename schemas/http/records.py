@@ -1,0 +1,45 @@
+"""What the API gives of the records: decisions about SMS, and what failed for good."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from schemas.http.configuration import Instant, Shape
+
+
+class SmsEntry(Shape):
+    """One decision about one SMS, as it came from `sms-outcomes`; fields that a decision does not have are null."""
+
+    request_id: str
+    alert_id: str
+    user_id: str
+    kind: str
+    severity: str
+    outcome: Annotated[str, Field(examples=["rate_limited"])]
+    attempt: int
+    at: Instant
+    provider_message_id: str | None
+    parts: int | None
+    latency_ms: int | None
+    until_at: Instant | None
+    due_at: Instant | None
+    by_request_id: Annotated[str | None, Field(description="The earlier SMS that this one was limited by")]
+    error_code: str | None
+    error: str | None
+
+
+class JobFailure(Shape):
+    """A dead letter; `settled_at` is set when a person sent it again or put it aside."""
+
+    failure_id: int
+    request_id: str | None
+    user_id: str | None
+    lane: Annotated[str, Field(examples=["sms-critical"])]
+    reason: str
+    error_code: str | None
+    error: str | None
+    attempts: int
+    redrives: int
+    failed_at: Instant
+    settled_at: Instant | None
+    settled_by: str | None

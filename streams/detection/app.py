@@ -1,0 +1,62 @@
+"""The worker `detection`: `readings` → thresholds → `alerts`, → buckets → `unit-aggregates`; silence → `alerts`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiokafka.partitioner import murmur2
+
+from schemas import messages as m
+from schemas import topics as t
+from streams.detection.listening import Listening
+from streams.detection.metrics import detection_metrics
+from streams.detection.offline_to_alerts import Offline
+from streams.detection.offline_units import SilentUnits
+from streams.detection.readings_to_aggregates import Aggregation
+from streams.detection.readings_to_alerts import Detection
+from streams.detection.settings import DetectionSettings
+from streams.detection.shared_parts import share_parts
+from streams.detection.unit_states import UnitStates
+from streams.engine.app import create_app
+from streams.engine.applied_offset import fence_of
+from streams.engine.global_table import Replica, load_before_work
+from streams.engine.metrics import serve_metrics
+from streams.engine.stores import ROCKSDB_OPTIONS
+from streams.engine.wiring import agent, now_ms, publisher, run_publisher
+
+if TYPE_CHECKING:
+    import faust
+
+
+def build() -> faust.App:
+    settings = DetectionSettings()
+    readings, silences = settings.topic(t.READINGS.name), settings.topic(t.UNIT_SILENCES.name)
+    app = create_app("detection", settings, batched={readings, silences}, fence_of=fence_of)
+    units = Replica(t.UNITS, m.UnitConfig, settings, share=share_parts)
+    load_before_work(app, [units])
+    states = UnitStates(_table(app, "unit-states", t.READINGS, buffer_mib=4), units)
+    rows = _table(app, "unit-buckets", t.READINGS, buffer_mib=2)
+    aggregation = Aggregation(run_publisher(app), rows, settings.topic, settings.policy())
+    send = publisher(app)
+    flow = Detection(send, states, aggregation, settings.topic, now_ms)
+    listening = Listening(app, readings, now_ms)
+    silent = SilentUnits(send, states, aggregation, units, listening, partition_of, settings.topic, now_ms, flow.counts)
+    groups = _table(app, "unit-groups", t.UNIT_SILENCES, buffer_mib=1)
+    offline = Offline(send, groups, units, settings.topic, now_ms, flow.counts)
+    agent(app, readings, flow.handle)
+    agent(app, silences, offline.handle)
+    app.task(silent.run)
+    app.task(offline.run)
+    serve_metrics(app, settings.metrics_port, detection_metrics(flow.counts, listening, [units]))
+    return app
+
+
+def _table(app: faust.App, name: str, topic: t.Topic, *, buffer_mib: int) -> faust.Table:
+    """A table whose store holds twice the buffer and as much cache in memory, for each partition."""
+    options = ROCKSDB_OPTIONS | {"write_buffer_size": buffer_mib << 20, "block_cache_size": buffer_mib << 20}
+    return app.Table(name, partitions=topic.partitions, key_type=bytes, value_type=bytes, options=options)
+
+
+def partition_of(unit_id: str) -> int:
+    """Where every producer puts the readings of the unit: all of ours use murmur2, as Java's do."""
+    return int(murmur2(unit_id.encode()) & 0x7FFFFFFF) % t.READINGS.partitions

@@ -1,0 +1,106 @@
+"""`readings` → 15-minute buckets → `unit-aggregates`, in the same pass over a batch as the thresholds.
+
+A closed bucket stays for 48 hours in a table of its own, because late readings re-open it. Its rows are at the broker
+before the unit's state says that the bucket is closed: a state without them would take late readings for all there are.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from domain.detection.aggregate import close_due
+from domain.detection.aggregate_state import ClosedBucket  # noqa: TC001 - msgspec reads the annotation
+from schemas.headers import content_id
+from schemas.messages import encode
+from schemas.topics import UNIT_AGGREGATES
+from streams.engine.publish import Outgoing
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from domain.detection.aggregate_state import Graded, Policy, Step, UnitBuckets
+    from streams.detection.unit_states import Rows, Slot
+
+    Load = Callable[[str, int], ClosedBucket | None]
+
+
+class _Row(msgspec.Struct, array_like=True):
+    """A row of the table; the fence comes first, as in every table of detection."""
+
+    fence: int
+    bucket: ClosedBucket
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Row).decode
+
+
+class Closings(msgspec.Struct):
+    """What a batch does to buckets: records to publish, then rows to write.
+
+    `too_old` has, by record key, the times of readings whose buckets are kept no more.
+    """
+
+    outgoing: list[Outgoing] = msgspec.field(default_factory=list)
+    rows: dict[bytes, bytes | None] = msgspec.field(default_factory=dict)
+    too_old: dict[bytes, set[int]] = msgspec.field(default_factory=dict)
+
+
+class Aggregation:
+    """Publishes to the partition whose number is that of the readings' own: both topics have the same keys."""
+
+    def __init__(
+        self,
+        publish_run: Callable[[str, int, Sequence[Outgoing]], Awaitable[None]],
+        rows: Rows,
+        topic_name: Callable[[str], str],
+        policy: Policy,
+    ) -> None:
+        self.policy = policy
+        self._publish_run = publish_run
+        self._rows = rows
+        self._topic = topic_name(UNIT_AGGREGATES.name)
+
+    def loader(self, slot: Slot) -> Load:
+        """Reads closed buckets of the slot's partition."""
+        return partial(self._load, slot)
+
+    def _load(self, slot: Slot, unit_id: str, starts_at_ms: int) -> ClosedBucket | None:
+        raw = self._rows.read(slot, _row_key(unit_id, starts_at_ms))
+        return None if raw is None else _decode(raw).bucket
+
+    def close_due(
+        self, buckets: UnitBuckets, fence: int, about: Graded, load: Load, now_ms: int, closings: Closings
+    ) -> bool:
+        """Close what the wall clock says of a silent unit; False when nothing is due."""
+        step = close_due(buckets, about, load, now_ms, self.policy)
+        if step is None:
+            return False
+        self.add(step, about, fence, closings)
+        return True
+
+    def add(self, step: Step, about: Graded, fence: int, closings: Closings) -> None:
+        """Add what follows from a step of a unit whose state contains the records up to `fence`."""
+        key = about.unit_id.encode()
+        for bucket in step.published:
+            value = encode(bucket)
+            headers = (("id", content_id(key, value).encode()), ("type", b"aggregate_bucket"))
+            closings.outgoing.append(Outgoing(self._topic, key, value, headers))
+        for starts_at_ms, row in step.rows.items():
+            closings.rows[_row_key(about.unit_id, starts_at_ms)] = None if row is None else _encode(_Row(fence, row))
+        if step.too_late:
+            closings.too_old.setdefault(key, set()).update(reading.at_ms for reading in step.too_late)
+
+    async def finish(self, slot: Slot, closings: Closings) -> None:
+        """Returns when the buckets and then the rows are at the broker."""
+        if closings.outgoing:
+            await self._publish_run(self._topic, slot.partition, closings.outgoing)
+        if closings.rows:
+            await self._rows.write(slot, closings.rows, durable=True)
+
+
+def _row_key(unit_id: str, starts_at_ms: int) -> bytes:
+    return f"{unit_id}|{starts_at_ms}".encode()

@@ -1,0 +1,101 @@
+"""The worker `digests`: preferences and timers → due summaries → numbers and letters → mails."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import structlog
+
+from database.engine import DatabaseSettings, make_engine
+from schemas import messages as m
+from schemas import topics as t
+from streams.digests.digests_to_email import DigestJobs
+from streams.digests.email_retries_to_email import EmailRetries
+from streams.digests.email_to_provider import Links, Mailing
+from streams.digests.mail.ledger import Ledger, is_over
+from streams.digests.mail.records import EmailRecords
+from streams.digests.mail.settings import MailSettings, provider
+from streams.digests.metrics import digests_metrics
+from streams.digests.preferences_to_runs import DigestsDue
+from streams.digests.settings import DigestsSettings
+from streams.digests.store import DigestStore
+from streams.engine.app import create_app
+from streams.engine.applied_offset import fence_of
+from streams.engine.expiry import Forgetting
+from streams.engine.global_table import Replica, load_before_work
+from streams.engine.metrics import serve_metrics
+from streams.engine.timers import Timers
+from streams.engine.wiring import agent, now_ms, publisher
+
+if TYPE_CHECKING:
+    import faust
+
+    from streams.digests.mail.answers import Provider
+
+log = structlog.get_logger(__name__)
+
+FLOWS = (t.DIGEST_PREFERENCES, t.DIGEST_RUNS, t.DIGEST_JOBS, t.EMAIL_REQUESTS, t.EMAIL_RETRIES)
+
+
+def build() -> faust.App:
+    settings, mail = DigestsSettings(), MailSettings()
+    engine = make_engine(DatabaseSettings())
+    app = create_app("digests", settings, batched={settings.topic(topic.name) for topic in FLOWS}, fence_of=fence_of)
+    units = Replica(t.UNITS, m.UnitConfig, settings)
+    contacts = Replica(t.CONTACTS, m.Contact, settings)
+    preferences = Replica(t.DIGEST_PREFERENCES, m.DigestPreference, settings)
+    load_before_work(app, [units, contacts, preferences])
+    plans, timer_table, entries = (
+        app.Table(name, partitions=t.EMAIL_REQUESTS.partitions, key_type=bytes, value_type=bytes)
+        for name in ("digest-plans", "digest-timers", "email-ledger")
+    )
+    send = publisher(app)
+    records = EmailRecords(settings.topic, now_ms)
+    timers = Timers(timer_table, send, now_ms)
+    store = DigestStore(engine, settings.public_url)
+    schedule = DigestsDue(send, plans, timers, settings.topic, now_ms)
+    jobs = DigestJobs(
+        store=store,
+        units=units,
+        records=records,
+        publish=send,
+        topic_name=settings.topic,
+        wait_s=settings.digest_wait_s,
+        now_ms=now_ms,
+        rng=random.SystemRandom(),
+    )
+    mailing = Mailing(
+        provider=_provider(mail),
+        letters=store,
+        contacts=contacts,
+        preferences=preferences,
+        ledger=Ledger(entries),
+        records=records,
+        publish=send,
+        sender=mail.mailbox(),
+        links=Links(settings.public_url.rstrip("/"), settings.unsubscribe_secret.get_secret_value().encode()),
+        concurrency=settings.email_concurrency,
+        now_ms=now_ms,
+        rng=random.SystemRandom(),
+    )
+    retries = EmailRetries(timers, records, send, settings.topic)
+    agent(app, settings.topic(t.DIGEST_PREFERENCES.name), schedule.take_preferences)
+    agent(app, settings.topic(t.DIGEST_RUNS.name), schedule.take_runs)
+    agent(app, settings.topic(t.DIGEST_JOBS.name), jobs.handle, at_once=t.DIGEST_JOBS.partitions)
+    agent(app, settings.topic(t.EMAIL_REQUESTS.name), mailing.handle)
+    agent(app, settings.topic(t.EMAIL_RETRIES.name), retries.handle)
+    app.task(timers.run)
+    app.task(Forgetting("email-ledger", entries, lambda _, raw: is_over(raw, now_ms())).run)
+    metrics = digests_metrics(schedule, jobs, mailing, timers, [units, contacts, preferences])
+    serve_metrics(app, settings.metrics_port, metrics)
+    return app
+
+
+def _provider(mail: MailSettings) -> Provider:
+    """Ends the process with one sentence where a setting is missing."""
+    try:
+        return provider(mail)
+    except ValueError as error:
+        log.critical("worker.cannot_start", why=str(error))
+        raise SystemExit(1) from None

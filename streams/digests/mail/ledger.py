@@ -1,0 +1,63 @@
+"""The ledger: what is known of each mail, in a table beside its partition of `email-requests`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from domain.notification.request_state import Standing, may_try
+from schemas.topics import DAY_MS, EMAIL_REQUESTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from schemas import messages as m
+    from streams.engine.tables import Slot
+
+# A day longer than the topic keeps a record that could be read again.
+KEEP_MS = EMAIL_REQUESTS.retention_ms + DAY_MS
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One mail. `fence` counts its changes: of two versions that recovery meets, the later one wins."""
+
+    fence: int = 0
+    standing: Standing = Standing.NEW
+    attempt: int = 0
+    redrives: int = 0
+    changed_at_ms: int = 0
+
+    def moved(self, standing: Standing, attempt: int, redrives: int, now_ms: int) -> Entry:
+        return Entry(self.fence + 1, standing, attempt, redrives, now_ms)
+
+    def may_try(self, request: m.EmailRequest) -> bool:
+        return may_try(self, request)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Entry).decode
+
+
+class Table(Protocol):
+    def read(self, slot: Slot, key: bytes) -> bytes | None: ...
+    async def write(self, slot: Slot, items: Mapping[bytes, bytes | None], *, durable: bool = False) -> None: ...
+
+
+class Ledger:
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def read(self, slot: Slot, request_id: str) -> Entry:
+        raw = self._table.read(slot, request_id.encode())
+        return Entry() if raw is None else _decode(raw)
+
+    async def write(self, slot: Slot, request_id: str, entry: Entry, *, durable: bool = False) -> None:
+        """With `durable` it returns when another worker would find it, should this one be killed the next moment."""
+        await self._table.write(slot, {request_id.encode(): _encode(entry)}, durable=durable)
+
+
+def is_over(raw: bytes, now_ms: int, keep_ms: int = KEEP_MS) -> bool:
+    """Whether an entry says nothing any more that somebody could ask for: settled, and its records are gone."""
+    entry = _decode(raw)
+    return entry.standing.settled and entry.changed_at_ms < now_ms - keep_ms

@@ -1,0 +1,87 @@
+"""A digest as a letter: HTML with its styles inlined, a text part from the same view, charts, and the weekly PDF."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import css_inline
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from msgspec import Struct
+
+from domain.digest.mails import UNIT_ROWS, view
+from domain.digest.monthly import CHART
+from domain.digest.words import NBSP
+from schemas import messages as m
+from streams.digests.report.charts import curve_png, days_png
+from streams.digests.report.pdf import compliance_pdf
+from streams.digests.report.rendered_digest import PREFERENCES, UNSUBSCRIBE, Enclosure, Letter
+
+if TYPE_CHECKING:
+    from domain.digest.facts import Digest
+
+TEMPLATES = Path(__file__).resolve().with_name("templates")
+# Gmail cuts off what is longer.
+HTML_AT_MOST = 102 * 1024
+
+
+class TooLongError(ValueError):
+    """The HTML part would be cut off by mail programs."""
+
+
+class Links(Struct, frozen=True):
+    web: str
+    preferences: str = PREFERENCES
+    unsubscribe: str = UNSUBSCRIBE
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(("html.j2",)),
+        undefined=StrictUndefined,
+        trim_blocks=False,
+        keep_trailing_newline=True,
+    )
+
+
+@lru_cache(maxsize=1)
+def _inliner() -> css_inline.CSSInliner:
+    # Nothing is fetched: all styles stand in the template.
+    return css_inline.CSSInliner(load_remote_stylesheets=False)
+
+
+def render(digest: Digest, display_unit: str, web_url: str) -> Letter:
+    """Make the letter once for all recipients who see the same unit of temperature ("C" or "F").
+
+    Shows fewer units where long names would make the HTML part longer than 102 KB; raises TooLongError when even a
+    handful does not fit.
+    """
+    links = Links(web_url)
+    for unit_rows in (UNIT_ROWS, UNIT_ROWS // 2, UNIT_ROWS // 4, UNIT_ROWS // 12):
+        shown = view(digest, display_unit, unit_rows)
+        html = _inliner().inline(_templates().get_template("digest.html.j2").render(view=shown, links=links))
+        if len(html.encode()) <= HTML_AT_MOST:
+            break
+    else:
+        raise TooLongError(f"the HTML part exceeds {HTML_AT_MOST:,} bytes even with {unit_rows} units; are names sane?")
+    text = _templates().get_template("digest.txt.j2").render(view=shown, links=links).replace(NBSP, " ")
+    return Letter(shown.subject, html, text, tuple(_enclosures(digest, display_unit)))
+
+
+def _enclosures(digest: Digest, display_unit: str) -> list[Enclosure]:
+    period = digest.period
+    match period.cadence:
+        case m.Cadence.MONTHLY:
+            return [Enclosure("days.png", "image/png", days_png(digest.days, period), CHART)]
+        case m.Cadence.DAILY | m.Cadence.WEEKLY:
+            found = [
+                Enclosure(f"curve-{n}.png", "image/png", curve_png(curve, period, display_unit), f"curve-{n}")
+                for n, curve in enumerate(digest.curves)
+            ]
+    if period.cadence is m.Cadence.WEEKLY:
+        name = f"compliance-{period.first.isoformat()}.pdf"
+        found.append(Enclosure(name, "application/pdf", compliance_pdf(digest, display_unit)))
+    return found

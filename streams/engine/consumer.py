@@ -1,0 +1,137 @@
+"""How a flow gets its records: in batches of one partition, in order, committed only when the flow has finished.
+
+    @app.agent(app.topic("readings", key_serializer="raw", value_serializer="raw"))
+    async def detect(stream):
+        await each_batch(app, stream, detection.handle)
+
+A flow's `handle` first publishes what follows from the batch, then writes its tables, then returns. It catches what is
+wrong with a single record; whatever it raises ends the worker, and the batch is read again by the next one. So it must
+give the same result when it sees a batch twice: see `streams/engine/tables.py` about fences.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+
+from streams.engine.freeze_guard import end_if_frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    import faust
+
+log = structlog.get_logger(__name__)
+
+
+class Record(Protocol):
+    """What aiokafka gives: a record as the broker keeps it."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+class Stale(Exception):  # noqa: N818 - it is no error: somebody else has the batch, or it is read again
+    """The partition was taken away, or is read anew: what is in hand must have no further effect."""
+
+
+class Batch:
+    """A run of records of one partition, oldest first.
+
+    `epoch` changes whenever partitions may have been away: whatever a flow caches of its tables is void then.
+    """
+
+    __slots__ = ("_consumer", "_message", "epoch", "partition", "records", "topic")
+
+    def __init__(self, app: faust.App, message: Any) -> None:  # noqa: ANN401 - Faust ships no types
+        self._consumer = app.consumer
+        self._message = message
+        self.epoch: int = app.consumer.epoch
+        self.topic: str = message.topic
+        self.partition: int = message.partition
+        self.records: Sequence[Record] = message.value
+
+    def still_ours(self) -> bool:
+        """Whether effects of this batch are still wanted. Asked before anything leaves that cannot be taken back.
+
+        Ends the process when it was frozen. False once the partition was revoked or sought, and while the group has
+        not heard of this worker for as long as others wait before they take over.
+        """
+        end_if_frozen()
+        return not self._message.acked and self._consumer.epoch == self.epoch and self._consumer.in_contact()
+
+    def must_end(self) -> bool:
+        """Whether the partition is about to go (a rebalance, SIGTERM). The group waits 5 s, a shutdown 20 s.
+
+        A flow with a long batch then finishes what it has begun and raises Stale; the batch is read again elsewhere.
+        """
+        return bool(self._consumer.leaving)
+
+
+async def each_batch(
+    app: faust.App,
+    stream: Any,  # noqa: ANN401 - Faust ships no types
+    handle: Callable[[Batch], Awaitable[None]],
+    *,
+    at_once: int = 1,
+) -> None:
+    """Run `handle` for the batches, `at_once` of them side by side; acknowledge those for which it returned.
+
+    More than one at once gives up the order of batches: for flows that keep order by other means. They are committed
+    in order all the same. Faust's own loops acknowledge an event also when their body raised. Here that ends the
+    worker instead.
+    """
+    running: set[asyncio.Task[None]] = set()
+    try:
+        async for event in stream.noack().events():
+            if event.message.acked:
+                continue
+            app.consumer.begin(event.message)
+            if at_once == 1:
+                await _one_batch(app, event, handle)
+                continue
+            task = asyncio.create_task(_one_batch(app, event, handle))
+            running.add(task)
+            task.add_done_callback(_look_at)
+            task.add_done_callback(running.discard)
+            if len(running) >= at_once:
+                await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in running:
+            task.cancel()
+
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    """What it raised has ended the worker already; nobody else takes it."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def _one_batch(app: faust.App, event: Any, handle: Callable[[Batch], Awaitable[None]]) -> None:  # noqa: ANN401
+    message = event.message
+    batch = Batch(app, message)
+    try:
+        await handle(batch)
+    except Stale:
+        log.info("batch.stale", topic=batch.topic, partition=batch.partition, offset=message.offset)
+        app.consumer.hand_back(message)
+    except Exception as error:
+        log.exception("batch.failed", topic=batch.topic, partition=batch.partition, offset=message.offset)
+        await app.crash(error)
+        raise
+    else:
+        event.ack()

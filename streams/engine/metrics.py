@@ -1,0 +1,57 @@
+"""Prometheus metrics of a worker, read from its counters when somebody asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import faust
+    from prometheus_client.core import Metric
+
+    from streams.engine.global_table import Replica
+
+log = structlog.get_logger(__name__)
+
+
+class _Collector:
+    def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
+        self._collect = collect
+
+    def collect(self) -> Iterable[Metric]:
+        return self._collect()
+
+
+def serve_metrics(app: faust.App, port: int, collect: Callable[[], Iterable[Metric]]) -> None:
+    """Serve `/metrics` on `port` (0: a free one, told in the log) from the start of the worker on."""
+    registry = CollectorRegistry()
+    registry.register(_Collector(collect))
+
+    def serve(*_: Any, **__: Any) -> None:  # noqa: ANN401 - a Faust signal's arguments
+        server, _thread = start_http_server(port, registry=registry)
+        log.info("metrics.served", port=server.server_port)
+
+    # Nothing else refers to it.
+    app.on_worker_init.connect(serve, weak=False)
+
+
+def configuration_metrics(replicas: Sequence[Replica[Any]]) -> Iterable[Metric]:
+    entries = {replica.topic.name: len(replica) for replica in replicas}
+    refused = {replica.topic.name: replica.refused for replica in replicas}
+    family = GaugeMetricFamily("freshtrack_configuration_entries", "Entries known", labels=["topic"])
+    for topic, count in entries.items():
+        family.add_metric([topic], count)
+    yield family
+    yield labelled("freshtrack_configuration_refused", "Configuration records that were refused", "topic", refused)
+
+
+def labelled(name: str, about: str, label: str, values: Mapping[Any, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, about, labels=[label])
+    for key, count in values.items():
+        family.add_metric([str(key)], count)
+    return family

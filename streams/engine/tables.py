@@ -1,0 +1,192 @@
+"""Tables of bytes to bytes that are read and written a batch at a time, and restored by fence.
+
+    states = app.Table("states", partitions=4, key_type=bytes, value_type=bytes)
+    ...
+    old = states.read(batch, b"unit-1")
+    await states.write(batch, {b"unit-1": new, b"unit-2": None})        # None deletes
+
+**Fences.** A value carries the offset, or another number that only grows, up to which it contains what happened;
+`fence_of` of the app reads it. A record at or below the fence of its key changes nothing, *but its key is written
+again*: after a `kill -9` this machine's store may hold what the changelog never got. In recovery the higher fence wins,
+because a frozen worker may have published an old value after its successor's. A deletion has no fence: it wins over
+what lies before it in the changelog.
+
+Writes are seen by reads at once; no offset is committed before their changelog records are at the broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
+
+import structlog
+from faust.tables.table import Table
+from yarl import URL
+
+from streams.engine.changelog import ChangelogWriter, declare
+from streams.engine.consumer import Stale
+from streams.engine.restore import newest_by_fence
+from streams.engine.stores import ROCKSDB_OPTIONS, MemoryStore, PartitionStore, RocksDBStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from faust.types import TP
+
+    from streams.engine.consumer import Record
+
+log = structlog.get_logger(__name__)
+
+
+class Slot(Protocol):
+    """A partition in an epoch: a `Batch`, or what `owned()` gives to timers."""
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def epoch(self) -> int: ...
+    def still_ours(self) -> bool: ...
+
+
+class OwnedPartition:
+    """A partition of a table that this worker serves now."""
+
+    __slots__ = ("_consumer", "epoch", "partition")
+
+    def __init__(self, consumer: Any, partition: int) -> None:  # noqa: ANN401 - Faust ships no types
+        self._consumer = consumer
+        self.partition = partition
+        self.epoch: int = consumer.epoch
+
+    def still_ours(self) -> bool:
+        return bool(self._consumer.serves(self.epoch))
+
+
+class BulkTable(Table):  # type: ignore[misc]
+    """See the module. `app.Table(...)` makes one, for the app was built with this class."""
+
+    def __init__(self, app: Any, **settings: Any) -> None:  # noqa: ANN401 - Faust ships no types
+        settings.setdefault("options", dict(ROCKSDB_OPTIONS))
+        super().__init__(app, **settings)
+        if self.key_type is not bytes or self.value_type is not bytes or not self.partitions:
+            raise TypeError(
+                f"table {self.name} must be made with partitions=…, key_type=bytes and value_type=bytes;"
+                " another type stalls recovery for ever"
+            )
+        self._one_at_a_time: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._contained: dict[int, int] = {}
+
+    @property
+    def store(self) -> PartitionStore:
+        return cast("PartitionStore", self.data)
+
+    def _new_store_by_url(self, url: str | URL) -> MemoryStore | RocksDBStore:
+        kinds: dict[str, type[MemoryStore | RocksDBStore]] = {"memory": MemoryStore, "rocksdb": RocksDBStore}
+        kind = kinds[URL(url).scheme]
+        return kind(
+            url,
+            self.app,
+            self,
+            table_name=self.name,
+            key_type=self.key_type,
+            value_type=self.value_type,
+            key_serializer=self.key_serializer,
+            value_serializer=self.value_serializer,
+            options=self.options if kind is RocksDBStore else None,
+        )
+
+    async def on_start(self) -> None:
+        """Make the changelog before anything is read from it."""
+        await self.add_runtime_dependency(self.data)
+        await declare(self.app.worker_settings, self.changelog_topic_name, self.partitions)
+
+    def read(self, slot: Slot, key: bytes) -> bytes | None:
+        """The value of the key in the slot's partition."""
+        return self.store.read(slot.partition, key)
+
+    def read_many(self, slot: Slot, keys: Iterable[bytes]) -> list[bytes | None]:
+        """The values of the keys, in their order."""
+        return self.store.read_many(slot.partition, keys)
+
+    def owned(self) -> Sequence[OwnedPartition]:
+        """The partitions that are ours now and completely restored; none while they are about to go."""
+        consumer = self.app.consumer
+        if consumer.leaving or not consumer.serves(consumer.epoch):
+            return ()
+        topic = self.changelog_topic_name
+        numbers = sorted(tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == topic)
+        return [OwnedPartition(consumer, number) for number in numbers]
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """For what writes beside the flows: partitions are given up only when it has left this context."""
+        return cast("AbstractContextManager[None]", self.app.consumer.at_work())
+
+    def scan(self, slot: Slot) -> Iterator[tuple[bytes, bytes]]:
+        """Every key and value of the slot's partition, as they are now. Raises Stale when it is not ours any more."""
+        self._check(slot)
+        return self.store.scan(slot.partition)
+
+    async def write(self, slot: Slot, items: Mapping[bytes, bytes | None], *, durable: bool = False) -> None:
+        """Write the values; None deletes. Raises Stale, and has no effect, when the partition is not ours any more.
+
+        With `durable` it returns when the broker has the changelog records: for what another worker must know even
+        if this one is killed in the next moment.
+        """
+        if not items:
+            return
+        # Two writers of a partition (a flow and a timer) must reach the changelog in the order of the store.
+        async with self._one_at_a_time[slot.partition]:
+            self._check(slot)
+            writer = ChangelogWriter(self.app, self.changelog_topic_name, slot.partition, self._acknowledged)
+            writer.check_sizes(items)
+            self.store.apply(slot.partition, items)
+            sent = await writer.send(items)
+        if durable:
+            await self.app.consumer.sends.finished(sent)
+
+    def _check(self, slot: Slot) -> None:
+        if not slot.still_ours():
+            raise Stale(f"partition {slot.partition} of table {self.name} is not ours any more")
+
+    def _acknowledged(self, partition: int, first: int, count: int) -> None:
+        """The changelog has `count` records of ours from offset `first` on.
+
+        The store's own offset moves only without a gap: in a gap lies what another worker wrote while this one was
+        frozen, and the next recovery must see it.
+        """
+        contained = self._contained.get(partition)
+        if contained is None:
+            contained = self.store.offset(partition)
+            contained = -1 if contained is None else contained
+        if first == contained + 1:
+            contained += count
+            self.store.set_offset(partition, contained)
+        self._contained[partition] = contained
+
+    def restore(self, tp: TP, records: Sequence[Record]) -> None:
+        """Apply a run of changelog records in recovery; called by the consumer."""
+        fence_of = self.app.fence_of
+        stored = self.store.read
+        values = newest_by_fence(records, fence_of, lambda key: stored(tp.partition, key))
+        self.store.apply(tp.partition, values, records[-1].offset)
+        self._contained.pop(tp.partition, None)
+
+    def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
+        """Faust's own way of recovery, one event a record; ours leaves nothing for it."""
+        left = list(batch)
+        for event in left:
+            self.restore(event.message.tp, [event.message])
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        self._contained.clear()
+        await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
+
+    def __setitem__(self, key: object, value: object) -> NoReturn:
+        raise TypeError(f"table {self.name}: to write, `await table.write(batch, {{key: value}})`")
+
+    def __delitem__(self, key: object) -> NoReturn:
+        raise TypeError(f"table {self.name}: to delete, `await table.write(batch, {{key: None}})`")

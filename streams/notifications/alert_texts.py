@@ -1,0 +1,149 @@
+"""Who is told of an alert now, in which words, and the records that this makes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from domain.notification.decisions import sms_request_id
+from domain.notification.escalation import UNTOLD, End, Ended, Escalation, Level, Remind, as_staffed_now, chain
+from domain.notification.paging import Roster, ordered_request_id, roster, worse_request_id
+from domain.notification.sms_text import breach_text
+from schemas import messages as m
+from schemas.headers import Header
+from schemas.topics import ESCALATIONS, SMS_LANES
+from streams.engine.publish import Outgoing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+log = structlog.get_logger(__name__)
+
+Breach = m.AlertTriggered | m.AlertEscalated
+
+FIRST_LEVEL = 1
+
+
+class Units(Protocol):
+    def get(self, entry_id: str) -> m.UnitConfig | None: ...
+
+
+class Contacts(Protocol):
+    @property
+    def version(self) -> int: ...
+    def values(self) -> Iterable[m.Contact]: ...
+
+
+class AlertTexts:
+    """Makes the SMS requests and the steps of escalations. Their ids are such that a re-run makes the same ones.
+
+    `made` counts what was made, by its reason.
+    """
+
+    def __init__(
+        self, units: Units, contacts: Contacts, topic_name: Callable[[str], str], now_ms: Callable[[], int]
+    ) -> None:
+        self._units = units
+        self._contacts = contacts
+        self._topic_name = topic_name
+        self._now_ms = now_ms
+        self._roster: Roster = {}
+        self._roster_version = -1
+        self.made: Counter[str] = Counter()
+
+    def levels(self, alert: Breach) -> tuple[Level, ...]:
+        """The chain of the alert's organization as people are on duty now."""
+        if self._roster_version != self._contacts.version:
+            self._roster_version = self._contacts.version
+            self._roster = roster(self._contacts.values())
+        return chain(self._roster.get(alert.organization_id, ()), alert.severity)
+
+    def step(self, alert: Breach, step: Remind) -> Iterator[Outgoing]:
+        """The people of a level are told. The first who are told read of a breach, whatever their level is called."""
+        self.made["breach" if step.first else "reminder"] += 1
+        wording = FIRST_LEVEL if step.first else step.level.number
+        for user_id in step.level.user_ids:
+            request_id = sms_request_id(alert.alert_id, user_id, step.level.number)
+            yield self._request(alert, request_id, user_id, step.level.number, wording)
+
+    def stepped(self, alert: Breach, step: Remind) -> Outgoing:
+        stepped = m.EscalationStepped(
+            alert_id=alert.alert_id,
+            unit_id=alert.unit_id,
+            organization_id=alert.organization_id,
+            level=step.level.number,
+            at_ms=self._now_ms(),
+            user_ids=step.level.user_ids,
+        )
+        return self._event(stepped)
+
+    def ended(self, alert: Breach, step: Ended, level: Level) -> Outgoing:
+        """Nobody answered, or nobody could be told: somebody in charge must look."""
+        self.made[step.because] += 1
+        log.error("escalation.nobody_answered", alert=alert.alert_id, unit=alert.unit_id, because=step.because)
+        ended = m.EscalationEnded(
+            alert_id=alert.alert_id,
+            unit_id=alert.unit_id,
+            organization_id=alert.organization_id,
+            level=max(FIRST_LEVEL, level.number),
+            at_ms=self._now_ms(),
+            because=step.because,
+        )
+        return self._event(ended)
+
+    def worse(self, alert: Breach) -> Iterator[Outgoing]:
+        """The alert, known to page, rose in severity: the first level hears of that too.
+
+        It is news and no reminder, so it is level 1 whatever the chain begins with.
+        """
+        self.made["worse"] += 1
+        for user_id in next(iter(self.levels(alert)), UNTOLD).user_ids:
+            request_id = worse_request_id(alert.alert_id, user_id, alert.severity)
+            yield self._request(alert, request_id, user_id, FIRST_LEVEL, FIRST_LEVEL)
+
+    def ordered(self, alert: Breach, escalation: Escalation, command: m.NotifyNow) -> Iterator[Outgoing]:
+        """A person wants the people of the present level told now.
+
+        As level 1 when the alert was acknowledged: the order is newer, and no reminder that this should cancel.
+        """
+        self.made["ordered"] += 1
+        levels = self.levels(alert)
+        first = escalation.level == UNTOLD
+        present = next(iter(levels), UNTOLD) if first else as_staffed_now(escalation.level, levels)
+        level = max(FIRST_LEVEL, present.number) if escalation.open else FIRST_LEVEL
+        if not present.user_ids:
+            yield self.ended(alert, Ended(End.NOBODY_ON_DUTY), present)
+        for user_id in present.user_ids:
+            request_id = ordered_request_id(command, user_id)
+            yield self._request(alert, request_id, user_id, level, FIRST_LEVEL if first else level)
+
+    def _request(self, alert: Breach, request_id: str, user_id: str, level: int, wording: int) -> Outgoing:
+        request = m.SmsRequest(
+            request_id=request_id,
+            alert_id=alert.alert_id,
+            unit_id=alert.unit_id,
+            organization_id=alert.organization_id,
+            user_id=user_id,
+            kind=alert.kind,
+            severity=alert.severity,
+            level=level,
+            text=breach_text(alert, self._units.get(alert.unit_id), user_id, level=wording),
+            breach_at_ms=alert.at_ms,
+            requested_at_ms=self._now_ms(),
+        )
+        return Outgoing(
+            self._topic_name(SMS_LANES[request.severity].name),
+            request.user_id.encode(),
+            m.encode(request),
+            ((Header.ID.value, request.request_id.encode()), (Header.TYPE.value, b"sms")),
+        )
+
+    def _event(self, event: m.EscalationStepped | m.EscalationEnded) -> Outgoing:
+        kind = str(event.__struct_config__.tag)
+        headers = (
+            (Header.ID.value, f"{event.alert_id}.{event.level}.{kind}".encode()),
+            (Header.TYPE.value, kind.encode()),
+        )
+        return Outgoing(self._topic_name(ESCALATIONS.name), event.unit_id.encode(), m.encode(event), headers)

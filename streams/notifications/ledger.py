@@ -1,0 +1,206 @@
+"""What the dispatch remembers, in one table beside the partition of the lanes: requests, windows, caps, who was told.
+
+All of it is keyed by user or belongs to one user's requests, so it lies where the lanes' records of that user are
+read. Whoever changes something holds the user's lock from the first read to the last write; a partition has one owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol, TypeVar
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from domain.notification.lanes import HourlyCap
+from domain.notification.rate_limit import Window
+from domain.notification.receipts import Attempt  # noqa: TC001 - msgspec reads the annotation
+from domain.notification.request_state import Standing, may_try
+from schemas.topics import DAY_MS, SMS_CRITICAL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from schemas import messages as m
+    from streams.engine.tables import Slot
+
+T = TypeVar("T")
+
+TOLD_AT_MOST = 20
+TOLD_FOR_MS = 24 * 3_600_000
+# A day longer than the lanes keep a record that could be read again.
+KEEP_MS = SMS_CRITICAL.retention_ms + DAY_MS
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One request. `fence` counts its changes: of two versions that recovery meets, the later one wins.
+
+    `receipt` is the last attempt as receipts see it, and `request` the message while either may still be needed.
+    `waited_for_window` is set once the roll-up let it wait for its rate window.
+    """
+
+    fence: int = 0
+    standing: Standing = Standing.NEW
+    attempt: int = 0
+    redrives: int = 0
+    changed_at_ms: int = 0
+    receipt: Attempt | None = None
+    request: bytes = b""
+    waited_for_window: bool = False
+
+    def may_try(self, request: m.SmsRequest) -> bool:
+        return may_try(self, request)
+
+    def of(self, request: m.SmsRequest) -> Entry:
+        """What counts of the entry for `request`: after a redrive nothing but the fence does."""
+        return self if request.redrives <= self.redrives else Entry(fence=self.fence, redrives=request.redrives)
+
+
+class ToldAlert(msgspec.Struct, frozen=True, array_like=True):
+    """An alert that a user was texted about: what a reply of theirs may acknowledge."""
+
+    alert_id: str
+    unit_id: str
+    organization_id: str
+    at_ms: int
+
+
+class _Row(msgspec.Struct, frozen=True, array_like=True):
+    """A value with the fence that every table of ours begins with."""
+
+    fence: int
+
+
+class WindowRow(_Row, frozen=True, array_like=True):
+    window: Window = Window()
+
+
+class CapRow(_Row, frozen=True, array_like=True):
+    cap: HourlyCap = HourlyCap()
+
+
+class ToldRow(_Row, frozen=True, array_like=True):
+    alerts: tuple[ToldAlert, ...] = ()
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_entry = msgspec.msgpack.Decoder(Entry).decode
+_decode_window = msgspec.msgpack.Decoder(WindowRow).decode
+_decode_cap = msgspec.msgpack.Decoder(CapRow).decode
+_decode_told = msgspec.msgpack.Decoder(ToldRow).decode
+
+
+class Table(Protocol):
+    def read(self, slot: Slot, key: bytes) -> bytes | None: ...
+    async def write(self, slot: Slot, items: Mapping[bytes, bytes | None], *, durable: bool = False) -> None: ...
+
+
+class Change:
+    """What one step changes, gathered for one write."""
+
+    def __init__(self, ledger: Ledger, slot: Slot) -> None:
+        self._ledger = ledger
+        self._slot = slot
+        self.items: dict[bytes, bytes | None] = {}
+
+    def entry(self, request_id: str, entry: Entry) -> None:
+        self.items[_entry_key(request_id)] = _encode(msgspec.structs.replace(entry, fence=entry.fence + 1))
+
+    def window(self, user_id: str, kind: m.AlertKind, window: Window) -> None:
+        """Write the window, if it says something new."""
+        row = self._ledger.window_row(self._slot, user_id, kind)
+        if row.window != window:
+            self.items[_window_key(user_id, kind)] = _encode(WindowRow(row.fence + 1, window))
+
+    def cap(self, organization_id: str, cap: HourlyCap) -> None:
+        row = self._ledger.cap_row(self._slot, organization_id)
+        self.items[_cap_key(organization_id)] = _encode(CapRow(row.fence + 1, cap))
+
+    def told(self, request: m.SmsRequest, now_ms: int) -> None:
+        """The user of `request` was texted about its alert."""
+        row = self._ledger.told_row(self._slot, request.user_id)
+        told = ToldAlert(request.alert_id, request.unit_id, request.organization_id, now_ms)
+        kept = [a for a in row.alerts if a.alert_id != told.alert_id and a.at_ms > now_ms - TOLD_FOR_MS]
+        alerts = (*kept, told)[-TOLD_AT_MOST:]
+        self.items[_told_key(request.user_id)] = _encode(ToldRow(row.fence + 1, alerts))
+
+    async def write(self, *, durable: bool = False) -> None:
+        """Raises Stale when the partition is not ours any more.
+
+        With `durable` it returns when another worker would find it, should this one be killed in the next moment.
+        """
+        await self._ledger.table.write(self._slot, self.items, durable=durable)
+
+
+class Ledger:
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def lock(self, user_id: str) -> asyncio.Lock:
+        """Held by whoever decides about a user's messages: the dispatch, a receipt, a question to the provider."""
+        return self._locks.setdefault(user_id, asyncio.Lock())
+
+    def change(self, slot: Slot) -> Change:
+        return Change(self, slot)
+
+    def entry(self, slot: Slot, request_id: str) -> Entry:
+        raw = self.table.read(slot, _entry_key(request_id))
+        return Entry() if raw is None else _decode_entry(raw)
+
+    def window(self, slot: Slot, user_id: str, kind: m.AlertKind) -> Window:
+        return self.window_row(slot, user_id, kind).window
+
+    def cap(self, slot: Slot, organization_id: str) -> HourlyCap:
+        return self.cap_row(slot, organization_id).cap
+
+    def told(self, slot: Slot, user_id: str, now_ms: int) -> tuple[ToldAlert, ...]:
+        """The alerts that the user was texted about in the last day."""
+        return tuple(a for a in self.told_row(slot, user_id).alerts if a.at_ms > now_ms - TOLD_FOR_MS)
+
+    def window_row(self, slot: Slot, user_id: str, kind: m.AlertKind) -> WindowRow:
+        raw = self.table.read(slot, _window_key(user_id, kind))
+        return WindowRow(0) if raw is None else _decode_window(raw)
+
+    def cap_row(self, slot: Slot, organization_id: str) -> CapRow:
+        raw = self.table.read(slot, _cap_key(organization_id))
+        return CapRow(0) if raw is None else _decode_cap(raw)
+
+    def told_row(self, slot: Slot, user_id: str) -> ToldRow:
+        raw = self.table.read(slot, _told_key(user_id))
+        return ToldRow(0) if raw is None else _decode_told(raw)
+
+
+def is_over(key: bytes, raw: bytes, now_ms: int, window_ms: int) -> bool:
+    """Whether a row of the ledger says nothing any more that somebody could ask for.
+
+    A settled request is kept for `KEEP_MS`: as long as its record lies in the lane and could be read again.
+    """
+    match key[:1]:
+        case b"r":
+            entry = _decode_entry(raw)
+            return entry.standing.settled and entry.changed_at_ms < now_ms - KEEP_MS
+        case b"w":
+            return _decode_window(raw).window.is_over(now_ms, window_ms)
+        case b"h":
+            return _decode_cap(raw).cap.is_over(now_ms)
+        case b"t":
+            return all(alert.at_ms <= now_ms - TOLD_FOR_MS for alert in _decode_told(raw).alerts)
+        case _:
+            return False
+
+
+def _entry_key(request_id: str) -> bytes:
+    return b"r" + request_id.encode()
+
+
+def _window_key(user_id: str, kind: m.AlertKind) -> bytes:
+    return f"w{user_id}|{kind}".encode()
+
+
+def _cap_key(organization_id: str) -> bytes:
+    return b"h" + organization_id.encode()
+
+
+def _told_key(user_id: str) -> bytes:
+    return b"t" + user_id.encode()

@@ -1,0 +1,237 @@
+"""Every decision about an SMS as records: of `sms-outcomes`, and beside it of `sms-retries`, `sms-dlq`, `escalations`.
+
+Nothing is sent here: whoever decided publishes what it gets, before it writes its own state.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
+
+import msgspec
+
+from schemas import messages as m
+from schemas.headers import trace_of
+from schemas.topics import ALERT_COMMANDS, ESCALATIONS, SMS_DLQ, SMS_OUTCOMES, SMS_RETRIES
+from streams.engine.publish import Outgoing
+from streams.engine.unreadable import dead_letter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streams.engine.consumer import Record
+    from streams.notifications.ledger import ToldAlert
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why an attempt failed: the provider's code (or `timeout`, `connection`) and its words."""
+
+    code: str
+    text: str
+
+
+class Origin(NamedTuple):
+    """The lane's record that a request came with."""
+
+    topic: str
+    partition: int
+    offset: int
+    trace: bytes
+
+    @classmethod
+    def of(cls, record: Record) -> Origin:
+        return cls(record.topic, record.partition, record.offset, trace_of(dict(record.headers)))
+
+
+class _About(TypedDict):
+    """What every outcome says of its request."""
+
+    request_id: str
+    alert_id: str
+    organization_id: str
+    user_id: str
+    kind: m.AlertKind
+    severity: m.Severity
+    attempt: int
+    at_ms: int
+
+
+class Outcomes:
+    """Makes the records of decisions."""
+
+    def __init__(self, topic_name: Callable[[str], str], now_ms: Callable[[], int]) -> None:
+        self._outcomes = topic_name(SMS_OUTCOMES.name)
+        self._retries = topic_name(SMS_RETRIES.name)
+        self._dead = topic_name(SMS_DLQ.name)
+        self._escalations = topic_name(ESCALATIONS.name)
+        self._commands = topic_name(ALERT_COMMANDS.name)
+        self._now_ms = now_ms
+
+    def sending(self, request: m.SmsRequest, attempt: int, attempt_id: str) -> list[Outgoing]:
+        return [self._outcome(m.SmsSending(attempt_id=attempt_id, **self._about(request, attempt)))]
+
+    def unknown(self, request: m.SmsRequest, attempt: int, attempt_id: str) -> list[Outgoing]:
+        return [self._outcome(m.SmsUnknown(attempt_id=attempt_id, **self._about(request, attempt)))]
+
+    def sent(self, request: m.SmsRequest, attempt: int, provider_message_id: str, parts: int) -> list[Outgoing]:
+        about = self._about(request, attempt)
+        sent = m.SmsSent(
+            provider_message_id=provider_message_id,
+            parts=parts,
+            breach_at_ms=request.breach_at_ms,
+            latency_ms=max(0, about["at_ms"] - request.requested_at_ms),
+            **about,
+        )
+        return [self._outcome(sent)]
+
+    def delivered(self, request: m.SmsRequest, attempt: int, provider_message_id: str) -> list[Outgoing]:
+        """It is on the phone; the escalation hears of it."""
+        about = self._about(request, attempt)
+        heard = m.SmsHeard(user_id=request.user_id, **self._of_alert(request))
+        return [
+            self._outcome(m.SmsDelivered(provider_message_id=provider_message_id, **about)),
+            self._escalation(heard, f"{request.request_id}.{request.redrives}.{attempt}.heard"),
+        ]
+
+    def unconfirmed(self, request: m.SmsRequest, attempt: int, provider_message_id: str) -> list[Outgoing]:
+        """Whether it arrived will not be known; the escalation goes on."""
+        outcome = m.SmsUnconfirmed(provider_message_id=provider_message_id, **self._about(request, attempt))
+        return [self._outcome(outcome), self.missed(request, attempt, "unconfirmed")]
+
+    def opted_out(self, request: m.SmsRequest, *, at_the_provider: bool) -> list[Outgoing]:
+        about = self._about(request, request.attempts)
+        outcome = m.SmsOptedOut(at_the_provider=at_the_provider, **about)
+        return [self._outcome(outcome), self.missed(request, request.attempts, "opted_out")]
+
+    def rate_limited(self, request: m.SmsRequest, until_at_ms: int, by_request_id: str) -> list[Outgoing]:
+        about = self._about(request, request.attempts)
+        return [self._outcome(m.SmsRateLimited(until_at_ms=until_at_ms, by_request_id=by_request_id, **about))]
+
+    def cancelled(self, request: m.SmsRequest, because: str) -> list[Outgoing]:
+        return [self._outcome(m.SmsCancelled(because=because, **self._about(request, request.attempts)))]
+
+    def failed(self, request: m.SmsRequest, attempt: int, failure: Failure) -> list[Outgoing]:
+        """An attempt failed; what follows is told beside it."""
+        return [
+            self._outcome(m.SmsFailed(error_code=failure.code, error=failure.text, **self._about(request, attempt)))
+        ]
+
+    def retry(
+        self, request: m.SmsRequest, attempt: int, due_at_ms: int, failure: Failure, origin: Origin | None
+    ) -> list[Outgoing]:
+        """The request goes to `sms-retries` until `due_at_ms`; `attempt` is what it has used up by now."""
+        retry = m.SmsRetry(
+            request=msgspec.structs.replace(request, attempts=attempt),
+            attempt=attempt,
+            due_at_ms=due_at_ms,
+            error_code=failure.code,
+            error=failure.text,
+        )
+        headers = (
+            *_headers(f"{request.request_id}.{request.redrives}.{attempt}", "sms_retry", attempt, failure, origin),
+            ("due-at", str(due_at_ms).encode()),
+        )
+        about = self._about(request, attempt)
+        return [
+            Outgoing(self._retries, request.user_id.encode(), m.encode(retry), headers),
+            self._outcome(m.SmsRetryScheduled(due_at_ms=due_at_ms, error_code=failure.code, **about)),
+        ]
+
+    def dead(
+        self, request: m.SmsRequest, attempt: int, reason: str, failure: Failure, origin: Origin | None
+    ) -> list[Outgoing]:
+        """Given up: the request lies in `sms-dlq` for a person to look at, and the escalation does not wait for it."""
+        about = self._about(request, attempt)
+        letter = m.SmsDeadLetter(
+            request=request,
+            attempts=attempt,
+            reason=reason,
+            error_code=failure.code,
+            error=failure.text,
+            at_ms=about["at_ms"],
+        )
+        headers = _headers(f"{request.request_id}.{request.redrives}", "sms_dead", attempt, failure, origin)
+        return [
+            Outgoing(self._dead, request.user_id.encode(), m.encode(letter), headers),
+            self._outcome(m.SmsDead(reason=reason, error_code=failure.code, **about)),
+            self.missed(request, attempt, reason),
+        ]
+
+    def missed(self, request: m.SmsRequest, attempt: int, because: str) -> Outgoing:
+        """The SMS will not reach its user, or nobody will know: the escalation need not wait for an answer."""
+        missed = m.SmsMissed(user_id=request.user_id, because=because, **self._of_alert(request))
+        return self._escalation(missed, f"{request.request_id}.{request.redrives}.{attempt}.missed")
+
+    def acknowledged(self, alert: ToldAlert, user_id: str, event_id: str, at_ms: int) -> Outgoing:
+        """A reply acknowledges an alert."""
+        command = m.Acknowledge(
+            alert_id=alert.alert_id,
+            unit_id=alert.unit_id,
+            organization_id=alert.organization_id,
+            user_id=user_id,
+            at_ms=at_ms,
+            via="sms",
+        )
+        headers = (("id", f"{event_id}.{alert.alert_id}".encode()), ("type", b"acknowledge"))
+        return Outgoing(self._commands, alert.unit_id.encode(), m.encode(command), headers)
+
+    def unreadable(self, record: Record, detail: str) -> Outgoing:
+        return dead_letter(record, self._dead, detail, self._now_ms())
+
+    def _about(self, request: m.SmsRequest, attempt: int) -> _About:
+        return {
+            "request_id": request.request_id,
+            "alert_id": request.alert_id,
+            "organization_id": request.organization_id,
+            "user_id": request.user_id,
+            "kind": request.kind,
+            "severity": request.severity,
+            "attempt": attempt,
+            "at_ms": self._now_ms(),
+        }
+
+    def _of_alert(self, request: m.SmsRequest) -> _OfAlert:
+        return {
+            "alert_id": request.alert_id,
+            "unit_id": request.unit_id,
+            "organization_id": request.organization_id,
+            "level": request.level,
+            "at_ms": self._now_ms(),
+        }
+
+    def _outcome(self, outcome: m.SmsOutcome) -> Outgoing:
+        kind = str(outcome.__struct_config__.tag)
+        id_ = f"{outcome.request_id}.{outcome.attempt}.{kind}"
+        headers = (("id", id_.encode()), ("type", kind.encode()))
+        return Outgoing(self._outcomes, outcome.user_id.encode(), m.encode(outcome), headers)
+
+    def _escalation(self, event: m.EscalationEvent, id_: str) -> Outgoing:
+        headers = (("id", id_.encode()), ("type", str(event.__struct_config__.tag).encode()))
+        return Outgoing(self._escalations, event.unit_id.encode(), m.encode(event), headers)
+
+
+class _OfAlert(TypedDict):
+    alert_id: str
+    unit_id: str
+    organization_id: str
+    level: int
+    at_ms: int
+
+
+def _headers(
+    id_: str, kind: str, attempt: int, failure: Failure, origin: Origin | None
+) -> tuple[tuple[str, bytes], ...]:
+    headers = [
+        ("id", id_.encode()),
+        ("type", kind.encode()),
+        ("attempt", str(attempt).encode()),
+        ("error", failure.text.encode()),
+        ("error-code", failure.code.encode()),
+    ]
+    if origin is not None:
+        headers += [
+            ("original-topic", origin.topic.encode()),
+            ("original-partition", str(origin.partition).encode()),
+            ("original-offset", str(origin.offset).encode()),
+        ]
+        headers.append(("traceparent", origin.trace))
+    return tuple(headers)

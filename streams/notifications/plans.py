@@ -1,0 +1,170 @@
+"""What to do with one SMS request now: send it, conclude it without sending, or leave it. Changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from domain.notification import retry
+from domain.notification.decisions import (
+    AwaitReceipt,
+    Cancelled,
+    Dead,
+    DeadReason,
+    Deferred,
+    OptedOut,
+    RateLimited,
+    attempt_id,
+    unreachable,
+)
+from domain.notification.rate_limit import Free, Occupied, when_limited
+from domain.notification.request_state import Standing
+
+if TYPE_CHECKING:
+    from schemas import messages as m
+    from streams.engine.tables import Slot
+    from streams.notifications.ledger import Entry, Ledger
+
+
+LOOK_AGAIN_MS = 12 * 3_600_000
+
+
+class SmsPolicy(msgspec.Struct, frozen=True):
+    """`receipts`: whether the provider's webhooks reach us. `window_ms` of 0 switches the rate limit off."""
+
+    window_ms: int = 900_000
+    roll_up: bool = False
+    receipts: bool = False
+    receipt_wait_ms: int = 20_000
+    final_wait_ms: int = 300_000
+    attempts: int = retry.SMS.attempts
+
+
+class Skip(msgspec.Struct, frozen=True):
+    """Settled already, or another record of the request will act."""
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Send it as this attempt. `found_sending`: somebody died between asking the provider and hearing it."""
+
+    phone_e164: str
+    attempt: int
+    attempt_id: str
+    found_sending: bool
+    held_back: int
+    counts_for_cap: bool
+
+
+WithoutSending = AwaitReceipt | Cancelled | Dead | Deferred | OptedOut | RateLimited
+
+
+class Conclude(msgspec.Struct, frozen=True):
+    """Decided without asking the provider; `attempt` is how many attempts are used up."""
+
+    decision: WithoutSending
+    attempt: int
+
+
+Plan = Skip | Send | Conclude
+
+
+class Contacts(Protocol):
+    def get(self, entry_id: str) -> m.Contact | None: ...
+
+
+class Closed(Protocol):
+    """What is known of alerts that need no reminder any more (`escalation/closed_alerts.py`)."""
+
+    def why_closed(self, alert_id: str, now_ms: int) -> str | None: ...
+    def silenced_until_ms(self, alert_id: str) -> int | None: ...
+    async def up_to_date(self, limit_s: float = ...) -> None: ...
+
+
+def is_revocable(request: m.SmsRequest, entry: Entry) -> bool:
+    """Whether an acknowledgement stops it: a reminder, or one that only waited to tell what was held back.
+
+    The first SMS about an alert goes out also when the alert was over before: people must know that it happened.
+    """
+    return request.level > 1 or entry.waited_for_window
+
+
+def revocation(closed: Closed, request: m.SmsRequest, now_ms: int) -> Cancelled | Deferred | None:
+    """Why a reminder is not sent now, by what was read of its alert; a silence only puts it off."""
+    why = closed.why_closed(request.alert_id, now_ms)
+    if why is None:
+        return None
+    until_ms = closed.silenced_until_ms(request.alert_id)
+    if until_ms is None:
+        return Cancelled(why)
+    # In pieces, because an alert's end is not remembered for as long as a silence may last.
+    return Deferred(min(until_ms, now_ms + LOOK_AGAIN_MS), why, "somebody silenced the alert")
+
+
+class Planner:
+    def __init__(self, ledger: Ledger, contacts: Contacts, closed: Closed, partitions: int, policy: SmsPolicy) -> None:
+        self._ledger = ledger
+        self._contacts = contacts
+        self._closed = closed
+        self._partitions = partitions
+        self._policy = policy
+
+    def plan(self, slot: Slot, request: m.SmsRequest, now_ms: int) -> Plan:  # noqa: PLR0911 - in this order
+        entry = self._ledger.entry(slot, request.request_id)
+        if not entry.may_try(request):
+            return Skip()
+        entry = entry.of(request)
+        contact = self._contacts.get(request.user_id)
+        found_sending = entry.standing is Standing.SENDING
+        if found_sending and self._policy.receipts:
+            return Conclude(self._wait_for_receipt(entry.attempt, now_ms), entry.attempt)
+        if hindrance := unreachable(contact):
+            return Conclude(hindrance, request.attempts)
+        assert contact is not None
+        assert contact.phone_e164 is not None
+        if is_revocable(request, entry) and (revoked := revocation(self._closed, request, now_ms)):
+            return Conclude(revoked, request.attempts)
+        if request.attempts >= self._policy.attempts:
+            dead = Dead(DeadReason.EXHAUSTED, "no_receipt", "no answer, and no receipt came in time", ops_told=True)
+            return Conclude(dead, request.attempts)
+        if limit := self._limit(slot, request, entry, contact, now_ms):
+            return Conclude(limit, request.attempts)
+        attempt = request.attempts + 1
+        window = self._ledger.window(slot, request.user_id, request.kind)
+        return Send(
+            contact.phone_e164,
+            attempt,
+            attempt_id(request.request_id, attempt, request.redrives),
+            found_sending,
+            max(0, window.held_back - entry.waited_for_window) if self._policy.roll_up else 0,
+            contact.organization_sms_per_hour is not None,
+        )
+
+    def _wait_for_receipt(self, attempt: int, now_ms: int) -> AwaitReceipt:
+        last = attempt >= self._policy.attempts
+        error = "the worker ended before the provider's answer was written down"
+        return AwaitReceipt(now_ms + self._policy.receipt_wait_ms, last, "crashed", error)
+
+    def _limit(
+        self, slot: Slot, request: m.SmsRequest, entry: Entry, contact: m.Contact, now_ms: int
+    ) -> RateLimited | Deferred | None:
+        if self._policy.window_ms:
+            window = self._ledger.window(slot, request.user_id, request.kind)
+            match window.slot(request.request_id, now_ms, self._policy.window_ms):
+                case RateLimited() as limited:
+                    if self._policy.roll_up and not entry.waited_for_window:
+                        return when_limited(limited, level=2)
+                    return when_limited(limited, request.level)
+                case Occupied(until_at_ms, by_request_id):
+                    return Deferred(until_at_ms, "occupied", f"{by_request_id} is on its way to the same person")
+                case Free():
+                    pass
+        if contact.organization_sms_per_hour is None:
+            return None
+        # Each partition has its part of the cap, so that workers need not ask each other.
+        parts, left_over = divmod(contact.organization_sms_per_hour, self._partitions)
+        cap = max(1, parts + (slot.partition < left_over))
+        free_at_ms = self._ledger.cap(slot, request.organization_id).free_at_ms(cap, now_ms)
+        if free_at_ms <= now_ms:
+            return None
+        return Deferred(free_at_ms, "organization_cap", f"{contact.organization_sms_per_hour} SMS an hour are reached")

@@ -1,0 +1,97 @@
+"""Settings of the notifications worker."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, HttpUrl, SecretStr
+
+from domain.notification.escalation import WAIT_MS
+from streams.engine.settings import WorkerSettings
+from streams.notifications.plans import SmsPolicy
+from streams.notifications.rate_limiter import Limits
+from streams.notifications.telnyx.client import API, TelnyxSettings
+
+QUESTIONS_AT_ONCE = 5
+
+
+class NotificationsSettings(WorkerSettings):
+    """The provider's account, and how much may be under way. A lane's batch is small: it must end before a drain."""
+
+    max_batch: Annotated[
+        int, Field(validation_alias="MAX_BATCH", description="records that a flow gets at once", ge=1)
+    ] = 250
+    telnyx_api_key: Annotated[SecretStr, Field(validation_alias="TELNYX_API_KEY")]
+    telnyx_from: Annotated[str, Field(validation_alias="TELNYX_FROM", pattern=r"^\+[1-9]\d{1,14}$")]
+    telnyx_messaging_profile_id: Annotated[str, Field(validation_alias="TELNYX_MESSAGING_PROFILE_ID", min_length=1)]
+    telnyx_api_url: Annotated[str, Field(validation_alias="TELNYX_API_URL", description="the provider's address")] = API
+    sms_timeout_s: Annotated[
+        float, Field(validation_alias="SMS_TIMEOUT_S", description="a whole exchange with the provider", gt=0, le=30)
+    ] = 10.0
+    sms_concurrency: Annotated[
+        int, Field(validation_alias="SMS_CONCURRENCY", description="requests to the provider at once", ge=1)
+    ] = 10
+    sms_per_second: Annotated[
+        int, Field(validation_alias="SMS_PER_SECOND", description="of all workers together, in any second", ge=4)
+    ] = 100
+    sms_global_cap: Annotated[
+        int, Field(validation_alias="SMS_GLOBAL_CAP", description="requests at once of all workers together", ge=4)
+    ] = 20
+    rate_window_s: Annotated[
+        float,
+        Field(validation_alias="RATE_WINDOW_S", description="one SMS a user and kind; 0: no limit", ge=0),
+    ] = 900.0
+    roll_up: Annotated[
+        bool, Field(validation_alias="ROLL_UP", description="tell when the window opens what it held back")
+    ] = False
+    telnyx_webhook_url: Annotated[
+        HttpUrl | None,
+        Field(
+            validation_alias="TELNYX_WEBHOOK_URL",
+            description="public address of the api; without it there are no receipts to wait for",
+        ),
+    ] = None
+    telnyx_webhook_failover_url: Annotated[
+        HttpUrl | None, Field(validation_alias="TELNYX_WEBHOOK_FAILOVER_URL", description="a second address of the api")
+    ] = None
+    receipt_wait_s: Annotated[
+        float,
+        Field(validation_alias="RECEIPT_WAIT_S", description="until an attempt counts as lost", gt=0, le=50),
+    ] = 20.0
+    receipt_final_wait_s: Annotated[
+        float, Field(validation_alias="RECEIPT_FINAL_WAIT_S", description="until the provider is asked", gt=0)
+    ] = 300.0
+    escalation_wait_s: Annotated[
+        float, Field(validation_alias="ESCALATION_WAIT_S", description="without an answer, until the next level", gt=0)
+    ] = WAIT_MS / 1000
+
+    def policy(self) -> SmsPolicy:
+        """What decides about each SMS."""
+        return SmsPolicy(
+            window_ms=round(self.rate_window_s * 1000),
+            roll_up=self.roll_up,
+            receipts=self.telnyx_webhook_url is not None,
+            receipt_wait_ms=round(self.receipt_wait_s * 1000),
+            final_wait_ms=round(self.receipt_final_wait_s * 1000),
+        )
+
+    def limits(self, partitions: int) -> Limits:
+        """What the gate keeps."""
+        return Limits(partitions, self.sms_per_second, self.sms_global_cap, self.sms_concurrency)
+
+    def telnyx(self) -> TelnyxSettings:
+        """What the provider's client needs."""
+        return TelnyxSettings(
+            api_key=self.telnyx_api_key.get_secret_value(),
+            from_e164=self.telnyx_from,
+            messaging_profile_id=self.telnyx_messaging_profile_id,
+            base_url=self.telnyx_api_url,
+            timeout_s=self.sms_timeout_s,
+            connections=self.sms_concurrency + QUESTIONS_AT_ONCE,
+            webhook_url=_address(self.telnyx_webhook_url),
+            webhook_failover_url=_address(self.telnyx_webhook_failover_url),
+        )
+
+
+def _address(url: HttpUrl | None) -> str | None:
+    return None if url is None else str(url).rstrip("/")

@@ -1,0 +1,42 @@
+"""The worker `recorder`: outcome topics → SQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from database.engine import DatabaseSettings, make_engine
+from schemas import topics as t
+from streams.engine.app import create_app
+from streams.engine.metrics import serve_metrics
+from streams.engine.wiring import agent, now_ms
+from streams.recorder.availability import Availability
+from streams.recorder.metrics import recorder_metrics
+from streams.recorder.outcomes_to_sql import Counts, Recorder
+from streams.recorder.rewinding import Rewind
+from streams.recorder.routes import ROUTES
+from streams.recorder.settings import RecorderSettings
+from streams.recorder.watermarks import Watermarks, ends_of
+
+if TYPE_CHECKING:
+    import faust
+
+# What a summary is made of: it must know that nothing is missing.
+WATERMARKED = (t.UNIT_AGGREGATES, t.ALERTS)
+
+
+def build() -> faust.App:
+    settings = RecorderSettings()
+    # Each flow has one transaction at a time, and the watermarks have another.
+    database = DatabaseSettings().model_copy(update={"pool_size": len(ROUTES) + 1})
+    engine = make_engine(database)
+    names = [settings.topic(route.topic.name) for route in ROUTES]
+    app = create_app("recorder", settings, batched=names, fence_of=None)
+    availability, counts, rewind = Availability(), Counts(), Rewind(app, settings.topic)
+    for route, name in zip(ROUTES, names, strict=True):
+        flow = Recorder(engine, route, availability, counts, rewind=rewind, try_limit_s=settings.try_limit_s)
+        agent(app, name, flow.handle)
+    topics = [route.topic for route in ROUTES]
+    watermarks = Watermarks(engine, topics, WATERMARKED, ends_of(app, settings.topic), now_ms, rewind, availability)
+    app.task(watermarks.run)
+    serve_metrics(app, settings.metrics_port, recorder_metrics(counts, availability, watermarks))
+    return app

@@ -1,0 +1,171 @@
+"""Outcome topics → SQL: rows and offsets in one transaction, so that a batch which is read again changes nothing.
+
+`streams/recorder` says what is written. Here a batch is prepared and written, a database that is away is waited for,
+and a record that cannot be used is found and set aside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from streams.engine.consumer import Stale
+from streams.recorder.availability import waits_s
+from streams.recorder.failures import REFUSED, UNREADABLE, unusable
+from streams.recorder.rows import Incoming, NotYetError
+from streams.recorder.transaction import AWAY, BehindError, Prepared, RefusedError, Written, write
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from streams.engine.consumer import Batch, Record
+    from streams.recorder.availability import Availability
+    from streams.recorder.rows import Route
+
+log = structlog.get_logger(__name__)
+
+LOOK_AGAIN_S = 0.2
+SMALLEST = 100
+
+
+class TooLongError(Exception):
+    """A transaction was not through in time, and has so many records that half of them may do."""
+
+
+class Counts:
+    """What was recorded by all flows of a worker."""
+
+    def __init__(self) -> None:
+        self.records: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
+        self.rows: Counter[str] = Counter()
+        self.unusable: Counter[tuple[str, str]] = Counter()
+
+
+class Recorder:
+    """The flow of one topic."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        route: Route,
+        availability: Availability,
+        counts: Counts,
+        *,
+        rewind: Callable[[str, int, int, int], Awaitable[bool]],
+        try_limit_s: float,
+    ) -> None:
+        self._engine = engine
+        self._route = route
+        self._availability = availability
+        self._counts = counts
+        self._rewind = rewind
+        self._try_limit_s = try_limit_s
+
+    async def handle(self, batch: Batch) -> None:
+        await self._record(batch, [self._prepare(record) for record in batch.records])
+
+    def _prepare(self, record: Record) -> Prepared:
+        incoming = Incoming(
+            self._route.topic.name,
+            record.partition,
+            record.offset,
+            record.timestamp,
+            record.key,
+            record.value,
+            record.headers,
+        )
+        try:
+            return Prepared(incoming, self._route.rows(incoming))
+        except msgspec.MsgspecError as error:
+            return self._unusable(incoming, UNREADABLE, UNREADABLE, str(error))
+
+    def _unusable(self, record: Incoming, reason: str, code: str, why: str) -> Prepared:
+        log.error("recorder.unusable", topic=record.topic, partition=record.partition, offset=record.offset, why=why)
+        self._counts.unusable[record.topic, reason] += 1
+        return Prepared(record, (unusable(record, reason, code, why),))
+
+    async def _record(self, batch: Batch, prepared: Sequence[Prepared]) -> None:
+        """Write; where the database refuses a row, halve until it stands alone, and write its dead letter instead.
+
+        What takes too long is halved too, though not as far: a slow database gets on with smaller transactions.
+        """
+        middle = len(prepared) // 2
+        try:
+            await self._until_written(batch, prepared)
+        except TooLongError:
+            await self._record(batch, prepared[:middle])
+            await self._record(batch, prepared[middle:])
+        except RefusedError as refused:
+            if middle:
+                await self._record(batch, prepared[:middle])
+                await self._record(batch, prepared[middle:])
+            else:
+                letter = self._unusable(prepared[0].record, REFUSED, refused.code, refused.why)
+                await self._until_written(batch, [letter])
+
+    async def _until_written(self, batch: Batch, prepared: Sequence[Prepared]) -> None:
+        """Raises Stale where the partition must go before the database is back, and where it is read again.
+
+        Raises RefusedError and TooLongError, after which a part of the records may do.
+        """
+        gap_from = None
+        waits = waits_s()
+        too_long = False
+        while True:
+            try:
+                async with asyncio.timeout(self._try_limit_s):
+                    written = await write(self._engine, self._route, prepared, gap_from=gap_from)
+            except RefusedError:
+                self._availability.answered(self._route.topic.name)
+                raise
+            except BehindError as behind:
+                self._availability.answered(self._route.topic.name)
+                gap_from = await self._go_back(batch, prepared[0].record.offset, behind.next_offset)
+                continue
+            except NotYetError:
+                self._availability.answered(self._route.topic.name)
+            except AWAY as error:
+                self._availability.failed(self._route.topic.name, error)
+                too_long = isinstance(error, TimeoutError) and len(prepared) > SMALLEST
+            else:
+                self._availability.answered(self._route.topic.name)
+                self._count(prepared, written)
+                return
+            if await _must_go(batch, next(waits)):
+                # It may well be away still; the next owner finds out.
+                self._availability.answered(self._route.topic.name)
+                raise Stale
+            if too_long:
+                raise TooLongError
+
+    async def _go_back(self, batch: Batch, found: int, wanted: int) -> int:
+        """Read the partition again from the offset that SQL wants; returns it when there is nothing to read."""
+        if await self._rewind(self._route.topic.name, batch.partition, wanted, found):
+            raise Stale
+        if wanted and not self._route.topic.compacted:
+            # The broker deleted them before they were recorded.
+            log.error("recorder.gap", topic=batch.topic, partition=batch.partition, expected=wanted, found=found)
+        return wanted
+
+    def _count(self, prepared: Sequence[Prepared], written: Written) -> None:
+        topic = self._route.topic.name
+        self._counts.records[topic] += len(prepared) - written.skipped
+        self._counts.skipped[topic] += written.skipped
+        self._counts.rows.update(written.rows)
+
+
+async def _must_go(batch: Batch, wait_s: float) -> bool:
+    """Wait; true as soon as the partition must be given up."""
+    while wait_s > 0:
+        if batch.must_end() or not batch.still_ours():
+            return True
+        await asyncio.sleep(min(wait_s, LOOK_AGAIN_S))
+        wait_s -= LOOK_AGAIN_S
+    return False

@@ -1,0 +1,193 @@
+"""The mail part of the digests worker on stand-ins: a scripted provider, a store in memory, a clock by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from schemas import messages as m
+from streams.digests.digests_to_email import DigestJobs
+from streams.digests.email_to_provider import Links, Mailing
+from streams.digests.mail.answers import Answer, Taken
+from streams.digests.mail.ledger import Ledger
+from streams.digests.mail.records import EmailRecords
+from streams.digests.report.rendered_digest import Enclosure, Letter, Mailbox
+from tests.streams.digests.mail_samples import digest_of
+from tests.streams.fakes import NOW_MS, FakeBatch, FakeBroker, FakeReference, FakeTable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from domain.digest.facts import Digest
+    from domain.digest.jobs import Job
+    from domain.notification.request_state import Standing
+    from streams.digests.report.rendered_digest import Mail
+    from streams.digests.source import Readiness
+    from streams.engine.consumer import Batch
+
+ANN = m.Contact(user_id="ann", organization_id="org-1", name="Ann", email="ann@example.com")
+LETTER = Letter(
+    subject="Daily Temperature Summary - Cold & Co",
+    html="<a href='https://links.invalid/unsubscribe'>x</a>",
+    text="All is well. https://links.invalid/unsubscribe",
+    enclosures=(Enclosure("curve-0.png", "image/png", b"png", "curve-0"),),
+)
+
+
+def mail_request(user_id: str = "ann", **changes: object) -> m.EmailRequest:
+    fields: dict[str, object] = {
+        "request_id": f"digest-{user_id}",
+        "job_id": "job-1",
+        "organization_id": "org-1",
+        "user_id": user_id,
+        "cadence": m.Cadence.DAILY,
+        "timezone": "UTC",
+        "period_starts_at_ms": 0,
+        "period_ends_at_ms": 86_400_000,
+        "display_unit": "C",
+        "requested_at_ms": NOW_MS,
+    }
+    return m.EmailRequest(**(fields | changes))  # type: ignore[arg-type]
+
+
+class Provider:
+    """Answers from a script, `Taken` when it is through."""
+
+    name = "scripted"
+
+    def __init__(self, answers: Sequence[Answer]) -> None:
+        self.answers = list(answers)
+        self.got: list[Mail] = []
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.dies = False
+
+    async def send(self, mail: Mail) -> Answer:
+        self.got.append(mail)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        await asyncio.sleep(0.001)
+        self.in_flight -= 1
+        if self.dies:
+            raise KeyboardInterrupt
+        return self.answers.pop(0) if self.answers else Taken("250")
+
+    async def close(self) -> None:
+        pass
+
+
+class Store:
+    """Numbers and letters in memory; `errors` are raised first, one a call of `make`."""
+
+    def __init__(self) -> None:
+        self.recorded_until = 1 << 60
+        self.digests: dict[str, Digest] = {}
+        self.letters: dict[tuple[str, str], Letter] = {("job-1", "C"): LETTER}
+        self.errors: list[Exception] = []
+        self.letter_error: Exception | None = None
+        self.made: list[tuple[Job, Readiness]] = []
+
+    async def recorded_until_ms(self) -> int:
+        return self.recorded_until
+
+    async def find(self, job_id: str) -> Digest | None:
+        return self.digests.get(job_id)
+
+    async def make(self, job: Job, units: Sequence[m.UnitConfig], readiness: Readiness, as_of_ms: int) -> Digest:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.made.append((job, readiness))
+        digest = msgspec.structs.replace(digest_of(job.cadence), complete=readiness.complete)
+        self.digests[job.job_id] = digest
+        return digest
+
+    async def letter(self, job_id: str, display_unit: str) -> Letter | None:
+        if self.letter_error is not None:
+            raise self.letter_error
+        if job_id in self.digests:
+            self.letters[job_id, display_unit] = LETTER
+        return self.letters.get((job_id, display_unit))
+
+
+class World:
+    def __init__(self, *answers: Answer, people: Sequence[m.Contact] = (ANN,), wait_s: float = 60.0) -> None:
+        self.now_ms = NOW_MS
+        self.broker = FakeBroker()
+        self.table = FakeTable()
+        self.ledger = Ledger(self.table)
+        self.provider = Provider(answers)
+        self.store = Store()
+        self.slept_s = 0.0
+        contacts = FakeReference(**{contact.user_id: contact for contact in people})
+        preferences = FakeReference(
+            **{
+                contact.user_id: m.DigestPreference(user_id=contact.user_id, organization_id="org-1")
+                for contact in people
+            }
+        )
+        self.preferences = preferences
+        records = EmailRecords(str, self.now)
+        self.mailing = Mailing(
+            provider=self.provider,
+            letters=self.store,
+            contacts=contacts,
+            preferences=preferences,
+            ledger=self.ledger,
+            records=records,
+            publish=self.broker.publish,
+            sender=Mailbox("digests@freshtrack.example.com", "FreshTrack"),
+            links=Links("https://freshtrack.example.com", b"a secret of the tests"),
+            concurrency=5,
+            now_ms=self.now,
+            rng=random.Random(1),
+        )
+        self.jobs = DigestJobs(
+            store=self.store,
+            units=FakeReference(unit_1=m.UnitConfig(unit_id="unit-1", organization_id="org-1", name="Fridge")),
+            records=records,
+            publish=self.broker.publish,
+            topic_name=str,
+            wait_s=wait_s,
+            now_ms=self.now,
+            rng=random.Random(1),
+            sleep=self._sleep,
+        )
+
+    def now(self) -> int:
+        return self.now_ms
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept_s += seconds
+        self.now_ms += round(seconds * 1000)
+
+    def send(self, *requests: object) -> None:
+        """The mails of one batch."""
+        batch = FakeBatch(requests, topic="email-requests")
+        asyncio.run(self.mailing.handle(cast("Batch", batch)))
+
+    def make(self, *wanted: object, batch: FakeBatch | None = None) -> None:
+        """The jobs of one batch."""
+        batch = batch or FakeBatch(wanted, topic="digest-jobs")
+        asyncio.run(self.jobs.handle(cast("Batch", batch)))
+
+    def outcomes(self) -> list[str]:
+        decode: msgspec.json.Decoder[m.MailOutcome] = msgspec.json.Decoder(m.MailOutcome)
+        return [type(decode.decode(value)).__name__ for value in self.broker.values("email-outcomes")]
+
+    def progress(self) -> list[str]:
+        return [one.status.value for one in self.broker.decoded("digest-progress", m.DigestProgress)]
+
+    def retries(self) -> list[m.EmailRetry]:
+        return self.broker.decoded("email-retries", m.EmailRetry)
+
+    def dead(self) -> list[m.EmailDeadLetter | m.DigestDeadLetter | m.UnreadableRecord]:
+        decode: msgspec.json.Decoder[m.EmailDeadLetter | m.DigestDeadLetter | m.UnreadableRecord] = (
+            msgspec.json.Decoder(m.EmailDeadLetter | m.DigestDeadLetter | m.UnreadableRecord)
+        )
+        return [decode.decode(value) for value in self.broker.values("email-dlq")]
+
+    def standing(self, request_id: str = "digest-ann") -> Standing:
+        return self.ledger.read(cast("Batch", FakeBatch([])), request_id).standing

@@ -1,0 +1,279 @@
+"""Timers over a table in memory: no broker, a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from streams.engine.applied_offset import fence_of
+from streams.engine.consumer import Stale
+from streams.engine.publish import PublishError
+from streams.engine.timers import Timer, Timers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+
+    from streams.engine.publish import Outgoing
+    from streams.engine.timers import Slot
+    from tests.conftest import Eventually
+
+pytestmark = pytest.mark.anyio
+
+
+class Place(msgspec.Struct):
+    partition: int = 0
+    epoch: int = 1
+    ours: bool = True
+
+    def still_ours(self) -> bool:
+        return self.ours
+
+
+class Table:
+    def __init__(self, *places: Place) -> None:
+        self.places = list(places)
+        self.rows: dict[tuple[int, bytes], bytes] = {}
+        self.one_at_a_time = asyncio.Lock()
+        self.sent = asyncio.Event()
+        self.sent.set()
+
+    def owned(self) -> Sequence[Slot]:
+        return list(self.places)
+
+    def at_work(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def scan(self, slot: Slot) -> Iterator[tuple[bytes, bytes]]:
+        yield from [(key, value) for (partition, key), value in self.rows.items() if partition == slot.partition]
+
+    async def write(self, slot: Slot, items: Mapping[bytes, bytes | None]) -> None:
+        if not slot.still_ours():
+            raise Stale
+        async with self.one_at_a_time:
+            self.apply(slot, items)
+            await self.sent.wait()
+
+    def apply(self, slot: Slot, items: Mapping[bytes, bytes | None]) -> None:
+        for key, value in items.items():
+            if value is None:
+                self.rows.pop((slot.partition, key), None)
+            else:
+                self.rows[slot.partition, key] = value
+
+
+class World:
+    def __init__(self, table: Table) -> None:
+        self.now_ms = 0
+        self.published: list[Outgoing] = []
+        self.broken = 0
+        self.on_publish: Callable[[], None] = lambda: None
+        self.table = table
+        self.timers = Timers(table, self.publish, lambda: self.now_ms)
+
+    async def publish(self, outgoing: Sequence[Outgoing]) -> None:
+        if self.broken:
+            self.broken -= 1
+            raise PublishError("the broker is away")
+        self.on_publish()
+        self.published += outgoing
+
+    @property
+    def fired(self) -> list[str]:
+        return [record.value.decode() for record in self.published if record.value is not None]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.timers.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+def timer(name: str, due_at_ms: int) -> Timer:
+    return Timer(timer_id=name, due_at_ms=due_at_ms, topic="lane", key=b"user", value=name.encode())
+
+
+async def test_timers_fire_in_the_order_of_their_due_times(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    await world.timers.set(place, [timer("late", 30), timer("early", 10), timer("middle", 20)])
+    world.now_ms = 100
+    async with world.running():
+        await eventually.awaited(lambda: len(world.fired) == 3)
+    assert world.fired == ["early", "middle", "late"]
+    assert world.table.rows == {}
+
+
+async def test_nothing_fires_before_its_time(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    await world.timers.set(place, [timer("later", 1_000), timer("now", 0)])
+    async with world.running():
+        await eventually.awaited(lambda: world.fired)
+        assert world.fired == ["now"]
+        world.now_ms = 1_000
+        await eventually.awaited(lambda: len(world.fired) == 2)
+
+
+async def test_a_cancelled_timer_does_not_fire(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    await world.timers.set(place, [timer("cancelled", 10), timer("kept", 20)])
+    await world.timers.cancel(place, ["cancelled", "never set"])
+    world.now_ms = 100
+    async with world.running():
+        await eventually.awaited(lambda: world.fired)
+    assert world.fired == ["kept"]
+
+
+async def test_the_same_id_set_again_replaces_the_former_timer(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    await world.timers.set(place, [timer("reminder", 10)])
+    await world.timers.set(place, [timer("reminder", 50), timer("other", 20)])
+    world.now_ms = 30
+    async with world.running():
+        await eventually.awaited(lambda: world.fired)
+        assert world.fired == ["other"]
+        world.now_ms = 50
+        await eventually.awaited(lambda: len(world.fired) == 2)
+
+
+async def test_a_new_owner_finds_the_timers_of_its_partition_and_fires_what_is_overdue(eventually: Eventually) -> None:
+    table = Table(Place(0), Place(1))
+    former = World(table)
+    await former.timers.set(table.places[0], [timer("in zero", 10)])
+    await former.timers.set(table.places[1], [timer("in one", 10)])
+    table.places = [Place(1, epoch=2)]
+    successor = World(table)
+    successor.now_ms = 10_000
+    async with successor.running():
+        await eventually.awaited(lambda: successor.fired)
+    assert successor.fired == ["in one"]
+    assert successor.timers.worst_late_ms == 9_990
+
+
+async def test_a_partition_that_went_takes_its_timers_along(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    async with world.running():
+        await world.timers.set(place, [timer("gone", 10)])
+        world.table.places = []
+        await eventually.awaited(lambda: len(world.timers) == 0)
+        world.now_ms = 100
+        world.table.places = [Place(1)]
+        await world.timers.set(world.table.places[0], [timer("stays", 10)])
+        await eventually.awaited(lambda: world.fired)
+    assert world.fired == ["stays"]
+
+
+async def test_a_timer_of_a_partition_that_is_not_ours_any_more_does_not_fire(eventually: Eventually) -> None:
+    lost, kept = Place(0), Place(1)
+    world = World(Table(lost, kept))
+    await world.timers.set(lost, [timer("not ours", 10)])
+    await world.timers.set(kept, [timer("ours", 10)])
+    lost.ours = False
+    world.now_ms = 100
+    async with world.running():
+        await eventually.awaited(lambda: world.fired)
+    assert world.fired == ["ours"]
+
+
+async def test_a_timer_outlives_the_batch_that_set_it(eventually: Eventually) -> None:
+    place, batch = Place(), Place()
+    world = World(Table(place))
+    async with world.running():
+        await world.timers.set(batch, [timer("reminder", 10)])
+        batch.ours = False
+        world.now_ms = 100
+        await eventually.awaited(lambda: world.fired)
+    assert world.fired == ["reminder"]
+
+
+async def test_a_worker_that_lost_contact_for_a_moment_fires_when_it_is_back(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    await world.timers.set(place, [timer("reminder", 10)])
+    place.ours = False
+    world.now_ms = 100
+    async with world.running():
+        await eventually.awaited(lambda: world.timers._slots)
+        place.ours = True
+        await eventually.awaited(lambda: world.fired)
+    assert world.fired == ["reminder"]
+
+
+async def test_a_failed_publish_keeps_the_timer_for_another_try(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    world.broken = 1
+    await world.timers.set(place, [timer("stubborn", 10)])
+    world.now_ms = 100
+    async with world.running():
+        await eventually.awaited(lambda: world.fired)
+    assert world.fired == ["stubborn"]
+    assert world.table.rows == {}
+
+
+async def test_a_timer_set_anew_while_its_former_version_fires_is_not_deleted_with_that(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    await world.timers.set(place, [timer("reminder", 10), timer("other", 10)])
+    async with world.running():
+        await eventually.awaited(lambda: world.timers._slots)
+        world.table.sent.clear()
+        anew = asyncio.create_task(world.timers.set(place, [timer("reminder", 1_000)]))
+        await eventually.awaited(world.table.one_at_a_time.locked)
+        world.now_ms = 100
+        await eventually.awaited(lambda: "other" in world.fired)
+        world.table.sent.set()
+        await anew
+        await eventually.awaited(lambda: (0, b"other") not in world.table.rows)
+    assert list(world.table.rows) == [(0, b"reminder")]
+
+
+async def test_a_timer_set_twice_for_the_same_time_fires_once(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    async with world.running():
+        await eventually.awaited(lambda: world.timers._slots)
+        await world.timers.set(place, [timer("reminder", 10)])
+        await world.timers.set(place, [timer("reminder", 10), timer("last", 20)])
+        world.now_ms = 100
+        await eventually.awaited(lambda: "last" in world.fired)
+    assert world.fired == ["reminder", "last"]
+
+
+async def test_what_fired_out_of_contact_is_deleted_later_and_fires_no_second_time(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    await world.timers.set(place, [timer("reminder", 10)])
+    async with world.running():
+        await eventually.awaited(lambda: world.timers._slots)
+        world.on_publish = lambda: setattr(place, "ours", False)
+        world.now_ms = 100
+        await eventually.awaited(lambda: world.fired)
+        await eventually.awaited(lambda: world.timers._fired)
+        assert world.table.rows
+        world.on_publish = lambda: None
+        place.ours = True
+        await eventually.awaited(lambda: not world.table.rows)
+    assert world.fired == ["reminder"]
+
+
+async def test_of_two_versions_the_one_that_was_set_later_wins_recovery_though_the_clock_went_back() -> None:
+    place = Place()
+    world = World(Table(place))
+    world.now_ms = 5_000
+    await world.timers.set(place, [timer("reminder", 10_000)])
+    world.timers._follow_assignment()
+    first = fence_of(world.table.rows[0, b"reminder"])
+    world.now_ms = 1_000
+    await world.timers.set(place, [timer("reminder", 20_000)])
+    assert fence_of(world.table.rows[0, b"reminder"]) > first

@@ -1,0 +1,194 @@
+"""The SMS part of the notifications worker on stand-ins: a scripted provider, tables in memory, a clock by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from domain.notification.sms_answers import Accepted, Answer, Refused, Unanswered
+from schemas import messages as m
+from streams.engine.timers import Timers
+from streams.notifications.decisions import Decisions
+from streams.notifications.ledger import Ledger
+from streams.notifications.outcomes import Outcomes
+from streams.notifications.plans import Planner, SmsPolicy
+from streams.notifications.rate_limiter import Gate, Limits
+from streams.notifications.receipts_to_sms import Receipts
+from streams.notifications.sms_to_provider import Dispatch
+from tests.streams.fakes import NOW_MS, FakeBatch, FakeBroker, FakeReference, FakeTable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from domain.notification.request_state import Standing
+    from streams.engine.consumer import Batch
+    from streams.engine.timers import TimerTable
+    from streams.notifications.telnyx.client import ProviderStatus, Sms
+
+ADA = m.Contact(user_id="user-1", organization_id="org-1", name="Ada", phone_e164="+12025550101")
+BEN = m.Contact(user_id="user-2", organization_id="org-1", name="Ben", phone_e164="+12025550102")
+ACCEPTED = Accepted("message-1", 1)
+NO_LIMITS = Limits(partitions=1, per_second=100_000, cap=1_000, per_worker=10)
+
+
+class Provider:
+    """Answers from a script, `Accepted` when it is through."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = list(answers)
+        self.got: list[Sms] = []
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.standing: ProviderStatus | Refused | Unanswered | None = None
+
+    async def send(self, sms: Sms) -> Answer:
+        self.got.append(sms)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        await asyncio.sleep(0.002)
+        self.in_flight -= 1
+        return self.answers.pop(0) if self.answers else ACCEPTED
+
+    async def status(self, provider_message_id: str) -> ProviderStatus | Refused | Unanswered:
+        assert self.standing is not None
+        return self.standing
+
+
+class ClosedByHand:
+    """What was acknowledged, resolved or silenced, as the test says."""
+
+    def __init__(self) -> None:
+        self.closed: dict[str, str] = {}
+        self.silent_until_ms: dict[str, int] = {}
+        self.published: dict[str, str] = {}
+
+    def why_closed(self, alert_id: str, now_ms: int) -> str | None:
+        return self.closed.get(alert_id)
+
+    def silenced_until_ms(self, alert_id: str) -> int | None:
+        return self.silent_until_ms.get(alert_id)
+
+    async def up_to_date(self, limit_s: float = 2.0) -> None:
+        """What was published and not read yet is read now."""
+        self.closed |= self.published
+
+
+class World:
+    def __init__(
+        self,
+        *answers: Answer,
+        limits: Limits = NO_LIMITS,
+        policy: SmsPolicy | None = None,
+        people: Sequence[m.Contact] = (ADA, BEN),
+    ) -> None:
+        policy = policy or SmsPolicy()
+        self.now_ms = NOW_MS
+        self.broker = FakeBroker()
+        self.table = FakeTable()
+        self.timer_table = FakeTable()
+        self.ledger = Ledger(self.table)
+        self.provider = Provider(*answers)
+        self.closed = ClosedByHand()
+        outcomes = Outcomes(str, self.now)
+        timers = Timers(cast("TimerTable", self.timer_table), self.broker.publish, self.now)
+        decisions = Decisions(
+            publish=self.broker.publish,
+            outcomes=outcomes,
+            ledger=self.ledger,
+            timers=timers,
+            topic_name=str,
+            policy=policy,
+            now_ms=self.now,
+        )
+        self.gate = Gate(limits, lambda: [0], self.now)
+        # Its share is usable at once: what a first assignment waits for is tested with the gate.
+        self.gate._shares = msgspec.structs.replace(self.gate._shares, usable_from_ms={0: 0.0})
+        reference = FakeReference(**{contact.user_id: contact for contact in people})
+        self.dispatch = Dispatch(
+            provider=self.provider,
+            planner=Planner(self.ledger, reference, self.closed, 1, policy),
+            decisions=decisions,
+            gate=self.gate,
+            ledger=self.ledger,
+            outcomes=outcomes,
+            closed=self.closed,
+            publish=self.broker.publish,
+            policy=policy,
+            now_ms=self.now,
+            rng=random.Random(1),
+        )
+        self.receipts = Receipts(
+            provider=self.provider,
+            publish=self.broker.publish,
+            outcomes=outcomes,
+            ledger=self.ledger,
+            decisions=decisions,
+            timers=timers,
+            closed=self.closed,
+            policy=policy,
+            now_ms=self.now,
+            rng=random.Random(1),
+            questions_at_once=5,
+        )
+
+    def now(self) -> int:
+        return self.now_ms
+
+    @asynccontextmanager
+    async def sending(self) -> AsyncIterator[None]:
+        """The dispatch's loop runs."""
+        loop = asyncio.create_task(self.dispatch.run())
+        try:
+            yield
+        finally:
+            loop.cancel()
+            await asyncio.gather(loop, return_exceptions=True)
+
+    async def handle(self, *requests: object) -> None:
+        await self.handle_batch(FakeBatch(requests))
+
+    async def handle_batch(self, batch: FakeBatch) -> None:
+        async with self.sending(), asyncio.timeout(10):
+            await self.dispatch.handle(cast("Batch", batch))
+
+    async def report(self, *receipts: object) -> None:
+        await self.receipts.handle(cast("Batch", FakeBatch(receipts)))
+
+    @property
+    def outcomes(self) -> list[str]:
+        return [msgspec.json.decode(value)["type"] for value in self.broker.values("sms-outcomes")]
+
+    def outcomes_of(self, number: int) -> list[str]:
+        decoded = [msgspec.json.decode(value) for value in self.broker.values("sms-outcomes")]
+        return [outcome["type"] for outcome in decoded if outcome["request_id"] == f"request-{number}"]
+
+    @property
+    def texts(self) -> list[str]:
+        return [sms.text for sms in self.provider.got]
+
+    def retries(self) -> list[m.SmsRetry]:
+        return self.broker.decoded("sms-retries", m.SmsRetry)
+
+    def standing(self, request_id: str = "request-1") -> Standing:
+        return self.ledger.entry(cast("Batch", FakeBatch([])), request_id).standing
+
+
+def request(number: int = 1, user_id: str = "user-1", **changes: object) -> m.SmsRequest:
+    """A request of an alert of its own; its kind makes it independent of the others' rate windows only by user."""
+    made = m.SmsRequest(
+        request_id=f"request-{number}",
+        alert_id=f"alert-{number}",
+        unit_id="unit-1",
+        organization_id="org-1",
+        user_id=user_id,
+        kind=m.AlertKind.TEMPERATURE_HIGH,
+        severity=m.Severity.CRITICAL,
+        text=f"text {number}",
+        breach_at_ms=NOW_MS,
+        requested_at_ms=NOW_MS,
+    )
+    return msgspec.structs.replace(made, **changes)

@@ -1,0 +1,81 @@
+"""What the ledger forgets, and what it keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from domain.notification.lanes import HOUR_MS, HourlyCap
+from domain.notification.rate_limit import Window
+from domain.notification.request_state import Standing
+from streams.engine.applied_offset import fence_of
+from streams.engine.expiry import Forgetting
+from streams.notifications.ledger import KEEP_MS, Entry, Ledger, is_over
+from streams.notifications.plans import SmsPolicy
+from tests.streams.fakes import NOW_MS, FakeBatch, FakeTable
+from tests.streams.notifications.sms_world import request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from streams.engine.tables import Slot
+
+pytestmark = pytest.mark.anyio
+
+
+class PurgedTable(FakeTable):
+    def owned(self) -> Sequence[Slot]:
+        return [cast("Slot", FakeBatch([]))]
+
+    def scan(self, slot: object) -> Iterator[tuple[bytes, bytes]]:
+        return iter(list(self.rows.items()))
+
+
+async def filled() -> PurgedTable:
+    table = PurgedTable()
+    ledger = Ledger(table)
+    change = ledger.change(cast("Slot", FakeBatch([])))
+    change.entry("sent", Entry(standing=Standing.SENT, changed_at_ms=NOW_MS))
+    change.entry("waiting", Entry(standing=Standing.WAITING, changed_at_ms=NOW_MS))
+    change.window("user-1", request().kind, Window().sent("sent", NOW_MS))
+    change.cap("org-1", HourlyCap().left(NOW_MS))
+    change.told(request(), NOW_MS)
+    await change.write()
+    return table
+
+
+async def purged(table: PurgedTable, now_ms: int) -> list[bytes]:
+    await Forgetting("sms-ledger", table, lambda key, raw: is_over(key, raw, now_ms, SmsPolicy().window_ms)).once()
+    return sorted(key[:1] for key in table.rows)
+
+
+async def test_nothing_is_forgotten_that_may_be_asked_for() -> None:
+    assert await purged(await filled(), NOW_MS) == [b"h", b"r", b"r", b"t", b"w"]
+
+
+async def test_windows_caps_and_who_was_told_go_when_they_are_over() -> None:
+    table = await filled()
+    assert await purged(table, NOW_MS + 900_000) == [b"h", b"r", b"r", b"t"]
+    assert await purged(table, NOW_MS + HOUR_MS) == [b"r", b"r", b"t"]
+    assert await purged(table, NOW_MS + 24 * HOUR_MS) == [b"r", b"r"]
+
+
+async def test_a_settled_request_goes_when_its_record_cannot_be_read_again_and_an_open_one_stays() -> None:
+    table = await filled()
+    await purged(table, NOW_MS + KEEP_MS + 1)
+    assert list(table.rows) == [b"rwaiting"]
+
+
+async def test_the_fence_of_every_row_grows_with_each_change() -> None:
+    table = await filled()
+    before = {key: fence_of(raw) for key, raw in table.rows.items()}
+    ledger = Ledger(table)
+    slot = cast("Slot", FakeBatch([]))
+    change = ledger.change(slot)
+    change.entry("sent", ledger.entry(slot, "sent"))
+    change.window("user-1", request().kind, Window().sent("other", NOW_MS + 1))
+    change.told(request(2), NOW_MS)
+    await change.write()
+    assert all(fence_of(table.rows[key]) == before[key] + 1 for key in change.items)
+    assert len(change.items) == 3

@@ -1,0 +1,185 @@
+"""Receipts and replies: what an accepted SMS becomes, and what people answer."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import msgspec
+import pytest
+
+from domain.notification.decisions import attempt_id
+from domain.notification.replies import ack_code
+from domain.notification.request_state import Standing
+from domain.notification.sms_answers import Silence, Unanswered
+from schemas import messages as m
+from streams.notifications.plans import SmsPolicy
+from streams.notifications.sms_retries_to_sms import Retries
+from streams.notifications.telnyx.client import ProviderStatus
+from tests.streams.fakes import NOW_MS, FakeBatch
+from tests.streams.notifications.sms_world import World, request
+
+pytestmark = pytest.mark.anyio
+
+POLICY = SmsPolicy(receipts=True)
+FINAL_WAIT_MS = 300_000
+
+
+def receipt(status: str, error_code: str | None = None, *, attempt: int = 1, number: int = 1) -> m.DeliveryReceipt:
+    return m.DeliveryReceipt(
+        event_id=f"event-{status}",
+        user_id="user-1",
+        occurred_at_ms=NOW_MS,
+        request_id=f"request-{number}",
+        attempt_id=attempt_id(f"request-{number}", attempt),
+        provider_message_id="message-1",
+        status=status,
+        error_code=error_code,
+    )
+
+
+def reply(text: str) -> m.InboundReply:
+    return m.InboundReply(event_id="event-1", user_id="user-1", occurred_at_ms=NOW_MS, text=text)
+
+
+async def sent_world() -> World:
+    world = World(policy=POLICY)
+    await world.handle(request())
+    return world
+
+
+async def test_a_delivered_sms_is_told_once_and_the_escalation_hears_of_it() -> None:
+    world = await sent_world()
+    await world.report(receipt("sent"), receipt("delivered"), receipt("delivered"), receipt("sent"))
+    assert world.outcomes == ["sending", "sent", "delivered"]
+    (heard,) = world.broker.decoded("escalations", m.SmsHeard)
+    assert (heard.alert_id, heard.unit_id, heard.user_id, heard.level) == ("alert-1", "unit-1", "user-1", 1)
+
+
+async def test_the_webhook_names_the_attempt() -> None:
+    world = await sent_world()
+    (sms,) = world.provider.got
+    assert sms.ids is not None
+    assert sms.ids.at("https://example.com") == (
+        f"https://example.com/webhooks/telnyx?user=user-1&request=request-1&attempt={attempt_id('request-1', 1)}"
+    )
+
+
+async def test_a_failed_delivery_is_tried_again_escalates_at_once_and_frees_the_window() -> None:
+    world = await sent_world()
+    await world.report(receipt("delivery_failed", "40008"))
+    assert world.outcomes[2:] == ["failed", "retry_scheduled"]
+    assert len(world.broker.decoded("escalations", m.SmsMissed)) == 1
+    (retry,) = world.retries()
+    assert retry.request.attempts == 1
+    await world.handle(retry.request)
+    assert len(world.provider.got) == 2
+
+
+async def test_a_failed_delivery_that_cannot_be_mended_is_a_dead_letter() -> None:
+    world = await sent_world()
+    await world.report(receipt("delivery_failed", "40001"))
+    assert world.outcomes[2:] == ["failed", "dead"]
+    assert len(world.broker.decoded("escalations", m.SmsMissed)) == 1
+    assert world.standing() is Standing.CLOSED
+
+
+async def test_a_receipt_proves_that_an_attempt_without_an_answer_arrived() -> None:
+    world = World(Unanswered(Silence.TIMEOUT), policy=POLICY)
+    await world.handle(request())
+    await world.report(receipt("sent"))
+    (retry,) = world.retries()
+    world.now_ms = retry.due_at_ms
+    await world.handle(retry.request)
+    assert world.outcomes == ["sending", "unknown", "retry_scheduled", "sent"]
+    assert len(world.provider.got) == 1
+
+
+async def test_a_final_receipt_of_an_attempt_without_an_answer_tells_both() -> None:
+    world = World(Unanswered(Silence.TIMEOUT), policy=POLICY)
+    await world.handle(request())
+    await world.report(receipt("delivered"))
+    assert world.outcomes[-2:] == ["sent", "delivered"]
+
+
+async def test_receipts_of_other_attempts_and_of_unknown_words_change_nothing() -> None:
+    world = await sent_world()
+    rows = dict(world.table.rows)
+    await world.report(receipt("delivered", attempt=2), receipt("teleported"), receipt("delivered", number=9))
+    assert world.table.rows == rows
+    assert world.outcomes == ["sending", "sent"]
+
+
+async def ask(world: World) -> None:
+    """The timer for the final receipt fires."""
+    due = m.ReceiptDue(request_id="request-1", user_id="user-1", attempt_id=attempt_id("request-1", 1))
+    await world.receipts.ask(cast("object", FakeBatch([])), due)  # type: ignore[arg-type]
+
+
+async def test_without_a_final_receipt_the_provider_is_asked() -> None:
+    world = await sent_world()
+    world.provider.standing = ProviderStatus("delivered")
+    await ask(world)
+    assert world.outcomes == ["sending", "sent"]
+    world.now_ms += FINAL_WAIT_MS
+    await ask(world)
+    assert world.outcomes == ["sending", "sent", "delivered"]
+
+
+async def test_what_the_provider_cannot_say_stays_unconfirmed_and_escalates() -> None:
+    world = await sent_world()
+    world.provider.standing = Unanswered(Silence.TIMEOUT)
+    for _ in range(4):
+        world.now_ms += FINAL_WAIT_MS
+        await ask(world)
+    assert world.outcomes == ["sending", "sent", "unconfirmed"]
+    (missed,) = world.broker.decoded("escalations", m.SmsMissed)
+    assert missed.because == "unconfirmed"
+
+
+async def test_an_overdue_receipt_comes_back_as_a_question() -> None:
+    world = await sent_world()
+    asked: list[m.ReceiptDue] = []
+
+    class Questions:
+        async def ask(self, batch: object, due: m.ReceiptDue) -> None:
+            asked.append(due)
+
+    (timer,) = world.timer_table.rows.values()
+    value = msgspec.msgpack.decode(timer)[4]
+    retries = Retries(None, None, Questions(), world.broker.publish, str)  # type: ignore[arg-type]
+    retries._timers = type("NoTimers", (), {"set": staticmethod(_nothing)})()
+    await retries.handle(FakeBatch([value]))  # type: ignore[arg-type]
+    assert [due.request_id for due in asked] == ["request-1"]
+
+
+async def _nothing(*_: object) -> None:
+    return
+
+
+@pytest.mark.parametrize("text", [f"ack {ack_code('alert-1', 'user-1')}", "OK", ack_code("alert-1", "user-1")])
+async def test_an_answer_acknowledges_the_alert(text: str) -> None:
+    world = await sent_world()
+    await world.report(reply(text))
+    (command,) = world.broker.decoded("alert-commands", m.Acknowledge)
+    assert (command.alert_id, command.unit_id, command.user_id, command.via) == ("alert-1", "unit-1", "user-1", "sms")
+
+
+@pytest.mark.parametrize("text", ["ack 0000", "STOP", "what?", "HELP"])
+async def test_other_words_acknowledge_nothing(text: str) -> None:
+    world = await sent_world()
+    await world.report(reply(text))
+    assert world.broker.decoded("alert-commands", m.Acknowledge) == []
+
+
+async def test_an_alert_that_is_over_is_not_acknowledged() -> None:
+    world = await sent_world()
+    world.closed.closed["alert-1"] = "resolved"
+    await world.report(reply("ok"))
+    assert world.broker.values("alert-commands") == []
+
+
+async def test_a_receipt_that_cannot_be_read_is_a_dead_letter() -> None:
+    world = await sent_world()
+    await world.report(b"{", receipt("delivered"))
+    assert len(world.broker.decoded("sms-dlq", m.UnreadableRecord)) == 1
+    assert world.outcomes[-1] == "delivered"
