@@ -47,6 +47,7 @@ from streams.digests.mail.records import EmailRecords
 from streams.digests.mail.smtp import Smtp, SmtpServer
 from streams.digests.report.rendered_digest import Mailbox
 from streams.digests.store import DigestStore
+from streams.engine.publish import name_of
 from tests.streams.fakes import FakeBatch, FakeTable
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class Published:
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
         for record in records:
-            self.by_topic[record.topic].append(record.value or b"")
+            self.by_topic[name_of(record.topic)].append(record.value or b"")
 
 
 class TimedStore(DigestStore):

@@ -21,7 +21,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from schemas.topics import TOPICS, Topic
+from schemas.topics import TOPICS, AnyTopic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,7 +65,7 @@ def create_topics(
     *,
     prefix: str = "",
     replication_factor: int = DEFAULT_REPLICATION_FACTOR,
-    topics: Iterable[Topic] = TOPICS,
+    topics: Iterable[AnyTopic] = TOPICS,
     time_limit_s: float = DEFAULT_TIME_LIMIT_S,
 ) -> list[Change]:
     """Make what is missing and set what differs; a second run changes nothing.
@@ -97,7 +97,7 @@ def check_topics(
     settings: Mapping[str, str | int | float | bool],
     *,
     prefix: str = "",
-    topics: Iterable[Topic] = TOPICS,
+    topics: Iterable[AnyTopic] = TOPICS,
     time_limit_s: float = DEFAULT_TIME_LIMIT_S,
 ) -> list[str]:
     """What differs between the declarations and the broker, a sentence each; empty when nothing does."""
@@ -116,7 +116,7 @@ def check_topics(
 
 def check_partitions(
     settings: Mapping[str, str | int | float | bool],
-    topics: Iterable[Topic],
+    topics: Iterable[AnyTopic],
     *,
     prefix: str = "",
     time_limit_s: float = DEFAULT_TIME_LIMIT_S,
@@ -136,7 +136,7 @@ def _client(settings: Mapping[str, str | int | float | bool]) -> AdminClient:
     return AdminClient({"log_level": 2, **settings})
 
 
-def _count_problems(wanted: Mapping[str, Topic], found: Mapping[str, TopicMetadata]) -> list[str]:
+def _count_problems(wanted: Mapping[str, AnyTopic], found: Mapping[str, TopicMetadata]) -> list[str]:
     problems = []
     for name, topic in wanted.items():
         if name not in found:
@@ -180,7 +180,9 @@ def _once_known(client: AdminClient, names: Iterable[str], time_limit_s: float) 
         sleep(0.05)
 
 
-def _create(client: AdminClient, topics: Mapping[str, Topic], replication_factor: int, time_limit_s: float) -> set[str]:
+def _create(
+    client: AdminClient, topics: Mapping[str, AnyTopic], replication_factor: int, time_limit_s: float
+) -> set[str]:
     if not topics:
         return set()
     futures: dict[str, Future[None]] = client.create_topics(
@@ -200,7 +202,7 @@ def _create(client: AdminClient, topics: Mapping[str, Topic], replication_factor
 
 
 def _differences(
-    client: AdminClient, topics: Mapping[str, Topic], time_limit_s: float
+    client: AdminClient, topics: Mapping[str, AnyTopic], time_limit_s: float
 ) -> dict[str, dict[str, tuple[str | None, str]]]:
     """By topic and setting: (value at the broker, value declared), only where they differ."""
     if not topics:
@@ -217,7 +219,7 @@ def _differences(
     return differing
 
 
-def _alter(client: AdminClient, topics: Mapping[str, Topic], time_limit_s: float) -> dict[str, str]:
+def _alter(client: AdminClient, topics: Mapping[str, AnyTopic], time_limit_s: float) -> dict[str, str]:
     """Set the declared settings, and only them: what an operator added stays. Returns what was set, by topic."""
     differing = _differences(client, topics, time_limit_s)
     if not differing:

@@ -24,7 +24,7 @@ from schemas.topics import UNIT_AGGREGATES
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-    from schemas.topics import Topic
+    from schemas.topics import AnyTopic
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -39,7 +39,7 @@ class RecorderWatermarkRow(Row):
     recorded_until: Mapped[datetime]
 
 
-async def recorded_until(connection: AsyncConnection | AsyncSession, topic: Topic = UNIT_AGGREGATES) -> datetime:
+async def recorded_until(connection: AsyncConnection | AsyncSession, topic: AnyTopic = UNIT_AGGREGATES) -> datetime:
     """The time up to which all partitions of `topic` are recorded; `NEVER` while one of them was not looked at yet."""
     found = await connection.execute(
         select(func.count(), func.min(RecorderWatermarkRow.recorded_until)).where(

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from database.configuration import ContactRow, DigestPreferenceRow, UnitRow
 from outbox import writer
 from producers.errors import NotDeliveredError
-from schemas.topics import CONTACTS, DIGEST_PREFERENCES, UNITS, Topic
+from schemas.topics import CONTACTS, DIGEST_PREFERENCES, UNITS, AnyTopic
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -32,7 +32,7 @@ READ_LIMIT_S = 60.0
 class Source(NamedTuple):
     """A compacted topic, the query for its keys, and what enqueues the newest state of given keys."""
 
-    topic: Topic
+    topic: AnyTopic
     stored: Select[str]
     publish: Callable[[AsyncSession, Collection[str]], Awaitable[None]]
 
@@ -75,7 +75,7 @@ def _batches(keys: Iterable[str]) -> Iterable[list[str]]:
         yield batch
 
 
-def live_keys(kafka: ProducerSettings, topic: Topic, *, time_limit_s: float = READ_LIMIT_S) -> set[str]:
+def live_keys(kafka: ProducerSettings, topic: AnyTopic, *, time_limit_s: float = READ_LIMIT_S) -> set[str]:
     """The keys whose newest record in a compacted topic is no tombstone; raises NotDeliveredError after the limit."""
     name = kafka.topic_prefix + topic.name
     consumer = Consumer(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from broker.settings import ProducerSettings
     from domain.redrive.redrive_record import Revived
     from producers.kafka import Delivery, KafkaProducer
-    from schemas.topics import Topic
+    from schemas.topics import AnyTopic
 
 FIND_LIMIT_S = 30.0
 
@@ -79,7 +79,7 @@ def send_rerun(producer: KafkaProducer, revived: Revived, *, limit_s: float = SE
     return future.result(0)
 
 
-def partition_of(key: str, topic: Topic) -> int:
+def partition_of(key: str, topic: AnyTopic) -> int:
     """Where every producer of ours puts a key."""
     from aiokafka.partitioner import murmur2
 

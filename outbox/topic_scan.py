@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from broker.settings import ProducerSettings
-    from schemas.topics import Topic
+    from schemas.topics import AnyTopic
 
 READ_LIMIT_S = 60.0
 POLL_S = 0.2
@@ -37,7 +37,7 @@ class Found(NamedTuple):
 
 def scan(
     kafka: ProducerSettings,
-    topic: Topic,
+    topic: AnyTopic,
     *,
     partitions: Iterable[int] | None = None,
     since_ms: int | None = None,
@@ -70,7 +70,7 @@ def scan(
 
 
 def read_one(
-    kafka: ProducerSettings, topic: Topic, partition: int, offset: int, *, limit_s: float = READ_LIMIT_S
+    kafka: ProducerSettings, topic: AnyTopic, partition: int, offset: int, *, limit_s: float = READ_LIMIT_S
 ) -> Found | None:
     """The record at a place; None when nothing lies there. Raises TopicReadError."""
     deadline = time.monotonic() + limit_s
@@ -134,7 +134,7 @@ def _next(consumer: Consumer, name: str, deadline: float, limit_s: float) -> Mes
             )
 
 
-def _found(topic: Topic, message: Message) -> Found:
+def _found(topic: AnyTopic, message: Message) -> Found:
     key, value = message.key(), message.value()
     return Found(
         topic.name,

@@ -36,7 +36,7 @@ from schemas.topics import (
     DIGEST_RUNS,
     REDRIVE_TOPICS,
     UNITS,
-    Topic,
+    AnyTopic,
 )
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ async def publish_digest_order(session: AsyncSession, order: m.SendDigestNow) ->
 class Prepared(NamedTuple):
     """A record as it shall lie in Kafka; its id is the same whenever it is prepared again."""
 
-    topic: Topic
+    topic: AnyTopic
     key: str
     value: bytes
     message_type: str
@@ -131,7 +131,7 @@ async def publish_prepared(session: AsyncSession, records: Collection[Prepared])
     await session.execute(select(func.pg_notify(CHANNEL, rows[0]["topic"])))
 
 
-async def lock_keys(session: AsyncSession, topic: Topic, keys: Collection[str]) -> None:
+async def lock_keys(session: AsyncSession, topic: AnyTopic, keys: Collection[str]) -> None:
     """Make writers of these keys wait for each other until the transaction ends; always taken in the same order."""
     slots = sorted({zlib.crc32(key.encode()) % LOCK_SLOTS for key in keys})
     number = zlib.crc32(topic.name.encode()) & 0x7FFF_FFFF
@@ -142,7 +142,7 @@ async def lock_keys(session: AsyncSession, topic: Topic, keys: Collection[str]) 
 
 
 async def _locked(
-    session: AsyncSession, topic: Topic, keys: Collection[str], read: _Read
+    session: AsyncSession, topic: AnyTopic, keys: Collection[str], read: _Read
 ) -> Mapping[str, msgspec.Struct]:
     await session.flush()
     await lock_keys(session, topic, keys)
@@ -150,7 +150,7 @@ async def _locked(
 
 
 async def _publish(
-    session: AsyncSession, topic: Topic, keys: Collection[str], messages: Mapping[str, msgspec.Struct]
+    session: AsyncSession, topic: AnyTopic, keys: Collection[str], messages: Mapping[str, msgspec.Struct]
 ) -> None:
     if not keys:
         return
@@ -159,7 +159,7 @@ async def _publish(
     await session.execute(select(func.pg_notify(CHANNEL, topic.name)))
 
 
-def _row(topic: Topic, key: str, message: msgspec.Struct | None) -> dict[str, str | bytes | None]:
+def _row(topic: AnyTopic, key: str, message: msgspec.Struct | None) -> dict[str, str | bytes | None]:
     value = None if message is None else m.encode(message)
     if value is not None and len(value) + len(key) > topic.max_message_bytes - FRAMING_BYTES:
         raise MessageTooLargeError(

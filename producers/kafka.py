@@ -19,7 +19,7 @@ from confluent_kafka import KafkaError, Producer
 from producers.errors import BatchError, BatchTooLargeError, NotDeliveredError, QueueFullError
 from schemas import messages as m
 from schemas.headers import Header, content_id, new_traceparent, type_name
-from schemas.topics import READINGS, Topic
+from schemas.topics import READINGS, AnyTopic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -83,7 +83,7 @@ class KafkaProducer:
 
     def send(
         self,
-        topic: Topic,
+        topic: AnyTopic,
         key: str,
         value: bytes | None,
         *,
@@ -126,7 +126,7 @@ class KafkaProducer:
 
     def publish(
         self,
-        topic: Topic,
+        topic: AnyTopic,
         key: str,
         value: bytes | None,
         *,
@@ -241,7 +241,7 @@ def check_batch(batch: m.ReadingBatch) -> None:
             )
 
 
-def _check_size(topic: Topic, key: bytes, value: bytes | None) -> None:
+def _check_size(topic: AnyTopic, key: bytes, value: bytes | None) -> None:
     size = len(key) + len(value or b"")
     limit = topic.max_message_bytes - RECORD_OVERHEAD_BYTES
     if size > limit:

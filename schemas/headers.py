@@ -6,12 +6,12 @@ import hashlib
 import os
 import re
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from msgspec import Struct
 
@@ -31,6 +31,69 @@ class Header(StrEnum):
     ORIGINAL_TOPIC = "original-topic"
     ORIGINAL_PARTITION = "original-partition"
     ORIGINAL_OFFSET = "original-offset"
+
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class Sourced(Protocol):
+    """A record as the broker keeps it, as far as its place and its headers go."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+class Origin(NamedTuple):
+    """The record that another one follows from; `topic` is its name at the broker."""
+
+    topic: str
+    partition: int
+    offset: int
+    trace: bytes
+
+    @classmethod
+    def of(cls, record: Sourced) -> Origin:
+        return cls(record.topic, record.partition, record.offset, trace_of(dict(record.headers or ())))
+
+
+def event_headers(id_: str, type_: str, trace: bytes | None = None) -> Headers:
+    """Headers of a record that says what happened: its idempotency key, its type, the trace if it belongs to one."""
+    headers = ((Header.ID.value, id_.encode()), (Header.TYPE.value, type_.encode()))
+    return headers if trace is None else (*headers, (Header.TRACEPARENT.value, trace))
+
+
+def failure_headers(
+    id_: str,
+    type_: str,
+    *,
+    attempt: int,
+    error: str,
+    error_code: str,
+    origin: Origin | None = None,
+    due_at_ms: int | None = None,
+) -> Headers:
+    """Headers of a retry or a dead letter: what failed, how often, and which record it began with."""
+    headers = [
+        *event_headers(id_, type_, None if origin is None else origin.trace),
+        (Header.ATTEMPT.value, str(attempt).encode()),
+        (Header.ERROR.value, error.encode()),
+        (Header.ERROR_CODE.value, error_code.encode()),
+    ]
+    if due_at_ms is not None:
+        headers.append((Header.DUE_AT.value, str(due_at_ms).encode()))
+    if origin is not None:
+        headers += [
+            (Header.ORIGINAL_TOPIC.value, origin.topic.encode()),
+            (Header.ORIGINAL_PARTITION.value, str(origin.partition).encode()),
+            (Header.ORIGINAL_OFFSET.value, str(origin.offset).encode()),
+        ]
+    return tuple(headers)
 
 
 def type_name(message_type: type[Struct]) -> str:

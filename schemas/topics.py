@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -11,6 +12,8 @@ from schemas import messages as m
 
 if TYPE_CHECKING:
     from types import UnionType
+
+T_co = TypeVar("T_co", covariant=True)
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -35,8 +38,11 @@ class Writer(StrEnum):
     REDRIVES = "relay; `freshtrack dead-letters`"
 
 
-class Topic(msgspec.Struct, frozen=True, kw_only=True):
-    """A declaration; `freshtrack topics create` makes the topic, workers refuse another partition count."""
+class Topic(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
+    """A declaration; `freshtrack topics create` makes the topic, workers refuse another partition count.
+
+    `T_co` is the type of the messages that it carries.
+    """
 
     name: str
     key: str
@@ -48,6 +54,11 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     compacted: bool = False
     max_message_bytes: int = 1_048_576
 
+    def decode(self, value: bytes | None) -> T_co:
+        """The message that a record's value says; raises msgspec.MsgspecError for what is none of this topic's."""
+        message: T_co = _decoder(self.carries).decode(value or b"")
+        return message
+
     @property
     def config(self) -> dict[str, str]:
         """The topic's settings at the broker."""
@@ -57,7 +68,15 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
         return settings | {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
 
 
-READINGS = Topic(
+AnyTopic: TypeAlias = Topic[object]
+
+
+@cache
+def _decoder(carries: type | UnionType) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(carries)
+
+
+READINGS: Topic[m.ReadingBatch] = Topic(
     name="readings",
     key="unit id",
     carries=m.ReadingBatch,
@@ -66,7 +85,7 @@ READINGS = Topic(
     retention_ms=30 * DAY_MS,
     max_message_bytes=4_194_304,
 )
-READINGS_DLQ = Topic(
+READINGS_DLQ: Topic[m.DeadReading] = Topic(
     name="readings-dlq",
     key="unit id",
     carries=m.DeadReading,
@@ -74,7 +93,7 @@ READINGS_DLQ = Topic(
     about="Records that could not be used, with the reason",
     retention_ms=FOR_EVER,
 )
-ALERTS = Topic(
+ALERTS: Topic[m.Alert] = Topic(
     name="alerts",
     key="unit id",
     carries=m.Alert,
@@ -82,7 +101,7 @@ ALERTS = Topic(
     about="Alerts triggered, escalated in severity, resolved",
     retention_ms=365 * DAY_MS,
 )
-ALERT_COMMANDS = Topic(
+ALERT_COMMANDS: Topic[m.Command] = Topic(
     name="alert-commands",
     key="unit id",
     carries=m.Command,
@@ -91,7 +110,7 @@ ALERT_COMMANDS = Topic(
     # Longer than the longest silence: what one put off must find an acknowledgement that came meanwhile.
     retention_ms=35 * DAY_MS,
 )
-ESCALATIONS = Topic(
+ESCALATIONS: Topic[m.Escalation] = Topic(
     name="escalations",
     key="unit id",
     carries=m.Escalation,
@@ -100,7 +119,7 @@ ESCALATIONS = Topic(
     retention_ms=365 * DAY_MS,
 )
 SMS_CRITICAL, SMS_WARNING, SMS_INFO = (
-    Topic(
+    Topic[m.SmsRequest](
         name=f"sms-{severity}",
         key="user id",
         carries=m.SmsRequest,
@@ -114,14 +133,14 @@ SMS_LANES = {
     m.Severity.WARNING: SMS_WARNING,
     m.Severity.INFO: SMS_INFO,
 }
-SMS_RETRIES = Topic(
+SMS_RETRIES: Topic[m.SmsReturn] = Topic(
     name="sms-retries",
     key="user id",
     carries=m.SmsReturn,
     writer=Writer.NOTIFICATIONS,
     about="What comes back later: failed attempts with error and due time, receipts that are overdue",
 )
-SMS_OUTCOMES = Topic(
+SMS_OUTCOMES: Topic[m.Outcome] = Topic(
     name="sms-outcomes",
     key="user id",
     carries=m.Outcome,
@@ -129,14 +148,14 @@ SMS_OUTCOMES = Topic(
     about="Every decision about an SMS",
     retention_ms=365 * DAY_MS,
 )
-SMS_RECEIPTS = Topic(
+SMS_RECEIPTS: Topic[m.Receipt] = Topic(
     name="sms-receipts",
     key="user id",
     carries=m.Receipt,
     writer=Writer.API,
     about="The provider's webhooks: sent, finalized, inbound replies",
 )
-SMS_DLQ = Topic(
+SMS_DLQ: Topic[m.SmsDeadLetter | m.UnreadableRecord] = Topic(
     name="sms-dlq",
     key="user id",
     carries=m.SmsDeadLetter | m.UnreadableRecord,
@@ -144,7 +163,7 @@ SMS_DLQ = Topic(
     about="SMS that a person must look at",
     retention_ms=FOR_EVER,
 )
-DEAD_LETTER_SETTLEMENTS = Topic(
+DEAD_LETTER_SETTLEMENTS: Topic[m.DeadLetterSettled] = Topic(
     name="dead-letter-settlements",
     key="letter id (TOPIC/PARTITION/OFFSET)",
     carries=m.DeadLetterSettled,
@@ -152,7 +171,7 @@ DEAD_LETTER_SETTLEMENTS = Topic(
     about="Which dead letters were sent again, by whom",
     compacted=True,
 )
-UNIT_AGGREGATES = Topic(
+UNIT_AGGREGATES: Topic[m.AggregateBucket] = Topic(
     name="unit-aggregates",
     key="unit id",
     carries=m.AggregateBucket,
@@ -160,14 +179,14 @@ UNIT_AGGREGATES = Topic(
     about="15-minute buckets with revision number",
     retention_ms=90 * DAY_MS,
 )
-UNIT_SILENCES = Topic(
+UNIT_SILENCES: Topic[m.UnitSilence] = Topic(
     name="unit-silences",
     key="gateway, or a unit without one",
     carries=m.UnitSilence,
     writer=Writer.DETECTION,
     about="Units that fell silent or were heard again, gathered by gateway",
 )
-UNITS = Topic(
+UNITS: Topic[m.UnitConfig] = Topic(
     name="units",
     key="unit id",
     carries=m.UnitConfig,
@@ -175,7 +194,7 @@ UNITS = Topic(
     about="The newest configuration of each unit; a tombstone deletes",
     compacted=True,
 )
-CONTACTS = Topic(
+CONTACTS: Topic[m.Contact] = Topic(
     name="contacts",
     key="user id",
     carries=m.Contact,
@@ -183,7 +202,7 @@ CONTACTS = Topic(
     about="The newest version of each contact; a tombstone deletes",
     compacted=True,
 )
-DIGEST_PREFERENCES = Topic(
+DIGEST_PREFERENCES: Topic[m.DigestPreference] = Topic(
     name="digest-preferences",
     key="user id",
     carries=m.DigestPreference,
@@ -192,21 +211,21 @@ DIGEST_PREFERENCES = Topic(
     compacted=True,
 )
 
-DIGEST_RUNS = Topic(
+DIGEST_RUNS: Topic[m.DigestRun] = Topic(
     name="digest-runs",
     key="user id",
     carries=m.DigestRun,
     writer=Writer.RELAY_AND_DIGESTS,
     about="A user's summary may be due, or is asked for at once",
 )
-DIGEST_JOBS = Topic(
+DIGEST_JOBS: Topic[m.DigestWanted] = Topic(
     name="digest-jobs",
     key="organization id",
     carries=m.DigestWanted,
     writer=Writer.DIGESTS_AND_REDRIVES,
     about="Who wants which digest of an organization; what agrees in period, timezone and due time is made once",
 )
-DIGEST_PROGRESS = Topic(
+DIGEST_PROGRESS: Topic[m.DigestProgress] = Topic(
     name="digest-progress",
     key="user id",
     carries=m.DigestProgress,
@@ -214,21 +233,21 @@ DIGEST_PROGRESS = Topic(
     about="How far each user's summary is, from 10 to 100",
     retention_ms=90 * DAY_MS,
 )
-EMAIL_REQUESTS = Topic(
+EMAIL_REQUESTS: Topic[m.EmailRequest] = Topic(
     name="email-requests",
     key="user id",
     carries=m.EmailRequest,
     writer=Writer.DIGESTS_AND_REDRIVES,
     about="One e-mail to one person",
 )
-EMAIL_RETRIES = Topic(
+EMAIL_RETRIES: Topic[m.EmailRetry] = Topic(
     name="email-retries",
     key="user id",
     carries=m.EmailRetry,
     writer=Writer.DIGESTS,
     about="Failed attempts with error and due time",
 )
-EMAIL_OUTCOMES = Topic(
+EMAIL_OUTCOMES: Topic[m.MailOutcome] = Topic(
     name="email-outcomes",
     key="user id",
     carries=m.MailOutcome,
@@ -236,7 +255,7 @@ EMAIL_OUTCOMES = Topic(
     about="Every decision about an e-mail",
     retention_ms=365 * DAY_MS,
 )
-EMAIL_DLQ = Topic(
+EMAIL_DLQ: Topic[m.EmailDeadLetter | m.DigestDeadLetter | m.UnreadableRecord] = Topic(
     name="email-dlq",
     key="user id",
     carries=m.EmailDeadLetter | m.DigestDeadLetter | m.UnreadableRecord,
@@ -248,7 +267,7 @@ EMAIL_DLQ = Topic(
 REDRIVE_TOPICS = (READINGS, *SMS_LANES.values(), EMAIL_REQUESTS, DIGEST_JOBS)
 """Where a dead letter goes when a person sends it again."""
 
-TOPICS: tuple[Topic, ...] = (
+TOPICS: tuple[AnyTopic, ...] = (
     READINGS,
     READINGS_DLQ,
     ALERTS,

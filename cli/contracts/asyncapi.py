@@ -10,7 +10,7 @@ import msgspec
 
 from cli.contracts.examples import Json, example_of
 from schemas.headers import Header, type_name
-from schemas.topics import TOPICS, Topic
+from schemas.topics import TOPICS, AnyTopic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +45,7 @@ FAILURE_HEADERS: dict[Header, dict[str, Json]] = {
 }
 
 
-def asyncapi(topics: Iterable[Topic] = TOPICS) -> dict[str, Json]:
+def asyncapi(topics: Iterable[AnyTopic] = TOPICS) -> dict[str, Json]:
     """The whole document, as JSON holds it."""
     topics = list(topics)
     types = list(dict.fromkeys(kind for topic in topics for kind in message_types(topic)))
@@ -71,12 +71,12 @@ def asyncapi(topics: Iterable[Topic] = TOPICS) -> dict[str, Json]:
     }
 
 
-def message_types(topic: Topic) -> tuple[type[Struct], ...]:
+def message_types(topic: AnyTopic) -> tuple[type[Struct], ...]:
     """The structs that a topic carries, its union taken apart."""
     return get_args(topic.carries) or (topic.carries,)
 
 
-def headers_of(topic: Topic, kind: type[Struct]) -> dict[str, Json]:
+def headers_of(topic: AnyTopic, kind: type[Struct]) -> dict[str, Json]:
     """JSON Schema of a record's headers."""
     known: dict[Header, dict[str, Json]] = HEADERS | {Header.TYPE: HEADERS[Header.TYPE] | {"const": type_name(kind)}}
     failed = topic.name.endswith(("-retries", "-dlq"))
@@ -86,7 +86,7 @@ def headers_of(topic: Topic, kind: type[Struct]) -> dict[str, Json]:
     return {"type": "object", "properties": {name.value: schema for name, schema in shown.items()}}
 
 
-def _channel(topic: Topic) -> dict[str, Json]:
+def _channel(topic: AnyTopic) -> dict[str, Json]:
     settings: dict[str, Json] = {
         "cleanup.policy": ["compact" if topic.compacted else "delete"],
         "max.message.bytes": topic.max_message_bytes,
@@ -113,7 +113,7 @@ def _channel(topic: Topic) -> dict[str, Json]:
     }
 
 
-def _operation(topic: Topic) -> dict[str, Json]:
+def _operation(topic: AnyTopic) -> dict[str, Json]:
     return {
         "action": "send",
         "title": f"{topic.writer} writes {topic.name}",
@@ -124,7 +124,7 @@ def _operation(topic: Topic) -> dict[str, Json]:
     }
 
 
-def _message(topic: Topic, kind: type[Struct]) -> dict[str, Json]:
+def _message(topic: AnyTopic, kind: type[Struct]) -> dict[str, Json]:
     return {
         "name": type_name(kind),
         "title": kind.__name__,
@@ -141,7 +141,7 @@ def _message(topic: Topic, kind: type[Struct]) -> dict[str, Json]:
     }
 
 
-def _message_key(topic: Topic, kind: type[Struct]) -> str:
+def _message_key(topic: AnyTopic, kind: type[Struct]) -> str:
     # By topic, because headers and key differ where a message lies in several.
     return f"{topic.name}.{type_name(kind)}"
 

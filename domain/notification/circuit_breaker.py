@@ -14,8 +14,9 @@ from enum import StrEnum
 
 import msgspec
 
+from domain.notification.error_class import ErrorClass
 from domain.notification.sms_answers import Accepted, Answer, Refused, Silence, Unanswered
-from streams.notifications.telnyx.codes import ErrorClass, classify
+from streams.notifications.telnyx.codes import classify
 
 FAILURES_IN_A_ROW = 5
 FIRST_PROBE_MS = 1_000

@@ -13,9 +13,10 @@ import msgspec
 
 from domain.identity import derived_id
 from domain.notification import retry
+from domain.notification.error_class import ErrorClass
 from domain.notification.phone import phone_problem
 from domain.notification.sms_answers import Accepted, Answer, Refused, Unanswered
-from streams.notifications.telnyx.codes import CodeRow, ErrorClass, classify
+from streams.notifications.telnyx.codes import CodeRow, classify
 
 if TYPE_CHECKING:
     import random

@@ -17,7 +17,7 @@ from domain.notification.phone import masked
 from domain.redrive.reading_redrive import reading_doubt, reading_facts, revive_reading
 from domain.redrive.redrive_record import Facts, Lifeless, Revived, request_again
 from schemas import messages as m
-from schemas.topics import DIGEST_JOBS, EMAIL_DLQ, EMAIL_REQUESTS, READINGS_DLQ, SMS_DLQ, SMS_LANES, Topic
+from schemas.topics import DIGEST_JOBS, EMAIL_DLQ, EMAIL_REQUESTS, READINGS_DLQ, SMS_DLQ, SMS_LANES, AnyTopic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,7 @@ class Kind(Struct, frozen=True, kw_only=True):
     """One type of letter. `name` is what people call its topic; `doubt` tells why the same would only fail again."""
 
     name: str
-    topic: Topic
+    topic: AnyTopic
     letter: type[Struct]
     facts: Callable[[Any], Facts]
     revive: Callable[[Any], Revived | Lifeless]
@@ -122,7 +122,7 @@ def _revive_sms(letter: m.SmsDeadLetter) -> Revived:
 
 def _request_facts(
     letter: m.SmsDeadLetter | m.EmailDeadLetter | m.DigestDeadLetter,
-    lane: Topic,
+    lane: AnyTopic,
     request_id: str,
     alert_id: str | None = None,
 ) -> Facts:

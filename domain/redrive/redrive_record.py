@@ -10,7 +10,7 @@ from schemas import messages as m
 from schemas.headers import content_id, type_name
 
 if TYPE_CHECKING:
-    from schemas.topics import Topic
+    from schemas.topics import AnyTopic
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -32,7 +32,7 @@ class Facts(Struct, frozen=True, kw_only=True):
 class Revived(Struct, frozen=True, kw_only=True):
     """The record that a letter becomes: the same each time it is made, under the same `id` header."""
 
-    topic: Topic
+    topic: AnyTopic
     key: str
     value: bytes
     message_type: str
@@ -47,7 +47,7 @@ class Lifeless(Struct, frozen=True):
     detail: str
 
 
-def request_again(request: m.SmsRequest | m.EmailRequest | m.DigestWanted, topic: Topic, key: str) -> Revived:
+def request_again(request: m.SmsRequest | m.EmailRequest | m.DigestWanted, topic: AnyTopic, key: str) -> Revived:
     """A request as it was, with its attempts before it and one redrive more: the lanes take it for a new one."""
     again = structs.replace(request, attempts=0, redrives=request.redrives + 1)
     value = m.encode(again)

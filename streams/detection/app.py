@@ -30,28 +30,27 @@ if TYPE_CHECKING:
 
 def build() -> faust.App:
     settings = DetectionSettings()
-    readings, silences = settings.topic(t.READINGS.name), settings.topic(t.UNIT_SILENCES.name)
-    app = create_app("detection", settings, batched={readings, silences}, fence_of=fence_of)
+    app = create_app("detection", settings, batched=[t.READINGS, t.UNIT_SILENCES], fence_of=fence_of)
     units = Replica(t.UNITS, m.UnitConfig, settings, share=share_parts)
     load_before_work(app, [units])
     states = UnitStates(_table(app, "unit-states", t.READINGS, buffer_mib=4), units)
     rows = _table(app, "unit-buckets", t.READINGS, buffer_mib=2)
-    aggregation = Aggregation(run_publisher(app), rows, settings.topic, settings.policy())
+    aggregation = Aggregation(run_publisher(app), rows, settings.policy())
     send = publisher(app)
     flow = Detection(send, states, aggregation, settings.topic, now_ms)
-    listening = Listening(app, readings, now_ms)
+    listening = Listening(app, settings.topic(t.READINGS.name), now_ms)
     silent = SilentUnits(send, states, aggregation, units, listening, partition_of, settings.topic, now_ms, flow.counts)
     groups = _table(app, "unit-groups", t.UNIT_SILENCES, buffer_mib=1)
     offline = Offline(send, groups, units, settings.topic, now_ms, flow.counts)
-    agent(app, readings, flow.handle)
-    agent(app, silences, offline.handle)
+    agent(app, t.READINGS, flow.handle)
+    agent(app, t.UNIT_SILENCES, offline.handle)
     app.task(silent.run)
     app.task(offline.run)
     serve_metrics(app, settings.metrics_port, detection_metrics(flow.counts, listening, [units]))
     return app
 
 
-def _table(app: faust.App, name: str, topic: t.Topic, *, buffer_mib: int) -> faust.Table:
+def _table(app: faust.App, name: str, topic: t.AnyTopic, *, buffer_mib: int) -> faust.Table:
     """A table whose store holds twice the buffer and as much cache in memory, for each partition."""
     options = ROCKSDB_OPTIONS | {"write_buffer_size": buffer_mib << 20, "block_cache_size": buffer_mib << 20}
     return app.Table(name, partitions=topic.partitions, key_type=bytes, value_type=bytes, options=options)

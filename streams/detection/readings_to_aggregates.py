@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from domain.detection.aggregate_state import Graded, Policy, Step, UnitBuckets
+    from schemas.topics import AnyTopic
     from streams.detection.unit_states import Rows, Slot
 
     Load = Callable[[str, int], ClosedBucket | None]
@@ -54,15 +55,13 @@ class Aggregation:
 
     def __init__(
         self,
-        publish_run: Callable[[str, int, Sequence[Outgoing]], Awaitable[None]],
+        publish_run: Callable[[AnyTopic, int, Sequence[Outgoing]], Awaitable[None]],
         rows: Rows,
-        topic_name: Callable[[str], str],
         policy: Policy,
     ) -> None:
         self.policy = policy
         self._publish_run = publish_run
         self._rows = rows
-        self._topic = topic_name(UNIT_AGGREGATES.name)
 
     def loader(self, slot: Slot) -> Load:
         """Reads closed buckets of the slot's partition."""
@@ -88,7 +87,7 @@ class Aggregation:
         for bucket in step.published:
             value = encode(bucket)
             headers = (("id", content_id(key, value).encode()), ("type", b"aggregate_bucket"))
-            closings.outgoing.append(Outgoing(self._topic, key, value, headers))
+            closings.outgoing.append(Outgoing(UNIT_AGGREGATES, key, value, headers))
         for starts_at_ms, row in step.rows.items():
             closings.rows[_row_key(about.unit_id, starts_at_ms)] = None if row is None else _encode(_Row(fence, row))
         if step.too_late:
@@ -97,7 +96,7 @@ class Aggregation:
     async def finish(self, slot: Slot, closings: Closings) -> None:
         """Returns when the buckets and then the rows are at the broker."""
         if closings.outgoing:
-            await self._publish_run(self._topic, slot.partition, closings.outgoing)
+            await self._publish_run(UNIT_AGGREGATES, slot.partition, closings.outgoing)
         if closings.rows:
             await self._rows.write(slot, closings.rows, durable=True)
 

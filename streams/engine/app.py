@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from signal import Signals
 
+    from schemas.topics import AnyTopic
     from streams.engine.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
@@ -98,16 +99,20 @@ def create_app(
     name: str,
     settings: WorkerSettings,
     *,
-    batched: Collection[str] | Mapping[str, int],
+    batched: Collection[AnyTopic | str] | Mapping[str, int],
     fence_of: Callable[[bytes], int] | None,
 ) -> StreamApp:
     """An app of the consumer group `name` (with the topic prefix in front of it).
 
-    `batched` names topics (as they are called at the broker) whose records come in runs of `max_batch`, or says how
-    many each may have; all others come one by one. `fence_of` reads the fence of a stored value of any table; None
+    The records of `batched` topics come in runs of `max_batch`; a mapping from names at the broker says how many each
+    may have. All others come one by one. `fence_of` reads the fence of a stored value of any table; None
     where the newest record counts. Choose uvloop (`mode.loop.use("uvloop")`) before this module is imported.
     """
-    sizes = dict(batched) if isinstance(batched, Mapping) else dict.fromkeys(batched, settings.max_batch)
+    if isinstance(batched, Mapping):
+        sizes = dict(batched)
+    else:
+        names = (topic if isinstance(topic, str) else settings.topic(topic.name) for topic in batched)
+        sizes = dict.fromkeys(names, settings.max_batch)
     app = StreamApp(
         settings.topic(name),
         broker=[f"kafka://{server.strip()}" for server in settings.bootstrap_servers.split(",")],

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import faust
 
-    from schemas.topics import Topic
+    from schemas.topics import AnyTopic
     from streams.engine.consumer import Record
     from streams.engine.settings import KafkaSettings
 
@@ -38,7 +38,7 @@ class Replica(Follower, Generic[T]):
 
     def __init__(
         self,
-        topic: Topic,
+        topic: AnyTopic,
         message_type: type[T],
         settings: KafkaSettings,
         *,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiokafka.errors import KafkaError
 
-from schemas.topics import TOPICS
+from schemas.topics import TOPICS, AnyTopic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,14 +31,21 @@ class RecordTooLargeError(PublishError):
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """A record to send; `topic` is its name at the broker. Without `partition` the key decides (murmur2)."""
+    """A record to send; the publisher puts the deployment's prefix before the topic's name.
 
-    topic: str
+    Without `partition` the key decides (murmur2).
+    """
+
+    topic: AnyTopic | str
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
     partition: int | None = None
     timestamp_ms: int | None = None
+
+    def topic_at(self, app: faust.App) -> str:
+        """The topic's name at the broker."""
+        return self.topic if isinstance(self.topic, str) else str(app.worker_settings.topic(self.topic.name))
 
     @property
     def size(self) -> int:
@@ -64,7 +71,7 @@ async def publish(app: faust.App, records: Sequence[Outgoing], *, limit_s: float
             now_ms = int(time.time() * 1000)
             for record in records:
                 future = await producer.send(
-                    record.topic,
+                    record.topic_at(app),
                     record.value,
                     key=record.key,
                     partition=record.partition,
@@ -108,10 +115,15 @@ def _check_sizes(records: Sequence[Outgoing], limit: int) -> None:
     for record in records:
         if record.size + FRAMING_BYTES > limit:
             raise RecordTooLargeError(
-                f"a record for {record.topic} with key {record.key!r} has {record.size:,} bytes, the limit is"
+                f"a record for {name_of(record.topic)} with key {record.key!r} has {record.size:,} bytes, the limit is"
                 f" {limit - FRAMING_BYTES:,}; nothing was sent"
             )
 
 
 def _topics(records: Sequence[Outgoing]) -> str:
-    return ", ".join(sorted({record.topic for record in records}))
+    return ", ".join(sorted({name_of(record.topic) for record in records}))
+
+
+def name_of(topic: AnyTopic | str) -> str:
+    """A topic's name without the prefix of a deployment."""
+    return topic if isinstance(topic, str) else topic.name

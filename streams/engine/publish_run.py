@@ -13,27 +13,29 @@ if TYPE_CHECKING:
 
     import faust
 
+    from schemas.topics import AnyTopic
     from streams.engine.publish import Outgoing
 
 
-async def publish_run(app: faust.App, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
-    """Send the records, in order, to the partition of `topic` (its name at the broker); theirs are not looked at.
+async def publish_run(app: faust.App, topic: AnyTopic, partition: int, records: Sequence[Outgoing]) -> None:
+    """Send the records, in order, to the partition of `topic`; their own topics are not looked at.
 
     Returns when the broker has all of them. Raises PublishError when one was refused or not acknowledged within the
     app's `send_limit_s`, RecordTooLargeError for one that no batch can hold.
     """
+    name = app.worker_settings.topic(topic.name)
     producer = app.producer._ensure_producer()  # noqa: SLF001 - Faust has no batches
     sent: list[asyncio.Future[Any]] = []
     try:
         async with asyncio.timeout(app.send_limit_s):
-            for batch in _batches(producer, topic, records):
+            for batch in _batches(producer, name, records):
                 batch.close()
-                sent.append(await producer.send_batch(batch, topic, partition=partition))
+                sent.append(await producer.send_batch(batch, name, partition=partition))
             await asyncio.gather(*sent)
     except PublishError:
         raise
     except Exception as error:
-        raise PublishError(f"sending {len(records)} records to {topic}[{partition}] failed: {error!r}") from error
+        raise PublishError(f"sending {len(records)} records to {name}[{partition}] failed: {error!r}") from error
     finally:
         # Those that fail after the first failure have nobody else who looks at them.
         for future in sent:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import faust
 
+    from schemas.topics import AnyTopic
     from streams.engine.consumer import Batch
 
 
@@ -21,19 +22,20 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-def agent(app: faust.App, topic: str, handle: Callable[[Batch], Awaitable[None]], *, at_once: int = 1) -> None:
-    """Let `handle` have the batches of `topic` (its name at the broker), `at_once` of them side by side."""
+def agent(app: faust.App, topic: AnyTopic, handle: Callable[[Batch], Awaitable[None]], *, at_once: int = 1) -> None:
+    """Let `handle` have the batches of `topic`, `at_once` of them side by side."""
+    name = app.worker_settings.topic(topic.name)
 
     async def flow(stream: Any) -> None:  # noqa: ANN401 - Faust ships no types
         await each_batch(app, stream, handle, at_once=at_once)
 
-    app.agent(app.topic(topic, key_serializer="raw", value_serializer="raw"), name=f"flow.{topic}")(flow)
+    app.agent(app.topic(name, key_serializer="raw", value_serializer="raw"), name=f"flow.{name}")(flow)
 
 
-def run_publisher(app: faust.App) -> Callable[[str, int, Sequence[Outgoing]], Awaitable[None]]:
+def run_publisher(app: faust.App) -> Callable[[AnyTopic, int, Sequence[Outgoing]], Awaitable[None]]:
     """Sends records to one partition of a topic, and returns when the broker has all of them."""
 
-    async def send(topic: str, partition: int, records: Sequence[Outgoing]) -> None:
+    async def send(topic: AnyTopic, partition: int, records: Sequence[Outgoing]) -> None:
         await publish_run(app, topic, partition, records)
 
     return send

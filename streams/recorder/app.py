@@ -29,12 +29,11 @@ def build() -> faust.App:
     # Each flow has one transaction at a time, and the watermarks have another.
     database = DatabaseSettings().model_copy(update={"pool_size": len(ROUTES) + 1})
     engine = make_engine(database)
-    names = [settings.topic(route.topic.name) for route in ROUTES]
-    app = create_app("recorder", settings, batched=names, fence_of=None)
+    app = create_app("recorder", settings, batched=[route.topic for route in ROUTES], fence_of=None)
     availability, counts, rewind = Availability(), Counts(), Rewind(app, settings.topic)
-    for route, name in zip(ROUTES, names, strict=True):
+    for route in ROUTES:
         flow = Recorder(engine, route, availability, counts, rewind=rewind, try_limit_s=settings.try_limit_s)
-        agent(app, name, flow.handle)
+        agent(app, route.topic, flow.handle)
     topics = [route.topic for route in ROUTES]
     watermarks = Watermarks(engine, topics, WATERMARKED, ends_of(app, settings.topic), now_ms, rewind, availability)
     app.task(watermarks.run)

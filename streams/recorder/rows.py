@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row as SqlAlchemyRow
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from schemas.topics import Topic
+    from schemas.topics import AnyTopic
 
 
 class NotYetError(Exception):
@@ -78,7 +78,7 @@ class Route(NamedTuple):
     meets in SQL (an alert, and its acknowledgement by another topic).
     """
 
-    topic: Topic
+    topic: AnyTopic
     rows: Callable[[Incoming], Sequence[SqlRow]]
     sinks: tuple[Sink, ...]
     together: str | None = None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import faust
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from schemas.topics import Topic
+    from schemas.topics import AnyTopic
     from streams.recorder.availability import Availability
 
 log = structlog.get_logger(__name__)
@@ -109,9 +109,9 @@ class Watermarks:
     def __init__(
         self,
         engine: AsyncEngine,
-        topics: Sequence[Topic],
-        kept: Sequence[Topic],
-        ends: Callable[[Sequence[Topic]], Awaitable[Mapping[Place, Ends]]],
+        topics: Sequence[AnyTopic],
+        kept: Sequence[AnyTopic],
+        ends: Callable[[Sequence[AnyTopic]], Awaitable[Mapping[Place, Ends]]],
         now_ms: Callable[[], int],
         rewind: Callable[[str, int, int, int], Awaitable[bool]],
         availability: Availability,
@@ -183,10 +183,10 @@ class Watermarks:
                 await self._rewind(place.topic, place.partition, wanted, found.finished)
 
 
-def ends_of(app: faust.App, topic_name: Callable[[str], str]) -> Callable[[Sequence[Topic]], Awaitable[Any]]:
+def ends_of(app: faust.App, topic_name: Callable[[str], str]) -> Callable[[Sequence[AnyTopic]], Awaitable[Any]]:
     """Asks the broker where the partitions begin and end that this worker has of some topics."""
 
-    async def ends(topics: Collection[Topic]) -> Mapping[Place, Ends]:
+    async def ends(topics: Collection[AnyTopic]) -> Mapping[Place, Ends]:
         names = {topic_name(topic.name): topic.name for topic in topics}
         mine = [TopicPartition(tp.topic, tp.partition) for tp in app.consumer.assignment() if tp.topic in names]
         if not mine:

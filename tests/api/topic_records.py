@@ -8,7 +8,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 
 if TYPE_CHECKING:
     from broker.settings import ProducerSettings
-    from schemas.topics import Topic
+    from schemas.topics import AnyTopic
 
 
 class Record(NamedTuple):
@@ -17,7 +17,7 @@ class Record(NamedTuple):
     headers: dict[str, str]
 
 
-def records(settings: ProducerSettings, topic: Topic) -> list[Record]:
+def records(settings: ProducerSettings, topic: AnyTopic) -> list[Record]:
     """All records, each partition in its order."""
     consumer = Consumer(
         settings.librdkafka() | {"group.id": "test", "enable.auto.commit": False, "enable.partition.eof": True}

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from producers.demo_fleet import demo_fleet
 from schemas.messages import ReadingBatch
-from schemas.topics import READINGS, TOPICS, Topic
+from schemas.topics import READINGS, TOPICS, AnyTopic
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually, Kafka
@@ -54,7 +54,7 @@ class Commands:
             out, err = process.communicate(timeout=60)
         return process.returncode, out, err
 
-    def records(self, topic: Topic, kind: type[T]) -> list[tuple[str, T]]:
+    def records(self, topic: AnyTopic, kind: type[T]) -> list[tuple[str, T]]:
         """Every record of a topic: key and value."""
         consumer = Consumer(
             {"bootstrap.servers": self.bootstrap, "group.id": "none", "enable.partition.eof": True},

@@ -22,7 +22,7 @@ from schemas.topics import (
     SMS_DLQ,
     SMS_LANES,
     SMS_OUTCOMES,
-    Topic,
+    AnyTopic,
 )
 from tests.api.topic_records import Record, records
 from tests.domain.redrive.letters import NOW_MS, letter, request
@@ -48,7 +48,7 @@ class LetterBox:
         kafka: ProducerSettings,
         producer: KafkaProducer,
         monkeypatch: pytest.MonkeyPatch,
-        topics: Sequence[Topic] = (*DEAD_LETTER_TOPICS, *REDRIVE_TOPICS, DEAD_LETTER_SETTLEMENTS, SMS_OUTCOMES),
+        topics: Sequence[AnyTopic] = (*DEAD_LETTER_TOPICS, *REDRIVE_TOPICS, DEAD_LETTER_SETTLEMENTS, SMS_OUTCOMES),
     ) -> None:
         self.kafka = kafka
         self.producer = producer
@@ -58,7 +58,7 @@ class LetterBox:
         monkeypatch.setenv("COLUMNS", "400")
         monkeypatch.delenv("DATABASE_URL", raising=False)
 
-    def put(self, topic: Topic, key: str, message: msgspec.Struct) -> str:
+    def put(self, topic: AnyTopic, key: str, message: msgspec.Struct) -> str:
         """Publish and return the place as `TOPIC/PARTITION/OFFSET`."""
         there = self.producer.publish(topic, key, m.encode(message), message_type=type_name(type(message))).result(20)
         return f"{topic.name}/{there.partition}/{there.offset}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from streams.notifications.telnyx.codes import ErrorClass
+from domain.notification.error_class import ErrorClass
 
 if TYPE_CHECKING:
     from streams.digests.report.rendered_digest import Mail

@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from domain.notification import retry
 from domain.notification.decisions import UNKNOWN_ERROR_ATTEMPTS, Cancelled, Deferred, RetryAt
+from domain.notification.error_class import ErrorClass
 from streams.digests.mail.answers import Refused, Taken, Unanswered
-from streams.notifications.telnyx.codes import ErrorClass
 
 if TYPE_CHECKING:
     import random

@@ -11,9 +11,9 @@ import msgspec
 from httpx_aws_auth import AwsCredentials, AwsSigV4Auth
 from msgspec import Struct
 
+from domain.notification.error_class import ErrorClass
 from streams.digests.mail.answers import Answer, Refused, Silence, Taken, Unanswered, http_class
 from streams.digests.report.rendered_digest import AddressError, Enclosure, Mail
-from streams.notifications.telnyx.codes import ErrorClass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

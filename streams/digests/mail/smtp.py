@@ -18,9 +18,9 @@ from aiosmtplib import (
 )
 from msgspec import Struct
 
+from domain.notification.error_class import ErrorClass
 from streams.digests.mail.answers import Answer, Refused, Silence, Taken, Unanswered, smtp_class
 from streams.digests.report.rendered_digest import AddressError, Mail
-from streams.notifications.telnyx.codes import ErrorClass
 
 
 class SmtpServer(Struct, frozen=True, kw_only=True):

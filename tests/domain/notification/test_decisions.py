@@ -23,9 +23,10 @@ from domain.notification.decisions import (
     sms_request_id,
     unreachable,
 )
+from domain.notification.error_class import ErrorClass
 from domain.notification.sms_answers import Accepted, Answer, Refused, Silence, Unanswered
 from schemas import messages as m
-from streams.notifications.telnyx.codes import TABLE, ErrorClass
+from streams.notifications.telnyx.codes import TABLE
 
 NOW = 1_000_000
 NO_JITTER = retry.RetryPolicy(attempts=3, back_off=retry.BackOff.EXPONENTIAL, base_s=1.0, jitter=0.0)

@@ -9,10 +9,12 @@ import msgspec
 
 from schemas import messages as m
 from streams.engine.consumer import Batch
+from streams.engine.publish import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from schemas.topics import AnyTopic
     from streams.detection.unit_states import Slot
     from streams.engine.publish import Outgoing
     from tests.domain.detection.records import Raw
@@ -102,7 +104,7 @@ class FakeBroker:
             raise self.fail()
         self.sent += outgoing
 
-    async def publish_run(self, topic: str, partition: int, outgoing: Sequence[Outgoing]) -> None:
+    async def publish_run(self, topic: AnyTopic, partition: int, outgoing: Sequence[Outgoing]) -> None:
         await self.publish(outgoing)
 
     def alerts(self) -> list[m.Alert]:
@@ -119,7 +121,9 @@ class FakeBroker:
 
     def _of(self, topic: str, kind: object) -> list:  # type: ignore[type-arg]
         decode = msgspec.json.Decoder(kind).decode
-        return [decode(out.value or b"") for out in self.sent if out.topic == topic]
+        return [
+            decode(out.value or b"") for out in self.sent if name_of(out.topic) in (topic, topic.removeprefix("test."))
+        ]
 
 
 def batch_of(records: Sequence[Raw], *, topic: str = "test.readings", partition: int = 0, epoch: int = 1) -> Batch:

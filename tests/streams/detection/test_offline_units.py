@@ -51,7 +51,7 @@ class World(FakeBroker):
     def start(self) -> None:
         """A new process over the same tables."""
         states = UnitStates(self.states, self.units)
-        aggregation = Aggregation(self.publish_run, self.rows, topic_name, Policy())
+        aggregation = Aggregation(self.publish_run, self.rows, Policy())
         self.detection = Detection(self.publish, states, aggregation, topic_name, lambda: self.now_ms)
         self.silent_units = SilentUnits(
             self.publish,

@@ -9,6 +9,7 @@ import pytest
 from domain.detection.aggregate_numbers import BUCKET_MS
 from domain.digest.aggregate_totals import newest_revisions
 from schemas import messages as m
+from schemas.topics import UNIT_AGGREGATES
 from tests.domain.detection.records import START_MS, Raw, record
 from tests.streams.detection.test_readings_to_alerts import Bench, unit
 
@@ -32,7 +33,7 @@ async def test_a_bucket_is_published_when_its_grace_is_over_under_its_units_key(
     await bench.handle(record("u", [(FIRST_S + BUCKET_S + 120, 5.0)], 1))
     (bucket,) = bench.buckets()
     (out,) = bench.sent
-    assert (out.key, out.topic) == (b"u", "test.unit-aggregates")
+    assert (out.key, out.topic) == (b"u", UNIT_AGGREGATES)
     assert dict(out.headers)["type"] == b"aggregate_bucket"
     assert (bucket.unit_id, bucket.organization_id, bucket.count, bucket.revision) == ("u", "org", 2, 1)
     assert (bucket.min_c, bucket.max_c, bucket.high_c) == (4.0, 6.0, 8.0)

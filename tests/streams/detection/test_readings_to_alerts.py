@@ -39,7 +39,7 @@ class Bench(FakeBroker):
 
     def started(self) -> Detection:
         """A new worker, with the same broker, tables and units."""
-        aggregation = Aggregation(self.publish_run, self.rows, topic_name, Policy())
+        aggregation = Aggregation(self.publish_run, self.rows, Policy())
         states = UnitStates(self.states, self.units)
         return Detection(self.publish, states, aggregation, topic_name, lambda: START_MS)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from cli.contracts.asyncapi import headers_of
+from domain.notification.error_class import ErrorClass
 from domain.notification.request_state import Standing
 from schemas import messages as m
 from schemas.topics import EMAIL_DLQ
@@ -18,7 +19,6 @@ from streams.digests.mail.answers import Refused, Silence, Taken, Unanswered
 from streams.digests.mail.decisions import DEFERRAL_MS, after_answer
 from streams.digests.mail.ledger import KEEP_MS, Entry, is_over
 from streams.engine.consumer import Stale
-from streams.notifications.telnyx.codes import ErrorClass
 from tests.streams.digests.mail_world import ANN, World, mail_request
 from tests.streams.fakes import NOW_MS, FakeBatch
 

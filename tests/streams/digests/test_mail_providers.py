@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from domain.notification.error_class import ErrorClass
 from streams.digests.mail.answers import Answer, Provider, Refused, Taken, Unanswered
 from streams.digests.mail.settings import MailSettings, provider
-from streams.notifications.telnyx.codes import ErrorClass
 from tests.streams.digests.mail_samples import PIXEL, mail
 
 

@@ -10,9 +10,9 @@ import pytest
 from aiosmtpd import smtp as fake_smtp
 from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 
+from domain.notification.error_class import ErrorClass
 from streams.digests.mail.answers import Refused, Silence, Taken, Unanswered, smtp_class
 from streams.digests.mail.smtp import Smtp, SmtpServer
-from streams.notifications.telnyx.codes import ErrorClass
 from tests.streams.digests.mail_samples import mail
 
 REFUSED_ADDRESSES = {

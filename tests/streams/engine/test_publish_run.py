@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from schemas.topics import UNIT_AGGREGATES
 from streams.engine.publish import Outgoing, PublishError, RecordTooLargeError
 from streams.engine.publish_run import publish_run
 
@@ -55,16 +56,18 @@ class FakeProducer:
 
 @pytest.fixture
 def app() -> Any:
-    return SimpleNamespace(producer=FakeProducer(), send_limit_s=0.2)
+    return SimpleNamespace(
+        producer=FakeProducer(), send_limit_s=0.2, worker_settings=SimpleNamespace(topic=lambda name: f"p.{name}")
+    )
 
 
 def records(*values: bytes) -> list[Outgoing]:
-    return [Outgoing("", b"k", value) for value in values]
+    return [Outgoing(UNIT_AGGREGATES, b"k", value) for value in values]
 
 
 async def begun(app: Any, *values: bytes) -> asyncio.Task[None]:
     """The call, when it has handed over what it can."""
-    task = asyncio.ensure_future(publish_run(app, "buckets", 3, records(*values)))
+    task = asyncio.ensure_future(publish_run(app, UNIT_AGGREGATES, 3, records(*values)))
     for _ in range(5):
         await asyncio.sleep(0)
     return task
@@ -72,7 +75,7 @@ async def begun(app: Any, *values: bytes) -> asyncio.Task[None]:
 
 async def test_it_fills_batches_in_order_and_returns_when_the_broker_has_all(app: Any) -> None:
     task = await begun(app, b"1", b"2", b"3")
-    assert app.producer.sent == [("buckets", 3, [b"1", b"2"]), ("buckets", 3, [b"3"])]
+    assert app.producer.sent == [("p.unit-aggregates", 3, [b"1", b"2"]), ("p.unit-aggregates", 3, [b"3"])]
     app.producer.futures[0].set_result(None)
     await asyncio.sleep(0)
     assert not task.done()
@@ -84,16 +87,16 @@ async def test_a_refused_batch_fails_the_call(app: Any) -> None:
     task = await begun(app, b"1", b"2", b"3")
     app.producer.futures[0].set_exception(ConnectionError("no"))
     app.producer.futures[1].set_exception(ConnectionError("neither"))
-    with pytest.raises(PublishError, match="3 records to buckets"):
+    with pytest.raises(PublishError, match=r"3 records to p\.unit-aggregates"):
         await task
 
 
 async def test_a_batch_that_is_not_acknowledged_in_time_fails_the_call(app: Any) -> None:
     with pytest.raises(PublishError):
-        await publish_run(app, "buckets", 3, records(b"1"))
+        await publish_run(app, UNIT_AGGREGATES, 3, records(b"1"))
 
 
 async def test_a_record_that_no_batch_can_hold_is_named(app: Any) -> None:
     with pytest.raises(RecordTooLargeError, match="b'k'"):
-        await publish_run(app, "buckets", 3, records(LARGE))
+        await publish_run(app, UNIT_AGGREGATES, 3, records(LARGE))
     assert app.producer.sent == []

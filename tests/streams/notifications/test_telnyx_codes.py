@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.notifications.telnyx.codes import BY_CODE, TABLE, ErrorClass, classify
+from domain.notification.error_class import ErrorClass
+from streams.notifications.telnyx.codes import BY_CODE, TABLE, classify
 
 PUBLISHED = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "telnyx" / "error_codes.csv"
 

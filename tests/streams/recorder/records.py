@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from schemas.topics import Topic
+    from schemas.topics import AnyTopic
     from streams.engine.consumer import Batch
 
 NOW_MS = 1_764_000_000_123
@@ -150,7 +150,7 @@ class FakeBatch:
 
 
 def records_of(
-    topic: Topic, *values: msgspec.Struct | bytes | None, first: int = 0, partition: int = 0
+    topic: AnyTopic, *values: msgspec.Struct | bytes | None, first: int = 0, partition: int = 0
 ) -> list[Record]:
     return [
         Record(topic.name, partition, first + number, m.encode(value) if isinstance(value, msgspec.Struct) else value)
@@ -191,7 +191,7 @@ class World:
     async def record(self, records: Sequence[Record]) -> None:
         await self.flows[records[0].topic].handle(cast("Batch", FakeBatch(records)))
 
-    async def take(self, topic: Topic, *values: msgspec.Struct | bytes | None, first: int = 0) -> None:
+    async def take(self, topic: AnyTopic, *values: msgspec.Struct | bytes | None, first: int = 0) -> None:
         await self.record(records_of(topic, *values, first=first))
 
     async def rows(self, query: str) -> list[tuple[Any, ...]]:

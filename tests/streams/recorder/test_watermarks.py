@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from schemas.topics import Topic
+    from schemas.topics import AnyTopic
 
 P0, P1 = Place("unit-aggregates", 0), Place("unit-aggregates", 1)
 
@@ -78,7 +78,7 @@ class Broker:
     def __init__(self) -> None:
         self.ends = {Place(t.UNIT_AGGREGATES.name, number): Ends(0, 0) for number in range(4)}
 
-    async def __call__(self, _: Sequence[Topic]) -> Mapping[Place, Ends]:
+    async def __call__(self, _: Sequence[AnyTopic]) -> Mapping[Place, Ends]:
         return self.ends
 
 
