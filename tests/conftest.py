@@ -20,6 +20,8 @@ from local.telnyx.client import TelnyxProcess
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+pytest_plugins = ["tests.databases", "tests.api_world"]
+
 T = TypeVar("T")
 
 DOCKER_SOCKET = Path("/var/run/docker.sock")

@@ -12,7 +12,7 @@ from schemas.roles import Role
 from tests.api.worlds import furnish
 
 if TYPE_CHECKING:
-    from tests.api.conftest import Api
+    from tests.api_world import Api
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 

@@ -15,15 +15,15 @@ import httpx
 import pytest
 
 from schemas.roles import Role
-from tests.api.conftest import UNSUBSCRIBE_SECRET
 from tests.api.provider_events import PUBLIC_KEY
 from tests.api.worlds import furnish
+from tests.api_world import UNSUBSCRIBE_SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from broker.settings import ProducerSettings
-    from tests.api.conftest import Api
+    from tests.api_world import Api
     from tests.conftest import Eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]

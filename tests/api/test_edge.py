@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from broker.settings import ProducerSettings
-    from tests.api.conftest import Api
+    from tests.api_world import Api
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 

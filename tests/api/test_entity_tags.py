@@ -11,7 +11,7 @@ from tests.api.test_access import USES, Use, contents, title
 from tests.api.worlds import furnish
 
 if TYPE_CHECKING:
-    from tests.api.conftest import Api
+    from tests.api_world import Api
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 

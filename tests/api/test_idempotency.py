@@ -10,7 +10,7 @@ import pytest
 from schemas.roles import Role
 
 if TYPE_CHECKING:
-    from tests.api.conftest import Api
+    from tests.api_world import Api
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 

@@ -18,7 +18,7 @@ from tests.api.topic_records import records
 
 if TYPE_CHECKING:
     from broker.settings import ProducerSettings
-    from tests.api.conftest import Api
+    from tests.api_world import Api
 
 pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]
 

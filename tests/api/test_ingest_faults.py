@@ -21,8 +21,8 @@ from local.kafka import EmbeddedKafka
 from schemas import messages as m
 from schemas.roles import Role
 from schemas.topics import READINGS
-from tests.api.conftest import Api
 from tests.api.topic_records import records
+from tests.api_world import Api
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,13 +12,13 @@ from database.configuration import DigestPreferenceRow
 from domain.digest.unsubscribe import token
 from schemas.messages import Cadence
 from schemas.roles import Role
-from tests.api.conftest import UNSUBSCRIBE_SECRET
 from tests.api.worlds import furnish
+from tests.api_world import UNSUBSCRIBE_SECRET
 
 if TYPE_CHECKING:
     import httpx
 
-    from tests.api.conftest import Api
+    from tests.api_world import Api
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 

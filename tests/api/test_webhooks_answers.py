@@ -21,7 +21,7 @@ from tests.outbox.relays import emptied, relaying
 
 if TYPE_CHECKING:
     from broker.settings import ProducerSettings
-    from tests.api.conftest import Api
+    from tests.api_world import Api
     from tests.conftest import Eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from broker.settings import ProducerSettings
     from local.telnyx.client import TelnyxProcess
-    from tests.api.conftest import Api
+    from tests.api_world import Api
     from tests.conftest import Eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import httpx
 
     from broker.settings import ProducerSettings
-    from tests.api.conftest import Api
+    from tests.api_world import Api
 
 pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]
 

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from database.configuration import ApiKeyRow
 
 if TYPE_CHECKING:
-    from tests.api.conftest import Api
+    from tests.api_world import Api
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 

@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import text
 
 from schemas import messages as m
-from tests.databases import database, migrated_template, postgres_address
 from tests.domain.digest.test_numbers import as_they_arrive, loop_over, readings_around
 from tests.pipeline.digest_world import (
     ALL_ZONES,
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from tests.pipeline.conftest import Space, Worker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]
-
-__all__ = ["database", "migrated_template", "postgres_address"]
 
 
 @pytest.mark.parametrize(

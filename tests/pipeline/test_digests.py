@@ -19,7 +19,6 @@ from database.watermarks import RecorderWatermarkRow
 from domain.digest.schedule import latest_run
 from schemas import messages as m
 from schemas.topics import ALERTS, UNIT_AGGREGATES
-from tests.databases import database, migrated_template, postgres_address
 from tests.domain.digest.test_numbers import loop_over, readings_around, through_the_worker
 from tests.pipeline.digest_world import (
     ZONES,
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
     from tests.pipeline.conftest import Space, Worker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]
-
-__all__ = ["database", "migrated_template", "postgres_address"]
 
 USERS_A_ZONE = 5
 

@@ -16,7 +16,6 @@ from database.upgrade import upgrade
 from database.watermarks import NEVER, recorded_until
 from local.postgres import EmbeddedPostgres
 from schemas import messages as m
-from tests.databases import database, migrated_template, postgres_address
 from tests.streams.recorder.records import bucket, dead_sms, outcome, triggered
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from tests.pipeline.conftest import Space, Worker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]
-
-__all__ = ["database", "migrated_template", "postgres_address"]
 
 
 def address(engine: AsyncEngine) -> str:

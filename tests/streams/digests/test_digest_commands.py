@@ -22,7 +22,6 @@ from domain.digest.plan import newest_period
 from schemas import messages as m
 from schemas.topics import DIGEST_RUNS
 from streams.digests.metrics import digests_metrics
-from tests.databases import database, migrated_template, postgres_address
 from tests.streams.digests.mail_world import World, mail_request
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
     from typer.testing import Result
-
-__all__ = ["database", "migrated_template", "postgres_address"]
 
 postgres = pytest.mark.postgres
 

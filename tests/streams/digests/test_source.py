@@ -19,7 +19,6 @@ from schemas import messages as m
 from streams.digests.preview import preview
 from streams.digests.source import Readiness, packed, unpacked
 from streams.digests.store import DigestStore
-from tests.databases import database, migrated_template, postgres_address
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from domain.digest.schedule import Period
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
-
-__all__ = ["database", "migrated_template", "postgres_address"]
 
 ZONE = "America/New_York"
 RULE = m.Rule(rule_id="h", limit=m.Limit.HIGH, severity=m.Severity.CRITICAL, limit_c=5.0)

@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.databases import database, empty_database, migrated_template, postgres_address
 from tests.streams.recorder.records import World
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
-
-__all__ = ["database", "empty_database", "migrated_template", "postgres_address"]
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from database.engine import DatabaseSettings
 from database.queues import OutboxRow
 from outbox.writer import OUTBOX_TOPICS
 from schemas.topics import READINGS, SMS_RECEIPTS
-from tests.databases import database, empty_database, migrated_template, postgres_address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
 
     from schemas.roles import Role
     from tests.conftest import Kafka
-
-__all__ = ["database", "empty_database", "migrated_template", "postgres_address"]
-
 
 UNSUBSCRIBE_SECRET = "an unsubscribe secret of the tests"
 
