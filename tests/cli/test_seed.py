@@ -189,7 +189,7 @@ async def test_a_busy_api_is_asked_again(api: Api, monkeypatch: pytest.MonkeyPat
         nonlocal now_s
         now_s += seconds
 
-    monkeypatch.setattr("cli.seed.command.apply.time.sleep", pause)
+    monkeypatch.setattr("cli.seed.apply.time.sleep", pause)
     with serving(app_of(api, lambda: now_s, requests_per_s=5), await api.key(Role.ADMIN, None)) as client:
         done = sow(client, *demo_seed(demo_fleet()))
     assert sum(line.made for line in done) == 26
