@@ -36,7 +36,7 @@ class DemoView:
         self._units: dict[str, m.UnitConfig] = {}
         self._contacts: dict[str, m.Contact] = {}
         self._requests: dict[str, m.SmsRequest] = {}
-        self._triggered: dict[str, m.AlertTriggered | m.AlertEscalated] = {}
+        self._triggered: dict[str, m.AlertTriggered | m.SeverityRaised] = {}
         self._resolved: set[str] = set()
         self._sent: dict[str, list[m.SmsRequest]] = {}
         # Each topic is in order, but one may be read before another: an SMS is told once its text is known.

@@ -114,8 +114,8 @@ def triggered(unit_id: str, breach: Breach, at_ms: int, temperature_c: float, si
 
 def escalated(
     unit_id: str, breach: Breach, at_ms: int, temperature_c: float, former_severity: m.Severity
-) -> m.AlertEscalated:
-    return m.AlertEscalated(
+) -> m.SeverityRaised:
+    return m.SeverityRaised(
         **_about(unit_id, breach),
         at_ms=at_ms,
         temperature_c=temperature_c,

@@ -9,7 +9,7 @@ group's state decides about alerts:
 * Otherwise `sensor_offline` for each silent unit; behind a gateway with others only after one more expected interval,
   for its neighbours may be about to be missed too. When a gateway comes back, its units get their time anew.
 * Silence is recorded and does not page while a maintenance window covers the unit (all units of the gateway); a silence
-  that outlasts the window begins to page (AlertEscalated).
+  that outlasts the window begins to page (SeverityRaised).
 
 Limits: a gateway of units with very different intervals may first be told by its fast units and then as a whole, and a
 gateway with one unit is told as a sensor, for the two cannot be told apart.
@@ -198,8 +198,8 @@ def _triggered(of: SilentUnit | SilentGateway) -> m.AlertTriggered:
     )
 
 
-def _begins_to_page(of: SilentUnit | SilentGateway, now_ms: int) -> m.AlertEscalated:
-    return m.AlertEscalated(
+def _begins_to_page(of: SilentUnit | SilentGateway, now_ms: int) -> m.SeverityRaised:
+    return m.SeverityRaised(
         **_about(of),
         at_ms=now_ms,
         former_severity=SEVERITY,

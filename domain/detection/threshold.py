@@ -5,13 +5,13 @@
 * Whether an alert pages is apart from whether it exists. It is recorded and silent while a maintenance window covers
   the reading, while a critical alert of the unit is open (for less severe rules), and where the reading is older than
   the unit's live window. With the first reading that finds it firing and nothing that silences it, it begins to page
-  (AlertEscalated). Once it paged, nothing silences it again.
+  (SeverityRaised). Once it paged, nothing silences it again.
 * A reading counts only when it is newer than the newest one evaluated. One of the same time is a repetition, an older
   one came out of order; neither moves a rule. A reading may lie up to five minutes in the future, and then hides from
   the rules what comes before its time.
 * A rule that left the configuration, or whose limit changed its direction, resolves its alert with the next reading
   ("rule removed", "rule changed"); a unit that left it, with its next record ("unit removed"). A new limit of the same
-  rule judges the open breach from the next reading on. A higher severity is announced (AlertEscalated), a lower one
+  rule judges the open breach from the next reading on. A higher severity is announced (SeverityRaised), a lower one
   holds from the next breach on.
 """
 

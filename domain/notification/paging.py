@@ -24,7 +24,7 @@ def roster(contacts: Iterable[m.Contact]) -> Roster:
 
 def pages(alert: m.Alert) -> bool:
     """Whether this event makes somebody's phone ring: a paging trigger, or a silent alert that began to page."""
-    return (isinstance(alert, m.AlertTriggered) and alert.paging) or isinstance(alert, m.AlertEscalated)
+    return (isinstance(alert, m.AlertTriggered) and alert.paging) or isinstance(alert, m.SeverityRaised)
 
 
 def worse_request_id(alert_id: str, user_id: str, severity: m.Severity) -> str:

@@ -63,7 +63,7 @@ def temperature(celsius: float, display_unit: str) -> str:
 
 
 def breach_text(
-    alert: m.AlertTriggered | m.AlertEscalated,
+    alert: m.AlertTriggered | m.SeverityRaised,
     unit: m.UnitConfig | None,
     user_id: str,
     *,
@@ -76,7 +76,7 @@ def breach_text(
     this person since the last one.
     """
     start = alert.severity.upper() if level == 1 else f"REMINDER {level} {alert.severity.upper()}"
-    if isinstance(alert, m.AlertEscalated) and level == 1:
+    if isinstance(alert, m.SeverityRaised) and level == 1:
         start = f"NOW {start}"
     end = f" {_held_back(held_back)}" if held_back else ""
     end += f" Reply ACK {ack_code(alert.alert_id, user_id)}"

@@ -30,8 +30,11 @@ class AlertTriggered(AlertEvent, frozen=True, kw_only=True, tag="triggered"):
     silent_because: str | None = None
 
 
-class AlertEscalated(AlertEvent, frozen=True, kw_only=True, tag="severity_escalated"):
-    """A silent or inhibited alert began to page, or its severity rose."""
+class SeverityRaised(AlertEvent, frozen=True, kw_only=True, tag="severity_escalated"):
+    """A silent or inhibited alert began to page, or its severity rose.
+
+    The tag is the one that stored messages have.
+    """
 
     former_severity: Severity
 
@@ -43,7 +46,7 @@ class AlertResolved(AlertEvent, frozen=True, kw_only=True, tag="resolved"):
     because: str = "recovered"
 
 
-Alert = AlertTriggered | AlertEscalated | AlertResolved
+Alert = AlertTriggered | SeverityRaised | AlertResolved
 
 
 class AlertCommand(Struct, frozen=True, kw_only=True, tag_field="type"):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-Breach = m.AlertTriggered | m.AlertEscalated
+Breach = m.AlertTriggered | m.SeverityRaised
 
 FIRST_LEVEL = 1
 

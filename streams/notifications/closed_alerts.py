@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ORDERS_REMEMBERED_MS = ALERT_COMMANDS.retention_ms
 ENDS_REMEMBERED_MS = DAY_MS
 
-_decode: msgspec.json.Decoder[m.AlertResolved | m.Command | m.AlertTriggered | m.AlertEscalated] = msgspec.json.Decoder(
+_decode: msgspec.json.Decoder[m.AlertResolved | m.Command | m.AlertTriggered | m.SeverityRaised] = msgspec.json.Decoder(
     m.Alert | m.Command
 )
 

@@ -43,7 +43,7 @@ class State(msgspec.Struct, frozen=True, array_like=True):
     fence: int
     changed_at_ms: int
     escalation: Escalation
-    alert: m.AlertTriggered | m.AlertEscalated | None = None
+    alert: m.AlertTriggered | m.SeverityRaised | None = None
     ordered: m.NotifyNow | None = None
     trace: bytes = b""
 

@@ -138,7 +138,7 @@ def alert_rows(record: Incoming) -> Sequence[SqlRow]:
                 _entry(record, alert, "triggered", detail),
                 Acknowledged(alert_id=alert.alert_id),
             )
-        case m.AlertEscalated():
+        case m.SeverityRaised():
             escalated = Escalated(
                 alert_id=alert.alert_id,
                 unit_id=alert.unit_id,

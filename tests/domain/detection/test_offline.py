@@ -146,7 +146,7 @@ def test_silence_in_a_maintenance_window_is_recorded_and_pages_when_it_outlasts_
     assert course.group.undecided
     course.wait(30)
     course.wait(31)
-    assert [type(alert) for alert in course.alerts] == [m.AlertTriggered, m.AlertEscalated]
+    assert [type(alert) for alert in course.alerts] == [m.AlertTriggered, m.SeverityRaised]
     assert not course.group.undecided
 
 

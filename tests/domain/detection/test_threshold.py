@@ -56,7 +56,7 @@ def told(evaluation: Evaluation) -> list[str]:
                 lines.append(f"triggered {alert.rule_id} {second}")
             case m.AlertTriggered():
                 lines.append(f"triggered {alert.rule_id} {second} silent: {alert.silent_because}")
-            case m.AlertEscalated():
+            case m.SeverityRaised():
                 lines.append(f"escalated {alert.rule_id} {second} {alert.former_severity} to {alert.severity}")
             case m.AlertResolved(because="recovered"):
                 lines.append(f"resolved {alert.rule_id} {second}")

@@ -181,7 +181,7 @@ def test_alerts_page_with_the_first_reading_that_nothing_silences(
     paged = [
         f"{alert.rule_id} {second(alert.started_at_ms)} {second(alert.at_ms)}"
         for alert in alerts
-        if isinstance(alert, m.AlertEscalated) or (isinstance(alert, m.AlertTriggered) and alert.paging)
+        if isinstance(alert, m.SeverityRaised) or (isinstance(alert, m.AlertTriggered) and alert.paging)
     ]
     assert len(paged) == len(set(paged))
     assert set(paged) == paging_at_once(series, list(some), windows, now_s - 20)

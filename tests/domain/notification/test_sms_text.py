@@ -74,7 +74,7 @@ def test_a_roll_up_says_how_many_were_held_back() -> None:
 
 
 def test_a_risen_severity_says_so() -> None:
-    risen = m.AlertEscalated(
+    risen = m.SeverityRaised(
         **{f: getattr(TRIGGERED, f) for f in m.AlertEvent.__struct_fields__}, former_severity=m.Severity.WARNING
     )
     assert breach_text(risen, UNIT, "u-1").startswith("NOW CRITICAL Acme Foods: Walk-in 2")

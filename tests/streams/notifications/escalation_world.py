@@ -106,8 +106,8 @@ def triggered(severity: m.Severity = m.Severity.CRITICAL, *, paging: bool = True
     )
 
 
-def escalated(severity: m.Severity = m.Severity.CRITICAL, former: m.Severity = m.Severity.CRITICAL) -> m.AlertEscalated:
-    return m.AlertEscalated(
+def escalated(severity: m.Severity = m.Severity.CRITICAL, former: m.Severity = m.Severity.CRITICAL) -> m.SeverityRaised:
+    return m.SeverityRaised(
         alert_id="alert-1",
         unit_id="unit-1",
         organization_id="org-1",

@@ -29,9 +29,9 @@ def triggered(alert_id: str = "a1", **fields: Any) -> m.AlertTriggered:
     return m.AlertTriggered(**(alert_fields(alert_id) | {"temperature_c": 9.5, "limit_c": 8.0} | fields))
 
 
-def escalated(alert_id: str = "a1", **fields: Any) -> m.AlertEscalated:
+def escalated(alert_id: str = "a1", **fields: Any) -> m.SeverityRaised:
     about = alert_fields(alert_id) | {"severity": m.Severity.CRITICAL, "former_severity": m.Severity.WARNING}
-    return m.AlertEscalated(**(about | {"at_ms": NOW_MS + 60_000} | fields))
+    return m.SeverityRaised(**(about | {"at_ms": NOW_MS + 60_000} | fields))
 
 
 def resolved(alert_id: str = "a1", **fields: Any) -> m.AlertResolved:
