@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from api.settings import ApiSettings
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from database.engine import DatabaseSettings
 
 ROUTERS = (
@@ -83,7 +83,7 @@ SECURITY = {
 def create_app(
     settings: ApiSettings,
     database: DatabaseSettings,
-    kafka: ProducerSettings,
+    kafka: KafkaSettings,
     *,
     trust: TrustSettings | None = None,
     now: Callable[[], datetime] = wall_clock,
@@ -145,7 +145,7 @@ def create_app(
     return app
 
 
-def _broker_check(kafka: ProducerSettings) -> Callable[[float], bool]:
+def _broker_check(kafka: KafkaSettings) -> Callable[[float], bool]:
     admin = AdminClient(kafka.librdkafka(), logger=logging.getLogger("freshtrack.librdkafka"))
 
     def answers(limit_s: float) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from api.ingest import Ingest
     from api.settings import ApiSettings, TrustSettings
     from api.webhooks.telnyx_intake import TelnyxWebhooks
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from schemas.roles import Role
 
 
@@ -33,7 +33,7 @@ class Services(msgspec.Struct, frozen=True):
     engine: AsyncEngine
     keys: Keys
     ingest: Ingest
-    kafka: ProducerSettings
+    kafka: KafkaSettings
     telnyx: TelnyxWebhooks
     now: Callable[[], datetime]
     broker_answers: Callable[[float], bool]

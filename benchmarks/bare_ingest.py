@@ -12,7 +12,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from api.ingest import Acknowledgements, Waiter
-from broker.settings import ProducerSettings
+from broker.settings import KafkaSettings
 from producers.kafka import ReadingsProducer
 from schemas.messages import ReadingBatch
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 decode = msgspec.json.Decoder(ReadingBatch).decode
 
 
-def bare(kafka: ProducerSettings) -> FastAPI:
+def bare(kafka: KafkaSettings) -> FastAPI:
     """Decodes one unit's readings, sends them, waits for the broker: no key, no owner, no limits, no headers."""
 
     @asynccontextmanager
@@ -48,5 +48,5 @@ def bare(kafka: ProducerSettings) -> FastAPI:
 if __name__ == "__main__":
     port = int(sys.argv[1])
     uvicorn.run(
-        bare(ProducerSettings()), port=port, loop="uvloop", http="httptools", access_log=False, log_level="warning"
+        bare(KafkaSettings()), port=port, loop="uvloop", http="httptools", access_log=False, log_level="warning"
     )

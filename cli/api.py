@@ -22,7 +22,7 @@ def api(
 
     from api.app import create_app
     from api.settings import ApiSettings, TrustSettings
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from streams.engine import logs
 
     database = database_settings()
@@ -35,7 +35,7 @@ def api(
     logs.configure(worker="api")
     # uvicorn drains and then raises the signal again; having drained is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    application = create_app(settings, database, ProducerSettings(), trust=trust)
+    application = create_app(settings, database, KafkaSettings(), trust=trust)
     # Routes and models live as long as the process: there is no use in looking through them again and again.
     gc.collect()
     gc.freeze()

@@ -14,7 +14,7 @@ from cli.instants import instant_ms
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from domain.redrive.dead_letters import LetterId, Selection
     from domain.redrive.redrive import AlertStanding
     from outbox.redrives import Filed, Verdict
@@ -110,7 +110,7 @@ def redrive(
     raise typer.Exit(bool(failed or (refused and not filtered)))
 
 
-def _carry_out(kafka: ProducerSettings, verdicts: Sequence[Verdict], *, dry_run: bool, now_ms: int, left: int) -> int:
+def _carry_out(kafka: KafkaSettings, verdicts: Sequence[Verdict], *, dry_run: bool, now_ms: int, left: int) -> int:
     """Send what may be sent, say what became of each; returns how many the broker did not take."""
     from outbox.redrives import send_again
     from producers.kafka import KafkaProducer
@@ -156,7 +156,7 @@ def _places(names: Sequence[str]) -> list[LetterId]:
         raise typer.BadParameter(str(error)) from None
 
 
-def _fetched(kafka: ProducerSettings, places: Sequence[LetterId], limit_s: float) -> list[Filed]:
+def _fetched(kafka: KafkaSettings, places: Sequence[LetterId], limit_s: float) -> list[Filed]:
     from outbox.redrives import fetch
 
     found = []
@@ -250,8 +250,8 @@ def told() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def kafka_settings() -> ProducerSettings:
-    from broker.settings import ProducerSettings as Settings
+def kafka_settings() -> KafkaSettings:
+    from broker.settings import KafkaSettings as Settings
 
     return Settings()
 

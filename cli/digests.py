@@ -156,7 +156,7 @@ def backfill(
     Readings as old as that change the numbers and page nobody; detection takes those of yesterday also while newer
     ones come. `seed --demo` must have made the units known.
     """
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from domain.digest.plan import newest_period
     from producers.demo_fleet import FIRST_BREACH_UNIT, demo_fleet
     from producers.kafka import ReadingsProducer
@@ -173,7 +173,7 @@ def backfill(
         )
         for day in range(days)
     ]
-    settings = ProducerSettings()
+    settings = KafkaSettings()
     total = Tally()
     with ReadingsProducer({"log_level": 2, **settings.librdkafka()}, prefix=settings.topic_prefix) as producer:
         for organization_id, timezone in timezones.items():

@@ -15,7 +15,7 @@ def mqtt(
     """Forward readings from MQTT, topics site/SITE/unit/UNIT/temperature, until SIGTERM; settings are MQTT_HOST etc."""
     from pydantic import ValidationError
 
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from producers.errors import NotDeliveredError
     from producers.mqtt import Bridge, BridgeFailedError
     from producers.mqtt_settings import MqttSettings
@@ -23,7 +23,7 @@ def mqtt(
 
     logs.configure(worker="mqtt")
     try:
-        bridge = Bridge(MqttSettings(), ProducerSettings(), lambda: time.time_ns() // 1_000_000)
+        bridge = Bridge(MqttSettings(), KafkaSettings(), lambda: time.time_ns() // 1_000_000)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors())
         typer.secho(f"A setting is wrong: {wrong}", fg="red", err=True)

@@ -191,11 +191,11 @@ def _zone(name: str | None) -> ZoneInfo | None:
 @contextmanager
 def _producer() -> Iterator[ReadingsProducer]:
     """A producer as the environment says; what it raises ends the command with one sentence."""
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from producers.errors import BatchError, NotDeliveredError, QueueFullError
     from producers.kafka import ReadingsProducer
 
-    settings = ProducerSettings()
+    settings = KafkaSettings()
     try:
         with ReadingsProducer({"log_level": 2, **settings.librdkafka()}, prefix=settings.topic_prefix) as producer:
             yield producer

@@ -17,7 +17,7 @@ def relay(
     metrics_port: Annotated[int | None, typer.Option(help="serve Prometheus metrics on 127.0.0.1")] = None,
 ) -> None:
     """Publish what the database's outbox holds; one works, the others stand by."""
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from outbox.relay import Relay
     from streams.engine import logs
 
@@ -25,7 +25,7 @@ def relay(
     logs.configure(worker="relay")
 
     async def run() -> None:
-        running = Relay(database, ProducerSettings())
+        running = Relay(database, KafkaSettings())
         if metrics_port is not None:
             from prometheus_client import start_http_server
 
@@ -40,7 +40,7 @@ def relay(
 @config.command()
 def republish() -> None:
     """Fill units, contacts and digest preferences in Kafka anew from the database."""
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from database.engine import make_engine
     from outbox.republish import republish as enqueue
     from producers.errors import NotDeliveredError
@@ -50,7 +50,7 @@ def republish() -> None:
     async def run() -> None:
         engine = make_engine(database)
         try:
-            for topic, entries, tombstones in await enqueue(engine, ProducerSettings()):
+            for topic, entries, tombstones in await enqueue(engine, KafkaSettings()):
                 typer.echo(f"{topic:20} {entries} entries, {tombstones} tombstones")
         finally:
             await engine.dispose()

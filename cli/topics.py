@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
 
 commands = typer.Typer(no_args_is_help=True, help="Topics: make them from their declarations, check what is there.")
 
@@ -17,8 +17,8 @@ Prefix = Annotated[
 TimeLimit = Annotated[float, typer.Option(min=0.1, help="how long to wait for the broker")]
 
 
-def _settings() -> ProducerSettings:
-    from broker.settings import ProducerSettings as Settings
+def _settings() -> KafkaSettings:
+    from broker.settings import KafkaSettings as Settings
 
     return Settings()
 

@@ -26,7 +26,7 @@ from schemas.topics import DEAD_LETTER_SETTLEMENTS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from outbox.topic_scan import Found
     from producers.kafka import KafkaProducer
 
@@ -70,7 +70,7 @@ class SentAgain(Struct, frozen=True):
     failed: dict[LetterId, str]
 
 
-def settlements(kafka: ProducerSettings, *, limit_s: float = READ_LIMIT_S) -> dict[str, m.DeadLetterSettled]:
+def settlements(kafka: KafkaSettings, *, limit_s: float = READ_LIMIT_S) -> dict[str, m.DeadLetterSettled]:
     """What was sent again, by the letter's id. Raises TopicReadError."""
     settled: dict[str, m.DeadLetterSettled] = {}
     for found in scan(kafka, DEAD_LETTER_SETTLEMENTS, limit_s=limit_s):
@@ -81,7 +81,7 @@ def settlements(kafka: ProducerSettings, *, limit_s: float = READ_LIMIT_S) -> di
 
 
 def find(
-    kafka: ProducerSettings,
+    kafka: KafkaSettings,
     selection: Selection,
     *,
     limit: int,
@@ -108,7 +108,7 @@ def find(
     return Matches(letters, count)
 
 
-def fetch(kafka: ProducerSettings, place: LetterId, *, limit_s: float = READ_LIMIT_S) -> Filed | None:
+def fetch(kafka: KafkaSettings, place: LetterId, *, limit_s: float = READ_LIMIT_S) -> Filed | None:
     """The letter at a place; None when none lies there. Raises TopicReadError."""
     topic = next(topic for topic in DEAD_LETTER_TOPICS if topic.name == place.topic)
     found = read_one(kafka, topic, place.partition, place.offset, limit_s=limit_s)
@@ -197,7 +197,7 @@ def headers(revived: Revived, place: LetterId | None) -> dict[str, str]:
 
 
 def _all(
-    kafka: ProducerSettings, selection: Selection, settled: Mapping[str, m.DeadLetterSettled], limit_s: float
+    kafka: KafkaSettings, selection: Selection, settled: Mapping[str, m.DeadLetterSettled], limit_s: float
 ) -> Iterator[Filed]:
     since_ms = None if selection.since_ms is None else selection.since_ms - CLOCKS_MS
     wanted = {kind.topic.name for kind in KINDS if selection.names is None or kind.name in selection.names}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import KafkaError, Message
 
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from database.engine import DatabaseSettings
 
 log = structlog.get_logger(__name__)
@@ -77,7 +77,7 @@ class Waiting(NamedTuple):
 class Relay:
     """`run()` works until `stop()`; whatever fails, it begins anew after a pause with a new session and producer."""
 
-    def __init__(self, database: DatabaseSettings, kafka: ProducerSettings) -> None:
+    def __init__(self, database: DatabaseSettings, kafka: KafkaSettings) -> None:
         self._database = database
         self._kafka = kafka
         self._stopping = asyncio.Event()

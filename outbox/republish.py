@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
 
 # One transaction each, so that writers of the same keys wait a moment only.
 KEYS_A_TRANSACTION = 500
@@ -52,7 +52,7 @@ class Republished(NamedTuple):
     tombstones: int
 
 
-async def republish(engine: AsyncEngine, kafka: ProducerSettings) -> list[Republished]:
+async def republish(engine: AsyncEngine, kafka: KafkaSettings) -> list[Republished]:
     """Enqueue every unit, contact and preference, and a tombstone for each key that only Kafka has; the relay sends.
 
     Raises NotDeliveredError when a topic cannot be read in time.
@@ -75,7 +75,7 @@ def _batches(keys: Iterable[str]) -> Iterable[list[str]]:
         yield batch
 
 
-def live_keys(kafka: ProducerSettings, topic: AnyTopic, *, time_limit_s: float = READ_LIMIT_S) -> set[str]:
+def live_keys(kafka: KafkaSettings, topic: AnyTopic, *, time_limit_s: float = READ_LIMIT_S) -> set[str]:
     """The keys whose newest record in a compacted topic is no tombstone; raises NotDeliveredError after the limit."""
     name = kafka.topic_prefix + topic.name
     consumer = Consumer(

@@ -19,7 +19,7 @@ from schemas.topics import SMS_LANES, SMS_OUTCOMES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from domain.redrive.redrive_record import Revived
     from producers.kafka import Delivery, KafkaProducer
     from schemas.topics import AnyTopic
@@ -31,7 +31,7 @@ _decode_outcome = msgspec.json.Decoder(m.Outcome).decode
 
 
 def find_sms(
-    kafka: ProducerSettings,
+    kafka: KafkaSettings,
     request_id: str,
     *,
     user_id: str | None = None,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from schemas.topics import AnyTopic
 
 READ_LIMIT_S = 60.0
@@ -36,7 +36,7 @@ class Found(NamedTuple):
 
 
 def scan(
-    kafka: ProducerSettings,
+    kafka: KafkaSettings,
     topic: AnyTopic,
     *,
     partitions: Iterable[int] | None = None,
@@ -70,7 +70,7 @@ def scan(
 
 
 def read_one(
-    kafka: ProducerSettings, topic: AnyTopic, partition: int, offset: int, *, limit_s: float = READ_LIMIT_S
+    kafka: KafkaSettings, topic: AnyTopic, partition: int, offset: int, *, limit_s: float = READ_LIMIT_S
 ) -> Found | None:
     """The record at a place; None when nothing lies there. Raises TopicReadError."""
     deadline = time.monotonic() + limit_s
@@ -93,7 +93,7 @@ def read_one(
         consumer.close()
 
 
-def _consumer(kafka: ProducerSettings) -> Consumer:
+def _consumer(kafka: KafkaSettings) -> Consumer:
     return Consumer(
         kafka.librdkafka()
         | {

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from producers.mqtt_settings import MqttSettings
 
 log = structlog.get_logger(__name__)
@@ -124,7 +124,7 @@ class Bridge:
     `now_ms` is the time of arrival.
     """
 
-    def __init__(self, settings: MqttSettings, kafka: ProducerSettings, now_ms: Callable[[], int]) -> None:
+    def __init__(self, settings: MqttSettings, kafka: KafkaSettings, now_ms: Callable[[], int]) -> None:
         self._settings = settings
         self._kafka = kafka
         self._now_ms = now_ms

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.app import create_app
 from api.keys import make_key
 from api.settings import ApiSettings, TrustSettings
-from broker.settings import ProducerSettings
+from broker.settings import KafkaSettings
 from broker.topics import create_topics
 from database.configuration import ApiKeyRow, OrganizationRow
 from database.engine import DatabaseSettings
@@ -36,17 +36,17 @@ UNSUBSCRIBE_SECRET = "an unsubscribe secret of the tests"
 
 
 @pytest.fixture
-def kafka_settings(kafka: Kafka) -> ProducerSettings:
+def kafka_settings(kafka: Kafka) -> KafkaSettings:
     """The session's broker with the topics that the api and the relay write, under a new prefix."""
-    settings = ProducerSettings(bootstrap_servers=kafka.bootstrap, topic_prefix=f"{uuid.uuid4().hex[:8]}.")
+    settings = KafkaSettings(bootstrap_servers=kafka.bootstrap, topic_prefix=f"{uuid.uuid4().hex[:8]}.")
     create_topics(settings.librdkafka(), prefix=settings.topic_prefix, topics=[READINGS, SMS_RECEIPTS, *OUTBOX_TOPICS])
     return settings
 
 
 @pytest.fixture
-def kafka_address() -> ProducerSettings:
+def kafka_address() -> KafkaSettings:
     """Where nothing listens: what needs a broker asks for the fixture `kafka_settings` and gives that instead."""
-    return ProducerSettings(bootstrap_servers="127.0.0.1:1")
+    return KafkaSettings(bootstrap_servers="127.0.0.1:1")
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ class Api(NamedTuple):
 
     client: httpx.AsyncClient
     database: AsyncEngine
-    kafka: ProducerSettings
+    kafka: KafkaSettings
     app: FastAPI
 
     async def key(self, role: Role, organization_id: str | None) -> dict[str, str]:
@@ -94,7 +94,7 @@ class Api(NamedTuple):
 
 @pytest.fixture
 async def api(
-    database: AsyncEngine, organization: str, kafka_address: ProducerSettings, trust: TrustSettings
+    database: AsyncEngine, organization: str, kafka_address: KafkaSettings, trust: TrustSettings
 ) -> AsyncIterator[Api]:
     """The API on the test's database, with the organizations acme and other."""
     async with AsyncSession(database) as session, session.begin():

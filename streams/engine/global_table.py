@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     import faust
 
+    from broker.settings import KafkaSettings
     from schemas.topics import AnyTopic
     from streams.engine.consumer import Record
-    from streams.engine.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)
 

@@ -18,8 +18,8 @@ from mode import Service
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from broker.settings import KafkaSettings
     from streams.engine.consumer import Record
-    from streams.engine.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)
 

@@ -22,8 +22,8 @@ from streams.engine.topic_tailer import Follower
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from broker.settings import KafkaSettings
     from streams.engine.consumer import Record
-    from streams.engine.settings import KafkaSettings
 
 # People give few orders, and what a silence put off may come up weeks later.
 ORDERS_REMEMBERED_MS = ALERT_COMMANDS.retention_ms

@@ -18,7 +18,7 @@ from tests.api.topic_records import records
 if TYPE_CHECKING:
     import httpx
 
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
 
 SECRET = SigningKey(b"p" * 32)
 PUBLIC_KEY = base64.b64encode(bytes(SECRET.verify_key)).decode()
@@ -73,7 +73,7 @@ async def send(
     return answer
 
 
-def receipts(kafka: ProducerSettings) -> list[m.Receipt]:
+def receipts(kafka: KafkaSettings) -> list[m.Receipt]:
     """What is in the topic; each record under its user's key."""
     found = []
     for record in records(kafka, SMS_RECEIPTS):

@@ -22,7 +22,7 @@ from tests.api_world import UNSUBSCRIBE_SECRET
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from tests.api_world import Api
     from tests.conftest import Eventually
 
@@ -33,7 +33,7 @@ SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 
 
 @pytest.fixture
-def kafka_address(kafka_settings: ProducerSettings) -> ProducerSettings:
+def kafka_address(kafka_settings: KafkaSettings) -> KafkaSettings:
     return kafka_settings
 
 

@@ -25,7 +25,7 @@ from tests.domain.redrive.letters import batch, dead_reading, letter
 from tests.outbox.relays import emptied, relaying
 
 if TYPE_CHECKING:
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from tests.api_world import Api
     from tests.conftest import Eventually
 
@@ -213,7 +213,7 @@ async def test_a_call_takes_so_many_and_says_where_to_go_on(api: Api) -> None:
 
 @pytest.mark.broker
 async def test_the_relay_brings_it_to_its_lane_and_the_mark_to_whoever_asks_kafka(
-    api: Api, kafka_settings: ProducerSettings, eventually: Eventually
+    api: Api, kafka_settings: KafkaSettings, eventually: Eventually
 ) -> None:
     key = await ops(api)
     await put(api, 7, letter())

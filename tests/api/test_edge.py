@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from tests.api_world import Api
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
 
 @pytest.fixture
-async def small(kafka_address: ProducerSettings) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
+async def small(kafka_address: KafkaSettings) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
     """An application with small limits, no database and no broker, and three routes that go wrong."""
     address = DatabaseSettings(url="postgresql://nobody@127.0.0.1:1/none")
     app = create_app(ApiSettings(body_limit_bytes=2_000, time_limit_s=2), address, kafka_address)

@@ -17,7 +17,7 @@ from schemas.topics import READINGS
 from tests.api.topic_records import records
 
 if TYPE_CHECKING:
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from tests.api_world import Api
 
 pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]
@@ -26,7 +26,7 @@ NOW_MS = round(datetime.now(UTC).timestamp() * 1000)
 
 
 @pytest.fixture
-def kafka_address(kafka_settings: ProducerSettings) -> ProducerSettings:
+def kafka_address(kafka_settings: KafkaSettings) -> KafkaSettings:
     return kafka_settings
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.app import create_app
 from api.settings import ApiSettings
-from broker.settings import ProducerSettings
+from broker.settings import KafkaSettings
 from broker.topics import create_topics
 from database.configuration import UnitRow
 from database.engine import DatabaseSettings
@@ -42,7 +42,7 @@ async def test_with_the_broker_away_the_answer_is_503_and_no_2xx_is_lost(
     address = DatabaseSettings(url=database.url.render_as_string(hide_password=False))
     settings = ApiSettings(delivery_limit_s=2, unsent_limit_bytes=4_096)
     with EmbeddedKafka(tmp_path) as broker:
-        kafka = ProducerSettings(bootstrap_servers=broker.bootstrap)
+        kafka = KafkaSettings(bootstrap_servers=broker.bootstrap)
         create_topics(kafka.librdkafka(), topics=[READINGS])
         app = create_app(settings, address, kafka)
         async with (

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from schemas import messages as m
     from tests.api_world import Api
     from tests.conftest import Eventually
@@ -30,12 +30,12 @@ pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]
 
 
 @pytest.fixture
-def kafka_address(kafka_settings: ProducerSettings) -> ProducerSettings:
+def kafka_address(kafka_settings: KafkaSettings) -> KafkaSettings:
     return kafka_settings
 
 
 @pytest.fixture
-def box(kafka_settings: ProducerSettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[LetterBox]:
+def box(kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[LetterBox]:
     with KafkaProducer(kafka_settings.librdkafka(), prefix=kafka_settings.topic_prefix) as producer:
         yield LetterBox(kafka_settings, producer, monkeypatch, topics=[SMS_OUTCOMES])
 

@@ -20,7 +20,7 @@ from tests.api.worlds import furnish
 from tests.outbox.relays import emptied, relaying
 
 if TYPE_CHECKING:
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from tests.api_world import Api
     from tests.conftest import Eventually
 
@@ -30,7 +30,7 @@ NOBODY = "+12025550199"
 
 
 @pytest.fixture
-def kafka_address(kafka_settings: ProducerSettings) -> ProducerSettings:
+def kafka_address(kafka_settings: KafkaSettings) -> KafkaSettings:
     return kafka_settings
 
 

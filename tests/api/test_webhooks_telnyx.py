@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from local.telnyx.client import TelnyxProcess
     from tests.api_world import Api
     from tests.conftest import Eventually
@@ -58,7 +58,7 @@ NOWHERE = DatabaseSettings(url="postgresql://nobody@127.0.0.1:1/nothing")
 
 
 @pytest.fixture
-def kafka_address(kafka_settings: ProducerSettings) -> ProducerSettings:
+def kafka_address(kafka_settings: KafkaSettings) -> KafkaSettings:
     return kafka_settings
 
 

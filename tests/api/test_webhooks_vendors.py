@@ -24,7 +24,7 @@ from tests.api.topic_records import records
 if TYPE_CHECKING:
     import httpx
 
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from tests.api_world import Api
 
 pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]
@@ -34,7 +34,7 @@ SECRET = "the signature secret of a data connector"
 
 
 @pytest.fixture
-def kafka_address(kafka_settings: ProducerSettings) -> ProducerSettings:
+def kafka_address(kafka_settings: KafkaSettings) -> KafkaSettings:
     return kafka_settings
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 if TYPE_CHECKING:
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from schemas.topics import AnyTopic
 
 
@@ -17,7 +17,7 @@ class Record(NamedTuple):
     headers: dict[str, str]
 
 
-def records(settings: ProducerSettings, topic: AnyTopic) -> list[Record]:
+def records(settings: KafkaSettings, topic: AnyTopic) -> list[Record]:
     """All records, each partition in its order."""
     consumer = Consumer(
         settings.librdkafka() | {"group.id": "test", "enable.auto.commit": False, "enable.partition.eof": True}

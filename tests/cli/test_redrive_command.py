@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from broker.settings import ProducerSettings
+from broker.settings import KafkaSettings
 from producers.kafka import KafkaProducer
 from tests.api.worlds import BEGAN, alert
 from tests.outbox.letter_box import LetterBox
@@ -28,7 +28,7 @@ async def test_an_sms_about_an_alert_that_somebody_is_at_takes_force(
 ) -> None:
     async with AsyncSession(database) as session, session.begin():
         session.add(alert("a1", acknowledged_at=BEGAN, acknowledged_by="bob"))
-    settings = ProducerSettings(bootstrap_servers=kafka.bootstrap, topic_prefix=f"{uuid.uuid4().hex[:8]}.")
+    settings = KafkaSettings(bootstrap_servers=kafka.bootstrap, topic_prefix=f"{uuid.uuid4().hex[:8]}.")
     with KafkaProducer(settings.librdkafka(), prefix=settings.topic_prefix) as producer:
         box = LetterBox(settings, producer, monkeypatch)
         monkeypatch.setenv("DATABASE_URL", database.url.render_as_string(hide_password=False))

@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 
 from api.app import create_app
 from api.settings import ApiSettings
-from broker.settings import ProducerSettings
+from broker.settings import KafkaSettings
 from cli.seed.apply import sow, sow_unit
 from cli.seed.demo import demo_seed
 from cli.seed.seed_file import SeedError, read_seed, unit_with_limits
@@ -81,7 +81,7 @@ def app_of(api: Api, clock: Callable[[], float] = time.monotonic, **settings: fl
     return create_app(
         ApiSettings.model_validate(settings),
         address_of(api.database),
-        ProducerSettings(bootstrap_servers="127.0.0.1:1"),
+        KafkaSettings(bootstrap_servers="127.0.0.1:1"),
         clock=clock,
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from broker.settings import ProducerSettings
+from broker.settings import KafkaSettings
 from local.jars import KAFKA_VERSION
 from streams.apps import NAMES
 
@@ -104,7 +104,7 @@ def test_containers_reach_the_broker_where_it_advertises_itself(monkeypatch: pyt
     advertised = SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
     for name in OURS:
         monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", SERVICES[name]["environment"]["KAFKA_BOOTSTRAP_SERVERS"])
-        assert f"INTERNAL://{ProducerSettings().bootstrap_servers}" in advertised
+        assert f"INTERNAL://{KafkaSettings().bootstrap_servers}" in advertised
     assert SERVICES["kafka-ui"]["environment"]["KAFKA_CLUSTERS_0_BOOTSTRAPSERVERS"] in advertised
     assert "HOST://127.0.0.1:9092" in advertised
 

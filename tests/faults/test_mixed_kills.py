@@ -17,7 +17,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.keys import make_key
-from broker.settings import ProducerSettings
+from broker.settings import KafkaSettings
 from database.configuration import ApiKeyRow, OrganizationRow, UnitRow
 from database.engine import DatabaseSettings, make_engine
 from database.queues import OutboxRow
@@ -69,7 +69,7 @@ class System:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.database = DatabaseSettings(url=self._postgres.url)
-        self.kafka = ProducerSettings(bootstrap_servers=self._kafka.bootstrap, topic_prefix="")
+        self.kafka = KafkaSettings(bootstrap_servers=self._kafka.bootstrap, topic_prefix="")
         self.log: list[str] = []
         self._environment = {
             "DATABASE_URL": self._postgres.url,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from producers.kafka import KafkaProducer
 
 app = typer.Typer()
@@ -45,7 +45,7 @@ class LetterBox:
 
     def __init__(
         self,
-        kafka: ProducerSettings,
+        kafka: KafkaSettings,
         producer: KafkaProducer,
         monkeypatch: pytest.MonkeyPatch,
         topics: Sequence[AnyTopic] = (*DEAD_LETTER_TOPICS, *REDRIVE_TOPICS, DEAD_LETTER_SETTLEMENTS, SMS_OUTCOMES),

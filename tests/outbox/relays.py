@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
 
 
 KEYS = [f"unit-{number}" for number in range(7)]
@@ -36,7 +36,7 @@ def address_of(database: AsyncEngine) -> DatabaseSettings:
 
 
 @asynccontextmanager
-async def relaying(database: AsyncEngine, kafka: ProducerSettings) -> AsyncIterator[Relay]:
+async def relaying(database: AsyncEngine, kafka: KafkaSettings) -> AsyncIterator[Relay]:
     relay = Relay(address_of(database), kafka)
     task = asyncio.create_task(relay.run())
     try:
@@ -82,7 +82,7 @@ def emptied(database: AsyncEngine) -> Callable[[], bool | Awaitable[bool]]:
     return lambda: is_empty(database)
 
 
-def times_by_key(kafka: ProducerSettings) -> dict[str, list[int]]:
+def times_by_key(kafka: KafkaSettings) -> dict[str, list[int]]:
     found = defaultdict(list)
     for record in records(kafka, ALERT_COMMANDS):
         found[record.key].append(msgspec.json.decode(record.value or b"", type=m.Acknowledge).at_ms)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from broker.settings import ProducerSettings
+from broker.settings import KafkaSettings
 from domain.redrive.dead_letters import LetterId, Selection
 from domain.redrive.redrive import Options
 from outbox.redrives import fetch, find, judge, send_again
@@ -33,7 +33,7 @@ HOUR_MS = 3_600_000
 
 @pytest.fixture
 def box(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> Iterator[LetterBox]:
-    settings = ProducerSettings(bootstrap_servers=kafka.bootstrap, topic_prefix=f"{uuid.uuid4().hex[:8]}.")
+    settings = KafkaSettings(bootstrap_servers=kafka.bootstrap, topic_prefix=f"{uuid.uuid4().hex[:8]}.")
     with KafkaProducer(settings.librdkafka(), prefix=settings.topic_prefix) as producer:
         yield LetterBox(settings, producer, monkeypatch)
 
@@ -174,8 +174,8 @@ def test_what_is_no_letter_is_passed_over_and_unreadable_records_are_shown(box: 
 
 
 def test_a_topic_that_is_missing_or_not_read_in_time_is_told(box: LetterBox) -> None:
-    elsewhere = ProducerSettings(bootstrap_servers=box.kafka.bootstrap_servers, topic_prefix="nobodys.")
+    elsewhere = KafkaSettings(bootstrap_servers=box.kafka.bootstrap_servers, topic_prefix="nobodys.")
     with pytest.raises(TopicReadError, match="run `freshtrack topics create`"):
         list(scan(elsewhere, SMS_DLQ))
     with pytest.raises(TopicReadError, match="is the broker up"):
-        list(scan(ProducerSettings(bootstrap_servers="127.0.0.1:1"), SMS_DLQ, limit_s=0.2))
+        list(scan(KafkaSettings(bootstrap_servers="127.0.0.1:1"), SMS_DLQ, limit_s=0.2))

@@ -23,14 +23,14 @@ from tests.outbox.relays import KEYS, emptied, order, relaying, times_by_key
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
     from tests.conftest import Eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]
 
 
 async def test_rows_arrive_in_order_once_with_their_ids_and_leave_the_outbox(
-    database: AsyncEngine, kafka_settings: ProducerSettings, eventually: Eventually
+    database: AsyncEngine, kafka_settings: KafkaSettings, eventually: Eventually
 ) -> None:
     await order(database, 0, 70)
     async with AsyncSession(database) as session:
@@ -46,7 +46,7 @@ async def test_rows_arrive_in_order_once_with_their_ids_and_leave_the_outbox(
 
 
 async def test_a_commit_wakes_the_relay_at_once(
-    database: AsyncEngine, kafka_settings: ProducerSettings, eventually: Eventually
+    database: AsyncEngine, kafka_settings: KafkaSettings, eventually: Eventually
 ) -> None:
     async with relaying(database, kafka_settings) as relay:
         await order(database, 0, 1)
@@ -59,7 +59,7 @@ async def test_a_commit_wakes_the_relay_at_once(
 
 
 async def test_another_relay_stands_by_and_takes_over(
-    database: AsyncEngine, kafka_settings: ProducerSettings, eventually: Eventually
+    database: AsyncEngine, kafka_settings: KafkaSettings, eventually: Eventually
 ) -> None:
     async with relaying(database, kafka_settings) as second, relaying(database, kafka_settings) as first:
         await order(database, 0, 10)
@@ -72,7 +72,7 @@ async def test_another_relay_stands_by_and_takes_over(
 
 
 async def test_a_relay_whose_session_the_database_ended_begins_anew(
-    database: AsyncEngine, kafka_settings: ProducerSettings, eventually: Eventually
+    database: AsyncEngine, kafka_settings: KafkaSettings, eventually: Eventually
 ) -> None:
     async with relaying(database, kafka_settings) as relay:
         await order(database, 0, 10)
@@ -89,7 +89,7 @@ async def test_a_relay_whose_session_the_database_ended_begins_anew(
 
 
 async def test_a_compacted_topic_is_rebuilt_from_the_database(
-    database: AsyncEngine, organization: str, kafka_settings: ProducerSettings, eventually: Eventually
+    database: AsyncEngine, organization: str, kafka_settings: KafkaSettings, eventually: Eventually
 ) -> None:
     async with AsyncSession(database) as session, session.begin():
         for name in ("kept", "gone"):

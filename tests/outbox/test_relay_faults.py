@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from broker.settings import ProducerSettings
+from broker.settings import KafkaSettings
 from broker.topics import create_topics
 from database.configuration import UnitRow
 from database.engine import DatabaseSettings, make_engine
@@ -47,7 +47,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def start_relay(database: AsyncEngine, kafka: ProducerSettings) -> subprocess.Popen[bytes]:
+def start_relay(database: AsyncEngine, kafka: KafkaSettings) -> subprocess.Popen[bytes]:
     """`freshtrack relay` as a process of its own."""
     environment = os.environ | {
         "DATABASE_URL": address_of(database).url,
@@ -59,7 +59,7 @@ def start_relay(database: AsyncEngine, kafka: ProducerSettings) -> subprocess.Po
 
 
 async def test_killed_again_and_again_nothing_is_lost_and_order_holds(
-    database: AsyncEngine, kafka_settings: ProducerSettings, eventually: Eventually
+    database: AsyncEngine, kafka_settings: KafkaSettings, eventually: Eventually
 ) -> None:
     async def relayed() -> int:
         """Rows that were written and are gone again."""
@@ -109,7 +109,7 @@ async def test_killed_again_and_again_nothing_is_lost_and_order_holds(
 
 @pytest.mark.long
 async def test_a_frozen_relay_is_replaced_and_overtakes_nobody_when_it_wakes_up(
-    database: AsyncEngine, kafka_settings: ProducerSettings, eventually: Eventually
+    database: AsyncEngine, kafka_settings: KafkaSettings, eventually: Eventually
 ) -> None:
     with start_relay(database, kafka_settings) as frozen:
         await order_at_once(database, 0, 100)
@@ -131,7 +131,7 @@ async def test_with_the_broker_away_everything_waits_and_then_arrives(
     database: AsyncEngine, tmp_path: Path, eventually: Eventually
 ) -> None:
     with EmbeddedKafka(tmp_path) as broker:
-        settings = ProducerSettings(bootstrap_servers=broker.bootstrap)
+        settings = KafkaSettings(bootstrap_servers=broker.bootstrap)
         create_topics(settings.librdkafka(), topics=[ALERT_COMMANDS])
         async with relaying(database, settings) as relay:
             await order(database, 0, 20)
@@ -145,7 +145,7 @@ async def test_with_the_broker_away_everything_waits_and_then_arrives(
 
 
 async def test_with_the_database_killed_the_relay_waits_for_it(
-    kafka_settings: ProducerSettings, tmp_path: Path, eventually: Eventually
+    kafka_settings: KafkaSettings, tmp_path: Path, eventually: Eventually
 ) -> None:
     with EmbeddedPostgres(tmp_path) as server:
         engine = make_engine(DatabaseSettings(url=server.url))
@@ -162,7 +162,7 @@ async def test_with_the_database_killed_the_relay_waits_for_it(
 
 
 async def test_a_topic_that_is_missing_does_not_hold_up_the_others(
-    database: AsyncEngine, organization: str, kafka_settings: ProducerSettings, eventually: Eventually
+    database: AsyncEngine, organization: str, kafka_settings: KafkaSettings, eventually: Eventually
 ) -> None:
     settings = kafka_settings.model_copy(update={"topic_prefix": f"{kafka_settings.topic_prefix}part."})
     create_topics(settings.librdkafka(), prefix=settings.topic_prefix, topics=[ALERT_COMMANDS])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from broker.settings import ProducerSettings
+from broker.settings import KafkaSettings
 from domain.redrive.redrive import Past
 from outbox.sms_requests import find_sms, partition_of
 from producers.kafka import KafkaProducer
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.broker
 
 @pytest.fixture
 def box(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> Iterator[LetterBox]:
-    settings = ProducerSettings(bootstrap_servers=kafka.bootstrap, topic_prefix=f"{uuid.uuid4().hex[:8]}.")
+    settings = KafkaSettings(bootstrap_servers=kafka.bootstrap, topic_prefix=f"{uuid.uuid4().hex[:8]}.")
     with KafkaProducer(settings.librdkafka(), prefix=settings.topic_prefix) as producer:
         yield LetterBox(settings, producer, monkeypatch)
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from broker.settings import KafkaSettings
 from schemas import messages as m
 from schemas.messages import encode
 from schemas.topics import DAY_MS
-from streams.engine.settings import KafkaSettings
 from streams.notifications.closed_alerts import ClosedAlerts
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker.settings import ProducerSettings
+from broker.settings import KafkaSettings
 from cli.contracts.asyncapi import headers_of
 from domain.redrive.dead_letters import LetterId
 from domain.redrive.redrive import Options
@@ -41,7 +41,7 @@ def test_a_dead_sms_that_is_sent_again_leaves_once_however_often_its_record_lies
     for name, value in space.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("DATABASE_URL", raising=False)
-    kafka = ProducerSettings()
+    kafka = KafkaSettings()
     space.send("contacts", "ann", m.encode(ANN))
     space.flush()
     telnyx.behave(Behaviour(code="40310", times=1))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from paho.mqtt.client import MQTTMessageInfo
 
-    from broker.settings import ProducerSettings
+    from broker.settings import KafkaSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 WITHIN_S = 60.0
@@ -99,7 +99,7 @@ def device(port: int, **credentials: str) -> Iterator[Device]:
 class BridgeProcess:
     """`freshtrack mqtt`, started again and again under one client id."""
 
-    def __init__(self, port: int, kafka: ProducerSettings, log: Path, **environment: str) -> None:
+    def __init__(self, port: int, kafka: KafkaSettings, log: Path, **environment: str) -> None:
         self.log = log
         self._environment = {
             **os.environ,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from broker.settings import ProducerSettings
+from broker.settings import KafkaSettings
 from broker.topics import create_topics
 from local.kafka import EmbeddedKafka
 from local.ports import free_port
@@ -36,8 +36,8 @@ AT_MS = 1_772_366_400_000
 
 
 @pytest.fixture
-def kafka_settings(kafka: Kafka) -> ProducerSettings:
-    settings = ProducerSettings(bootstrap_servers=kafka.bootstrap, topic_prefix=f"{uuid.uuid4().hex[:8]}.")
+def kafka_settings(kafka: Kafka) -> KafkaSettings:
+    settings = KafkaSettings(bootstrap_servers=kafka.bootstrap, topic_prefix=f"{uuid.uuid4().hex[:8]}.")
     create_topics(settings.librdkafka(), prefix=settings.topic_prefix, topics=[READINGS])
     return settings
 
@@ -63,7 +63,7 @@ def times(found: list[Record]) -> set[int]:
 class Running:
     """A bridge in a thread of its own."""
 
-    def __init__(self, port: int, kafka: ProducerSettings, **settings: int | str) -> None:
+    def __init__(self, port: int, kafka: KafkaSettings, **settings: int | str) -> None:
         options = MqttSettings.model_validate(
             {"host": "127.0.0.1", "port": port, "client_id": uuid.uuid4().hex[:8], **settings}
         )
@@ -78,7 +78,7 @@ class Running:
 
 
 def test_killed_again_and_again_every_message_that_a_device_sent_is_in_kafka(
-    mqtt: iotcore.Broker, kafka_settings: ProducerSettings, tmp_path: Path, eventually: Eventually
+    mqtt: iotcore.Broker, kafka_settings: KafkaSettings, tmp_path: Path, eventually: Eventually
 ) -> None:
     bridge = BridgeProcess(mqtt.port, kafka_settings, tmp_path / "bridge.log")
 
@@ -120,7 +120,7 @@ def test_with_kafka_away_nothing_is_acknowledged_memory_is_bounded_and_nothing_i
     mqtt: iotcore.Broker, tmp_path: Path, eventually: Eventually
 ) -> None:
     with EmbeddedKafka(tmp_path) as kafka:
-        settings = ProducerSettings(bootstrap_servers=kafka.bootstrap)
+        settings = KafkaSettings(bootstrap_servers=kafka.bootstrap)
         create_topics(settings.librdkafka(), topics=[READINGS])
         running = Running(mqtt.port, settings, window=20)
         try:
@@ -143,10 +143,10 @@ def test_with_kafka_away_nothing_is_acknowledged_memory_is_bounded_and_nothing_i
 
 
 def test_stopped_with_kafka_away_it_ends_and_the_next_one_gets_what_was_open(
-    mqtt: iotcore.Broker, kafka_settings: ProducerSettings, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+    mqtt: iotcore.Broker, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:
     monkeypatch.setattr("producers.mqtt.FLUSH_S", 0.2)
-    nowhere = ProducerSettings(bootstrap_servers="127.0.0.1:1", topic_prefix=kafka_settings.topic_prefix)
+    nowhere = KafkaSettings(bootstrap_servers="127.0.0.1:1", topic_prefix=kafka_settings.topic_prefix)
     first = Running(mqtt.port, nowhere, client_id="the-same")
     with device(mqtt.port) as sensor:
         eventually(lambda: first.bridge.subscribed, within_s=60)
@@ -163,7 +163,7 @@ def test_stopped_with_kafka_away_it_ends_and_the_next_one_gets_what_was_open(
         second.close()
 
 
-def test_it_comes_back_to_a_broker_that_was_restarted(kafka_settings: ProducerSettings, eventually: Eventually) -> None:
+def test_it_comes_back_to_a_broker_that_was_restarted(kafka_settings: KafkaSettings, eventually: Eventually) -> None:
     port = free_port()
     with mqtt_broker(port):
         running = Running(port, kafka_settings)
@@ -180,7 +180,7 @@ def test_it_comes_back_to_a_broker_that_was_restarted(kafka_settings: ProducerSe
 
 
 def test_what_is_no_reading_goes_on_as_it_came_and_holds_up_nothing(
-    mqtt: iotcore.Broker, kafka_settings: ProducerSettings, eventually: Eventually
+    mqtt: iotcore.Broker, kafka_settings: KafkaSettings, eventually: Eventually
 ) -> None:
     with device(mqtt.port) as sensor:
         sensor.send("kept", "3.5", retain=True)
@@ -203,7 +203,7 @@ def test_what_is_no_reading_goes_on_as_it_came_and_holds_up_nothing(
 
 
 def test_it_shows_its_password_to_a_broker_that_wants_one(
-    kafka_settings: ProducerSettings, tmp_path: Path, eventually: Eventually
+    kafka_settings: KafkaSettings, tmp_path: Path, eventually: Eventually
 ) -> None:
     account = {"username": "bridge", "password": "for-tests-only"}
     with guarded_broker(tmp_path, **account) as broker:
@@ -220,7 +220,7 @@ def test_it_shows_its_password_to_a_broker_that_wants_one(
 
 
 def test_without_its_topic_it_says_what_to_do(mqtt: iotcore.Broker, kafka: Kafka) -> None:
-    settings = ProducerSettings(bootstrap_servers=kafka.bootstrap, topic_prefix="none.")
+    settings = KafkaSettings(bootstrap_servers=kafka.bootstrap, topic_prefix="none.")
     bridge = Bridge(MqttSettings(host="127.0.0.1", port=mqtt.port), settings, lambda: AT_MS)
     with pytest.raises(BridgeFailedError, match=r"none\.readings does not exist; run `freshtrack topics create`"):
         bridge.run()

@@ -7,10 +7,10 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
+from broker.settings import KafkaSettings
 from schemas import messages as m
 from schemas.http.alerts import MOST_SILENT_MINUTES
 from schemas.topics import DAY_MS
-from streams.engine.settings import KafkaSettings
 from streams.notifications.closed_alerts import ORDERS_REMEMBERED_MS, ClosedAlerts
 from tests.streams.fakes import NOW_MS, FakeRecord
 
