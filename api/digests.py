@@ -124,9 +124,9 @@ async def preview_digest(
             now=services.now(),
             web_url=str(request.base_url),
         )
-    digest, letter = made.digest, made.letter
+    digest, rendered = made.digest, made.rendered
     return DigestPreview(
-        subject=letter.subject,
+        subject=rendered.subject,
         cadence=cadence,
         timezone=timezone,
         display_unit=display_unit,
@@ -137,9 +137,9 @@ async def preview_digest(
         total_alerts=digest.numbers.total_alerts,
         critical_alerts=digest.numbers.critical_alerts,
         units_monitored=digest.numbers.units_monitored,
-        attachments=[one.file_name for one in letter.enclosures if not one.cid],
-        html=with_pictures(letter),
-        text=letter.text,
+        attachments=[one.file_name for one in rendered.enclosures if not one.cid],
+        html=with_pictures(rendered),
+        text=rendered.text,
     )
 
 

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from domain.digest.facts import Digest
     from domain.digest.jobs import Job
-    from streams.digests.report.rendered_digest import Letter
+    from streams.digests.report.rendered_digest import RenderedDigest
     from streams.digests.source import Readiness
     from streams.engine.consumer import Batch
     from streams.engine.publish import Outgoing
@@ -148,10 +148,10 @@ class TimedStore(DigestStore):
         self.parts["read and sum up, s"] += time.perf_counter() - begin
         return made
 
-    async def letter(self, job_id: str, display_unit: str) -> Letter | None:
+    async def rendered(self, job_id: str, display_unit: str) -> RenderedDigest | None:
         begin = time.perf_counter()
-        found = await super().letter(job_id, display_unit)
-        self.parts["render and keep letters, s"] += time.perf_counter() - begin
+        found = await super().rendered(job_id, display_unit)
+        self.parts["render and keep, s"] += time.perf_counter() - begin
         return found
 
 
@@ -210,7 +210,7 @@ async def one_run(engine: AsyncEngine, mailbox: MailboxProcess, run: int) -> dic
     provider = Smtp(SmtpServer(host="127.0.0.1", port=mailbox.smtp_port, security="none"))
     mailing = Mailing(
         provider=provider,
-        letters=store,
+        digests=store,
         contacts=contacts,
         preferences=preferences,
         ledger=Ledger(FakeTable()),

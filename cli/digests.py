@@ -121,8 +121,8 @@ def preview(
             now=datetime.now(UTC),
             web_url=web_url,
         )
-        files = {out: with_pictures(made.letter).encode(), out.with_suffix(".txt"): made.letter.text.encode()}
-        files |= {out.with_name(one.file_name): one.content for one in made.letter.enclosures if not one.cid}
+        files = {out: with_pictures(made.rendered).encode(), out.with_suffix(".txt"): made.rendered.text.encode()}
+        files |= {out.with_name(one.file_name): one.content for one in made.rendered.enclosures if not one.cid}
         for path, content in files.items():
             path.write_bytes(content)
         return [str(path) for path in files]

@@ -9,7 +9,7 @@ from domain.digest import tables, words
 from domain.digest.view import Row, Table, Tone
 
 if TYPE_CHECKING:
-    from domain.digest.facts import Digest, UnitSummary
+    from domain.digest.facts import Digest, UnitDigest
 
 
 class Verdict(StrEnum):
@@ -23,14 +23,14 @@ class Verdict(StrEnum):
 TONES = {Verdict.NOT_COMPLIANT: Tone.BAD, Verdict.NOT_GRADED: Tone.UNKNOWN, Verdict.COMPLIANT: Tone.GOOD}
 
 
-def verdict(unit: UnitSummary) -> Verdict:
+def verdict(unit: UnitDigest) -> Verdict:
     """Any time out of range is not compliant; too little coverage, or no limits, cannot be compliant."""
     if unit.out_ms or unit.excursions:
         return Verdict.NOT_COMPLIANT
     return Verdict.NOT_GRADED if unit.why_not_graded else Verdict.COMPLIANT
 
 
-def by_verdict(digest: Digest) -> list[tuple[Verdict, UnitSummary]]:
+def by_verdict(digest: Digest) -> list[tuple[Verdict, UnitDigest]]:
     order = tuple(Verdict)
     return sorted(((verdict(unit), unit) for unit in digest.units), key=lambda pair: order.index(pair[0]))
 

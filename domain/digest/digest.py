@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from domain.detection.aggregate_numbers import BUCKET_MS, grading
 from domain.digest.aggregate_totals import Totals, totals
 from domain.digest.facts import (
-    STANDINGS,
+    UNIT_GRADES,
     AlertRecord,
     Curve,
     Day,
@@ -22,9 +22,9 @@ from domain.digest.facts import (
     Point,
     SmsCounts,
     Source,
-    Standing,
     Sums,
-    UnitSummary,
+    UnitDigest,
+    UnitGrade,
 )
 from domain.digest.gaps import gaps
 from domain.digest.schedule import Period, zone
@@ -50,7 +50,7 @@ def digest(source: Source, period: Period, as_of_ms: int) -> Digest:
     days = _Days(period)
     # Looked up once: these are computed, and a month of a thousand units has three million buckets.
     starts_at_ms, ends_at_ms = period.starts_at_ms, period.ends_at_ms
-    summaries: dict[str, UnitSummary] = {}
+    summaries: dict[str, UnitDigest] = {}
     curves: dict[str, Curve] = {}
     for unit_id, group in groupby(source.buckets, key=lambda bucket: bucket.unit_id):
         config = configs.get(unit_id)
@@ -59,7 +59,7 @@ def digest(source: Source, period: Period, as_of_ms: int) -> Digest:
         buckets = [b for b in group if starts_at_ms <= b.starts_at_ms < ends_at_ms]
         summary = _summary(config, buckets, days.add(buckets), by_unit.get(unit_id, []), period, as_of_ms)
         summaries[unit_id] = summary
-        if period.cadence is not m.Cadence.MONTHLY and (summary.standing != Standing.GOOD or len(curves) < CURVES):
+        if period.cadence is not m.Cadence.MONTHLY and (summary.grade != UnitGrade.GOOD or len(curves) < CURVES):
             curves[unit_id] = _curve(config, buckets, summary)
     for unit_id, config in configs.items():
         if unit_id not in summaries:
@@ -111,7 +111,7 @@ def _summary(
     alerts: Sequence[AlertRecord],
     period: Period,
     as_of_ms: int,
-) -> UnitSummary:
+) -> UnitDigest:
     """`total` is that of the buckets."""
     # The limits that the buckets were measured against; today's where there is none.
     graded = grading(config)
@@ -121,15 +121,15 @@ def _summary(
     began = [alert for alert in alerts if alert.started_at_ms >= period.starts_at_ms]
     opened = sum(_is_open(alert, as_of_ms) for alert in alerts)
     if opened:
-        standing = Standing.OPEN
+        grade = UnitGrade.OPEN
     elif alerts or total.out_ms or total.excursions:
-        standing = Standing.RECOVERED
+        grade = UnitGrade.RECOVERED
     else:
-        standing = Standing.NOT_GRADED if why_not else Standing.GOOD
-    return UnitSummary(
+        grade = UnitGrade.NOT_GRADED if why_not else UnitGrade.GOOD
+    return UnitDigest(
         unit_id=config.unit_id,
         name=_name(config),
-        standing=standing,
+        grade=grade,
         why_not_graded=why_not,
         readings=total.count,
         min_c=total.min_c,
@@ -167,11 +167,11 @@ def _why_not_graded(coverage: float, *, limited: bool) -> str | None:
     return None
 
 
-def _urgency(unit: UnitSummary) -> tuple[int, int, int, str, str]:
-    return (STANDINGS.index(unit.standing), -unit.critical_alerts, -unit.out_ms, unit.name.casefold(), unit.unit_id)
+def _urgency(unit: UnitDigest) -> tuple[int, int, int, str, str]:
+    return (UNIT_GRADES.index(unit.grade), -unit.critical_alerts, -unit.out_ms, unit.name.casefold(), unit.unit_id)
 
 
-def _sums(units: Sequence[UnitSummary], began: Sequence[AlertRecord], sms: SmsCounts, period: Period) -> Sums:
+def _sums(units: Sequence[UnitDigest], began: Sequence[AlertRecord], sms: SmsCounts, period: Period) -> Sums:
     by_severity = tuple(sum(alert.severity is severity for alert in began) for severity in m.SEVERITIES)
     possible_ms = period.length_ms * len(units)
     return Sums(
@@ -189,7 +189,7 @@ def _sums(units: Sequence[UnitSummary], began: Sequence[AlertRecord], sms: SmsCo
     )
 
 
-def _curve(config: m.UnitConfig, buckets: Iterable[m.AggregateBucket], summary: UnitSummary) -> Curve:
+def _curve(config: m.UnitConfig, buckets: Iterable[m.AggregateBucket], summary: UnitDigest) -> Curve:
     points = tuple(
         Point(b.starts_at_ms, b.min_c, b.sum_c / b.count if b.count else None, b.max_c) for b in buckets if b.count
     )

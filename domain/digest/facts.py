@@ -6,18 +6,17 @@ from collections.abc import Iterable, Sequence  # noqa: TC003
 from datetime import date  # noqa: TC003
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from domain.digest.gaps import Gap  # noqa: TC001
-from domain.digest.revisions import Revision  # noqa: TC001
 from domain.digest.schedule import Period  # noqa: TC001
 
 # msgspec reads the annotations when the classes are made.
 from schemas import messages as m  # noqa: TC001
 
 
-class Standing(StrEnum):
-    """How a unit stands, in the order in which a digest shows it."""
+class UnitGrade(StrEnum):
+    """How a unit did in the period, in the order in which a digest shows it."""
 
     OPEN = "open"
     RECOVERED = "recovered"
@@ -25,7 +24,7 @@ class Standing(StrEnum):
     GOOD = "good"
 
 
-STANDINGS = tuple(Standing)
+UNIT_GRADES = tuple(UnitGrade)
 
 
 class AlertRecord(Struct, frozen=True, kw_only=True):
@@ -68,12 +67,12 @@ class Numbers(Struct, frozen=True, rename="camel"):
     critical_alerts: int = 0
 
 
-class UnitSummary(Struct, frozen=True, kw_only=True):
+class UnitDigest(Struct, frozen=True, kw_only=True):
     """One unit in one period; temperatures in °C, durations in milliseconds, `coverage` 0..1."""
 
     unit_id: str
     name: str
-    standing: Standing
+    grade: UnitGrade = field(name="standing")  # as stored digests call it
     why_not_graded: str | None
     readings: int
     min_c: float | None
@@ -138,6 +137,27 @@ class Sums(Struct, frozen=True):
     sms: SmsCounts = SmsCounts()
 
 
+class Reported(Struct, frozen=True):
+    """A unit's numbers as a digest reported them; stored with it, so that a later one can name what changed."""
+
+    readings: int
+    min_c: float | None
+    max_c: float | None
+    out_ms: int
+    revised_buckets: int
+
+
+class Revision(Struct, frozen=True):
+    """A unit whose numbers for an earlier period changed; `buckets` counts the revised quarter hours."""
+
+    unit_id: str
+    name: str
+    period: Period
+    buckets: int
+    was: Reported
+    now: Reported
+
+
 class Digest(Struct, frozen=True, kw_only=True):
     """All that a mail of this period can say; every recipient's mail is made from the same one."""
 
@@ -149,7 +169,7 @@ class Digest(Struct, frozen=True, kw_only=True):
     waited_ms: int = 0
     recorded_until_ms: int | None = None
     sums: Sums
-    units: tuple[UnitSummary, ...]
+    units: tuple[UnitDigest, ...]
     alerts: tuple[AlertRecord, ...]
     days: tuple[Day, ...]
     curves: tuple[Curve, ...]

@@ -1,4 +1,4 @@
-"""One job makes the numbers and the letter for all who want the same: organization, period, timezone, due time."""
+"""One job computes and renders a digest once for all recipients who share organization, period, timezone, due time."""
 
 from __future__ import annotations
 

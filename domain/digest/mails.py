@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from domain.digest import tables, words
 from domain.digest.compliance import compliance_table
 from domain.digest.compliance import sentence as weekly_sentence
-from domain.digest.facts import Standing
+from domain.digest.facts import UnitGrade
 from domain.digest.monthly import monthly
 from domain.digest.view import Section, View
 from schemas import messages as m
@@ -25,10 +25,10 @@ ON_THE_PAGE = "are on the web page"
 IN_THE_PDF = "are in the attached PDF"
 
 HEADINGS = {
-    Standing.OPEN: "Needs attention",
-    Standing.RECOVERED: "Had a problem, recovered",
-    Standing.NOT_GRADED: "Not graded",
-    Standing.GOOD: "In range",
+    UnitGrade.OPEN: "Needs attention",
+    UnitGrade.RECOVERED: "Had a problem, recovered",
+    UnitGrade.NOT_GRADED: "Not graded",
+    UnitGrade.GOOD: "In range",
 }
 
 
@@ -62,16 +62,16 @@ def view(digest: Digest, display_unit: str, unit_rows: int = UNIT_ROWS) -> View:
 
 def _daily(digest: Digest, display_unit: str, unit_rows: int) -> list[Section]:
     rows_left = unit_rows
-    by_standing: dict[Standing, Section] = {}
-    for standing in Standing:
-        units = tables.of_standing(digest.units, standing)
+    by_grade: dict[UnitGrade, Section] = {}
+    for grade in UnitGrade:
+        units = tables.of_grade(digest.units, grade)
         if not units:
             continue
         table = tables.units_table(units, display_unit, max(1, rows_left), ON_THE_PAGE)
         rows_left -= len(table.rows)
-        by_standing[standing] = Section(HEADINGS[standing], table=table)
-    problems = [by_standing[one] for one in (Standing.OPEN, Standing.RECOVERED) if one in by_standing]
-    others = [by_standing[one] for one in (Standing.NOT_GRADED, Standing.GOOD) if one in by_standing]
+        by_grade[grade] = Section(HEADINGS[grade], table=table)
+    problems = [by_grade[one] for one in (UnitGrade.OPEN, UnitGrade.RECOVERED) if one in by_grade]
+    others = [by_grade[one] for one in (UnitGrade.NOT_GRADED, UnitGrade.GOOD) if one in by_grade]
     return [
         *problems,
         *_alerts(digest, display_unit, unit_rows // 4, ON_THE_PAGE),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from domain.digest import tables, words
-from domain.digest.facts import Standing
+from domain.digest.facts import UnitGrade
 from domain.digest.view import Picture, Row, Section, Table
 from schemas import messages as m
 
@@ -21,7 +21,7 @@ CHART = "days"
 def monthly(digest: Digest, display_unit: str, where: str) -> list[Section]:
     worst = [unit for unit in digest.units if unit.out_ms or unit.alerts]
     worst.sort(key=lambda unit: (-unit.out_ms, -unit.critical_alerts, -unit.alerts, unit.name.casefold()))
-    silent = tables.of_standing(digest.units, Standing.NOT_GRADED)
+    silent = tables.of_grade(digest.units, UnitGrade.NOT_GRADED)
     lead = "" if digest.before else "There is no month before to compare with."
     sections = [
         Section("Compared with the month before", lead=lead, table=_trend(digest)),

@@ -4,42 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
-from domain.digest.schedule import Period  # noqa: TC001
+from domain.digest.facts import Reported, Revision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from domain.digest.facts import UnitSummary
+    from domain.digest.facts import UnitDigest
+    from domain.digest.schedule import Period
 
 
-class Told(Struct, frozen=True):
-    """What a digest said of a unit; kept with the digest so that a later one can tell what changed."""
-
-    readings: int
-    min_c: float | None
-    max_c: float | None
-    out_ms: int
-    revised_buckets: int
+def as_reported(unit: UnitDigest) -> Reported:
+    return Reported(unit.readings, unit.min_c, unit.max_c, unit.out_ms, unit.revised_buckets)
 
 
-class Revision(Struct, frozen=True):
-    """One unit of an earlier period whose numbers changed; `buckets` counts the revised quarter hours."""
-
-    unit_id: str
-    name: str
-    period: Period
-    buckets: int
-    was: Told
-    now: Told
-
-
-def told(unit: UnitSummary) -> Told:
-    return Told(unit.readings, unit.min_c, unit.max_c, unit.out_ms, unit.revised_buckets)
-
-
-def revisions(period: Period, reported: dict[str, Told], now: Iterable[UnitSummary]) -> tuple[Revision, ...]:
+def revisions(period: Period, reported: dict[str, Reported], now: Iterable[UnitDigest]) -> tuple[Revision, ...]:
     """The units of `period` whose numbers differ from the `reported` ones, the worst change first."""
     changed = [
         Revision(
@@ -48,7 +26,7 @@ def revisions(period: Period, reported: dict[str, Told], now: Iterable[UnitSumma
             period,
             max(1, unit.revised_buckets - was.revised_buckets),
             was,
-            told(unit),
+            as_reported(unit),
         )
         for unit in now
         if (was := reported.get(unit.unit_id)) is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from domain.digest import words
-from domain.digest.facts import AlertRecord, Digest, Standing, UnitSummary
+from domain.digest.facts import AlertRecord, Digest, UnitDigest, UnitGrade
 from domain.digest.view import Picture, Row, Section, Table, Tile, Tone
 from schemas import messages as m
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 TONES = {
-    Standing.OPEN: Tone.BAD,
-    Standing.RECOVERED: Tone.WARN,
-    Standing.NOT_GRADED: Tone.UNKNOWN,
-    Standing.GOOD: Tone.GOOD,
+    UnitGrade.OPEN: Tone.BAD,
+    UnitGrade.RECOVERED: Tone.WARN,
+    UnitGrade.NOT_GRADED: Tone.UNKNOWN,
+    UnitGrade.GOOD: Tone.GOOD,
 }
 
 ABOUT_COVERAGE = (
@@ -41,21 +41,21 @@ def tiles(digest: Digest) -> tuple[Tile, ...]:
 
 def verdict(digest: Digest) -> tuple[str, Tone]:
     """The one sentence that a reader in a hurry needs."""
-    by = {standing: sum(unit.standing is standing for unit in digest.units) for standing in Standing}
-    graded = [f"{words.count(by[Standing.GOOD], 'unit')} in range"]
-    if by[Standing.NOT_GRADED]:
-        graded.append(f"{by[Standing.NOT_GRADED]:,} not graded")
+    by = {grade: sum(unit.grade is grade for unit in digest.units) for grade in UnitGrade}
+    graded = [f"{words.count(by[UnitGrade.GOOD], 'unit')} in range"]
+    if by[UnitGrade.NOT_GRADED]:
+        graded.append(f"{by[UnitGrade.NOT_GRADED]:,} not graded")
     rest = ", ".join(graded)
-    if by[Standing.OPEN]:
-        needs = "needs" if by[Standing.OPEN] == 1 else "need"
-        recovered = f", {by[Standing.RECOVERED]:,} recovered" if by[Standing.RECOVERED] else ""
-        return f"{words.count(by[Standing.OPEN], 'unit')} {needs} attention now{recovered}; {rest}.", Tone.BAD
-    if by[Standing.RECOVERED]:
-        return f"{words.count(by[Standing.RECOVERED], 'unit')} had a problem and recovered; {rest}.", Tone.WARN
-    if by[Standing.NOT_GRADED]:
+    if by[UnitGrade.OPEN]:
+        needs = "needs" if by[UnitGrade.OPEN] == 1 else "need"
+        recovered = f", {by[UnitGrade.RECOVERED]:,} recovered" if by[UnitGrade.RECOVERED] else ""
+        return f"{words.count(by[UnitGrade.OPEN], 'unit')} {needs} attention now{recovered}; {rest}.", Tone.BAD
+    if by[UnitGrade.RECOVERED]:
+        return f"{words.count(by[UnitGrade.RECOVERED], 'unit')} had a problem and recovered; {rest}.", Tone.WARN
+    if by[UnitGrade.NOT_GRADED]:
         return f"No problem was seen; {rest}.", Tone.UNKNOWN
     return (
-        (f"All {by[Standing.GOOD]:,} units were in range.", Tone.GOOD) if digest.units else ("No units.", Tone.UNKNOWN)
+        (f"All {by[UnitGrade.GOOD]:,} units were in range.", Tone.GOOD) if digest.units else ("No units.", Tone.UNKNOWN)
     )
 
 
@@ -78,7 +78,7 @@ def _moment(digest: Digest, at_ms: int) -> str:
     return words.moment(at_ms, _zone(digest))
 
 
-def units_table(units: Sequence[UnitSummary], display_unit: str, at_most: int, where: str) -> Table:
+def units_table(units: Sequence[UnitDigest], display_unit: str, at_most: int, where: str) -> Table:
     return Table(
         headers=("Unit", "Min", "Mean", "Max", "MKT", "Out of range", "Coverage"),
         rows=tuple(_unit_row(unit, display_unit) for unit in units[:at_most]),
@@ -90,7 +90,7 @@ def left_out(more: int, what: str, where: str) -> str:
     return f"and {words.count(more, f'more {what}')} {where}" if more > 0 else ""
 
 
-def _unit_row(unit: UnitSummary, display_unit: str) -> Row:
+def _unit_row(unit: UnitDigest, display_unit: str) -> Row:
     remark = limits_and_doubt(unit, display_unit)
     if unit.open_alerts:
         remark += f"; {words.count(unit.open_alerts, 'open alert')}"
@@ -104,12 +104,12 @@ def _unit_row(unit: UnitSummary, display_unit: str) -> Row:
             out_of_range(unit),
             words.percent(unit.coverage),
         ),
-        tone=TONES[unit.standing],
+        tone=TONES[unit.grade],
         remark=remark,
     )
 
 
-def limits_and_doubt(unit: UnitSummary, display_unit: str) -> str:
+def limits_and_doubt(unit: UnitDigest, display_unit: str) -> str:
     """The unit's limits, and why it is not graded."""
     if unit.high_c is None and unit.low_c is None:
         return unit.why_not_graded or ""
@@ -117,7 +117,7 @@ def limits_and_doubt(unit: UnitSummary, display_unit: str) -> str:
     return f"{limits}; {unit.why_not_graded}" if unit.why_not_graded else limits
 
 
-def out_of_range(unit: UnitSummary) -> str:
+def out_of_range(unit: UnitDigest) -> str:
     """The time out of range; where that is none, in doubt whether none was measured or none can be known."""
     if not unit.out_ms and (not unit.covered_ms or (unit.high_c is None and unit.low_c is None)):
         return "not graded"
@@ -224,8 +224,8 @@ def _curve_in_words(digest: Digest, unit_id: str, display_unit: str) -> str:
     )
 
 
-def of_standing(units: Iterable[UnitSummary], standing: Standing) -> list[UnitSummary]:
-    return [unit for unit in units if unit.standing is standing]
+def of_grade(units: Iterable[UnitDigest], grade: UnitGrade) -> list[UnitDigest]:
+    return [unit for unit in units if unit.grade is grade]
 
 
 def _zone(digest: Digest) -> str:

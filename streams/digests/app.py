@@ -67,7 +67,7 @@ def build() -> faust.App:
     )
     mailing = Mailing(
         provider=_provider(mail),
-        letters=store,
+        digests=store,
         contacts=contacts,
         preferences=preferences,
         ledger=Ledger(entries),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from domain.digest.jobs import Job
     from domain.digest.schedule import Period
     from streams.digests.mail.records import EmailRecords
-    from streams.digests.report.rendered_digest import Letter
+    from streams.digests.report.rendered_digest import RenderedDigest
     from streams.engine.consumer import Batch, Record
     from streams.engine.publish import Outgoing
 
@@ -51,7 +51,7 @@ class Store(Protocol):
     async def recorded_until_ms(self) -> int: ...
     async def find(self, job_id: str) -> Digest | None: ...
     async def make(self, job: Job, units: Sequence[m.UnitConfig], readiness: Readiness, as_of_ms: int) -> Digest: ...
-    async def letter(self, job_id: str, display_unit: str) -> Letter | None: ...
+    async def rendered(self, job_id: str, display_unit: str) -> RenderedDigest | None: ...
 
 
 class Units(Protocol):
@@ -154,7 +154,7 @@ class DigestJobs:
             self.incomplete += not made.complete
             await self._tell(shares, period, m.DigestStatus.COUNTED)
         for display_unit in sorted({share.display_unit for share in shares}):
-            await self._store.letter(job.job_id, display_unit)
+            await self._store.rendered(job.job_id, display_unit)
         await self._tell(shares, period, m.DigestStatus.RENDERED)
         log.info("digest.made", job=job.job_id, organization=job.organization_id, took_ms=self._now_ms() - begin_ms)
 

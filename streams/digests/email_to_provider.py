@@ -22,7 +22,7 @@ from schemas import messages as m
 from streams.digests.mail.answers import Taken, Unanswered
 from streams.digests.mail.decisions import DEFERRAL_MS, DeadMail, DeadReason, after_answer, hindrance
 from streams.digests.report.render import TooLongError
-from streams.digests.report.rendered_digest import AddressError, Letter, Mail, Mailbox, copy_for
+from streams.digests.report.rendered_digest import AddressError, Mail, Mailbox, RenderedDigest, copy_for
 from streams.engine.consumer import Stale
 from streams.engine.database_away import is_away
 
@@ -50,8 +50,8 @@ class Preferences(Protocol):
     def get(self, entry_id: str) -> m.DigestPreference | None: ...
 
 
-class Letters(Protocol):
-    async def letter(self, job_id: str, display_unit: str) -> Letter | None: ...
+class RenderedDigests(Protocol):
+    async def rendered(self, job_id: str, display_unit: str) -> RenderedDigest | None: ...
 
 
 class Links(msgspec.Struct, frozen=True):
@@ -71,7 +71,7 @@ class Mailing:
         self,
         *,
         provider: Provider,
-        letters: Letters,
+        digests: RenderedDigests,
         contacts: Contacts,
         preferences: Preferences,
         ledger: Ledger,
@@ -84,7 +84,7 @@ class Mailing:
         rng: random.Random,
     ) -> None:
         self._provider = provider
-        self._letters = letters
+        self._digests = digests
         self._contacts = contacts
         self._preferences = preferences
         self._ledger = ledger
@@ -155,27 +155,27 @@ class Mailing:
         await self._conclude(batch, request, record, entry, attempt, decision, mail.message_id)
 
     async def _mail(self, request: m.EmailRequest) -> Mail | Cancelled | Deferred | DeadMail:
-        """The recipient's copy of the job's letter, or why there is none."""
+        """The recipient's copy of the job's rendered digest, or why there is none."""
         contact = self._contacts.get(request.user_id)
         if stop := hindrance(request, contact, self._preferences.get(request.user_id)):
             return stop
         assert contact is not None
         assert contact.email is not None
         try:
-            letter = await self._letters.letter(request.job_id, request.display_unit)
+            rendered = await self._digests.rendered(request.job_id, request.display_unit)
         except TooLongError as error:
             return DeadMail(DeadReason.MESSAGE, "too_long", str(error))
         except Exception as error:
             if not is_away(error):
                 raise
             return Deferred(self._now_ms() + DEFERRAL_MS, "database_away", repr(error).partition("\n")[0][:500])
-        if letter is None:
+        if rendered is None:
             return DeadMail(
-                DeadReason.NO_LETTER, "no_letter", f"the letter of job {request.job_id} is not kept any more"
+                DeadReason.NO_LETTER, "no_letter", f"the rendered digest of job {request.job_id} is no longer stored"
             )
         try:
             return copy_for(
-                letter,
+                rendered,
                 mail_id=request.request_id,
                 sender=self._sender,
                 recipient=Mailbox(contact.email, contact.name),

@@ -15,7 +15,7 @@ from domain.digest.facts import Digest  # noqa: TC001 - msgspec reads the annota
 from domain.digest.jobs import Job, is_recorded
 from domain.digest.plan import newest_period
 from streams.digests.report.render import render
-from streams.digests.report.rendered_digest import Letter  # noqa: TC001 - same
+from streams.digests.report.rendered_digest import RenderedDigest  # noqa: TC001 - same
 from streams.digests.source import Readiness, made_digest
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 class Preview(Struct, frozen=True):
     digest: Digest
-    letter: Letter
+    rendered: RenderedDigest
 
 
 async def preview(
@@ -50,14 +50,14 @@ async def preview(
         recorded_until_ms = max(0, to_ms(await recorded_until(connection)))
     readiness = Readiness(is_recorded(period, recorded_until_ms), 0, recorded_until_ms)
     digest = await made_digest(engine, job, units, readiness, now_ms)
-    letter = await asyncio.to_thread(render, digest, display_unit, web_url)
-    return Preview(digest, letter)
+    rendered = await asyncio.to_thread(render, digest, display_unit, web_url)
+    return Preview(digest, rendered)
 
 
-def with_pictures(letter: Letter) -> str:
+def with_pictures(rendered: RenderedDigest) -> str:
     """The HTML part with its pictures inside, for a browser."""
-    html = letter.html
-    for enclosure in letter.enclosures:
+    html = rendered.html
+    for enclosure in rendered.enclosures:
         if enclosure.cid:
             content = base64.b64encode(enclosure.content).decode()
             html = html.replace(f"cid:{enclosure.cid}", f"data:{enclosure.content_type};base64,{content}")

@@ -18,8 +18,8 @@ from database.declarative import from_ms, to_ms
 from database.digests import DigestReportRow
 from database.records import AlertRow, SmsAlertLogRow, UnitAggregateRow
 from domain.digest.digest import digest
-from domain.digest.facts import AlertRecord, Digest, SmsCounts, Source, Sums
-from domain.digest.revisions import Revision, revisions, told
+from domain.digest.facts import AlertRecord, Digest, Revision, SmsCounts, Source, Sums
+from domain.digest.revisions import as_reported, revisions
 from domain.digest.schedule import Period, previous_period
 from schemas import messages as m
 
@@ -231,7 +231,7 @@ async def _revised(
         if not only:
             return ()
     now = await _summed_up(connection, job, units, period, as_of_ms, only=only)
-    return revisions(period, {unit.unit_id: told(unit) for unit in former.units}, now.units)
+    return revisions(period, {unit.unit_id: as_reported(unit) for unit in former.units}, now.units)
 
 
 def packed(content: Digest) -> bytes:

@@ -1,7 +1,7 @@
-"""What jobs keep in SQL: the numbers, and the letters that mails are made from.
+"""What jobs store in SQL: the numbers, and the rendered digests that mails are copied from.
 
-A letter may be a megabyte and goes to hundreds, so it does not travel through Kafka: a request names its job, and
-whoever sends a mail reads the letter here, once, and keeps the newest few in memory.
+A rendered digest may be a megabyte and goes to hundreds of people, so it does not travel through Kafka. A mail request
+names its job; the sender reads the rendered digest here once and caches the newest few in memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from database.digests import DigestLetterRow, DigestReportRow
 from database.watermarks import recorded_until
 from schemas.topics import ALERTS
 from streams.digests.report.render import render
-from streams.digests.report.rendered_digest import Letter
+from streams.digests.report.rendered_digest import RenderedDigest
 from streams.digests.source import Readiness, made_digest, report_row, unpacked
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from domain.digest.jobs import Job
     from schemas import messages as m
 
-LETTERS_AT_MOST = 12
+RENDERED_AT_MOST = 12
 BYTES_AT_MOST = 48 << 20
 
-_decode_letter = msgspec.msgpack.Decoder(Letter).decode
+_decode_rendered = msgspec.msgpack.Decoder(RenderedDigest).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -44,7 +44,7 @@ class DigestStore:
     def __init__(self, engine: AsyncEngine, web_url: str) -> None:
         self._engine = engine
         self._web_url = web_url
-        self._letters = LetterCache()
+        self._cache = RenderedCache()
 
     async def recorded_until_ms(self) -> int:
         """Until when buckets and alerts are whole; 0 where the recorder has never run."""
@@ -67,25 +67,25 @@ class DigestStore:
             content = await connection.scalar(select(report.content).where(report.job_id == job_id))
         return None if content is None else await asyncio.to_thread(unpacked, content)
 
-    async def letter(self, job_id: str, display_unit: str) -> Letter | None:
-        """The job's letter, made from its numbers where it is not there yet; null when there are no numbers either."""
-        async with self._letters.one_at_a_time:
-            kept = self._letters.get(job_id, display_unit) or await self._read_letter(job_id, display_unit)
+    async def rendered(self, job_id: str, display_unit: str) -> RenderedDigest | None:
+        """Render the job's digest, or find it rendered; null when the job has no numbers yet."""
+        async with self._cache.one_at_a_time:
+            kept = self._cache.get(job_id, display_unit) or await self._read_rendered(job_id, display_unit)
             if kept is None and (numbers := await self.find(job_id)) is not None:
-                kept = await self._write_letter(job_id, display_unit, numbers)
+                kept = await self._write_rendered(job_id, display_unit, numbers)
             if kept is not None:
-                self._letters.put(job_id, display_unit, kept)
+                self._cache.put(job_id, display_unit, kept)
             return kept
 
-    async def _read_letter(self, job_id: str, display_unit: str) -> Letter | None:
+    async def _read_rendered(self, job_id: str, display_unit: str) -> RenderedDigest | None:
         row = DigestLetterRow.__table__.c
         async with self._engine.connect() as connection:
             content = await connection.scalar(
                 select(row.content).where(row.job_id == job_id, row.display_unit == display_unit)
             )
-        return None if content is None else _decode_letter(content)
+        return None if content is None else _decode_rendered(content)
 
-    async def _write_letter(self, job_id: str, display_unit: str, numbers: Digest) -> Letter:
+    async def _write_rendered(self, job_id: str, display_unit: str, numbers: Digest) -> RenderedDigest:
         made = await asyncio.to_thread(render, numbers, display_unit, self._web_url)
         row = {"job_id": job_id, "display_unit": display_unit, "content": _encode(made)}
         async with self._engine.begin() as connection:
@@ -93,27 +93,27 @@ class DigestStore:
         return made
 
 
-class LetterCache:
-    """The letters that were used last."""
+class RenderedCache:
+    """The rendered digests used last."""
 
     def __init__(self) -> None:
         self.one_at_a_time = asyncio.Lock()
-        self._kept: OrderedDict[tuple[str, str], Letter] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], RenderedDigest] = OrderedDict()
 
-    def get(self, job_id: str, display_unit: str) -> Letter | None:
+    def get(self, job_id: str, display_unit: str) -> RenderedDigest | None:
         found = self._kept.get((job_id, display_unit))
         if found is not None:
             self._kept.move_to_end((job_id, display_unit))
         return found
 
-    def put(self, job_id: str, display_unit: str, letter: Letter) -> None:
-        self._kept[job_id, display_unit] = letter
+    def put(self, job_id: str, display_unit: str, rendered: RenderedDigest) -> None:
+        self._kept[job_id, display_unit] = rendered
         self._kept.move_to_end((job_id, display_unit))
-        while len(self._kept) > LETTERS_AT_MOST or (len(self._kept) > 1 and self._bytes() > BYTES_AT_MOST):
+        while len(self._kept) > RENDERED_AT_MOST or (len(self._kept) > 1 and self._bytes() > BYTES_AT_MOST):
             self._kept.popitem(last=False)
 
     def _bytes(self) -> int:
         return sum(
-            len(letter.html) + len(letter.text) + sum(len(one.content) for one in letter.enclosures)
-            for letter in self._kept.values()
+            len(rendered.html) + len(rendered.text) + sum(len(one.content) for one in rendered.enclosures)
+            for rendered in self._kept.values()
         )

@@ -1,1 +1,1 @@
-"""Mails: what a letter is, how a digest becomes one, and the providers that take it."""
+"""Mails: what a rendered is, how a digest becomes one, and the providers that take it."""

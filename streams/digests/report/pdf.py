@@ -48,7 +48,7 @@ TONES = {
 
 
 def compliance_pdf(digest: Digest, display_unit: str) -> bytes:
-    """The report, on Letter paper where temperatures are shown in °F, else on A4."""
+    """The report, on RenderedDigest paper where temperatures are shown in °F, else on A4."""
     out = BytesIO()
     paper = LETTER if display_unit == "F" else A4
     title = words.subject(digest.period.cadence, digest.organization_name)

@@ -1,4 +1,4 @@
-"""A digest as a letter: HTML with its styles inlined, a text part from the same view, charts, and the weekly PDF."""
+"""A rendered digest: HTML with inlined styles, a text part from the same view, charts, and the weekly PDF."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from domain.digest.words import NBSP
 from schemas import messages as m
 from streams.digests.report.charts import curve_png, days_png
 from streams.digests.report.pdf import compliance_pdf
-from streams.digests.report.rendered_digest import PREFERENCES, UNSUBSCRIBE, Enclosure, Letter
+from streams.digests.report.rendered_digest import PREFERENCES, UNSUBSCRIBE, Enclosure, RenderedDigest
 
 if TYPE_CHECKING:
     from domain.digest.facts import Digest
@@ -53,8 +53,8 @@ def _inliner() -> css_inline.CSSInliner:
     return css_inline.CSSInliner(load_remote_stylesheets=False)
 
 
-def render(digest: Digest, display_unit: str, web_url: str) -> Letter:
-    """Make the letter once for all recipients who see the same unit of temperature ("C" or "F").
+def render(digest: Digest, display_unit: str, web_url: str) -> RenderedDigest:
+    """Render once for all recipients who see the same unit of temperature ("C" or "F").
 
     Shows fewer units where long names would make the HTML part longer than 102 KB; raises TooLongError when even a
     handful does not fit.
@@ -68,7 +68,7 @@ def render(digest: Digest, display_unit: str, web_url: str) -> Letter:
     else:
         raise TooLongError(f"the HTML part exceeds {HTML_AT_MOST:,} bytes even with {unit_rows} units; are names sane?")
     text = _templates().get_template("digest.txt.j2").render(view=shown, links=links).replace(NBSP, " ")
-    return Letter(shown.subject, html, text, tuple(_enclosures(digest, display_unit)))
+    return RenderedDigest(shown.subject, html, text, tuple(_enclosures(digest, display_unit)))
 
 
 def _enclosures(digest: Digest, display_unit: str) -> list[Enclosure]:

@@ -1,6 +1,7 @@
-"""A letter for many, and one recipient's copy of it.
+"""A rendered digest for many recipients, and one recipient's copy of it.
 
-The costly part (charts, PDF, inlined styles) is made once in a `Letter`; a copy only puts the recipient's own links in.
+The costly part (charts, PDF, inlined styles) is done once in a `RenderedDigest`; a copy only fills in the recipient's
+own links.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from html import escape
 
 from msgspec import Struct
 
-# Stand in a letter where a recipient's own links go.
+# Placeholders in a rendered digest for the recipient's own links.
 UNSUBSCRIBE = "https://links.invalid/unsubscribe"
 PREFERENCES = "https://links.invalid/preferences"
 
@@ -55,8 +56,8 @@ class Enclosure(Struct, frozen=True):
     cid: str | None = None
 
 
-class Letter(Struct, frozen=True):
-    """What all recipients get alike; links of their own are marked by UNSUBSCRIBE and PREFERENCES."""
+class RenderedDigest(Struct, frozen=True):
+    """What all recipients get; UNSUBSCRIBE and PREFERENCES mark where each one's own links go."""
 
     subject: str
     html: str
@@ -118,7 +119,7 @@ class Mail(Struct, frozen=True, kw_only=True):
 
 
 def copy_for(
-    letter: Letter,
+    rendered: RenderedDigest,
     *,
     mail_id: str,
     sender: Mailbox,
@@ -126,19 +127,19 @@ def copy_for(
     unsubscribe_url: str,
     preferences_url: str,
 ) -> Mail:
-    """The letter with the recipient's own links; raises AddressError where it cannot be sent at all."""
+    """One recipient's mail; raises AddressError for an address that no mail can be sent to."""
     recipient.header()
     sender.header()
-    html, text = letter.html, letter.text
+    html, text = rendered.html, rendered.text
     for marker, url in ((UNSUBSCRIBE, unsubscribe_url), (PREFERENCES, preferences_url)):
         html, text = html.replace(marker, escape(url)), text.replace(marker, url)
     return Mail(
         mail_id=mail_id,
         sender=sender,
         recipient=recipient,
-        subject=letter.subject,
+        subject=rendered.subject,
         html=html,
         text=text,
-        enclosures=letter.enclosures,
+        enclosures=rendered.enclosures,
         unsubscribe_url=unsubscribe_url,
     )

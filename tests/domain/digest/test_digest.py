@@ -1,4 +1,4 @@
-"""What a digest says: order, standing, gaps, alerts, revisions."""
+"""What a digest says: order, grade, gaps, alerts, revisions."""
 
 from datetime import date
 
@@ -7,9 +7,9 @@ import pytest
 from domain.detection.aggregate_numbers import BUCKET_MS
 from domain.digest.compliance import Verdict, verdict
 from domain.digest.digest import digest
-from domain.digest.facts import AlertRecord, Digest, SmsCounts, Source, Standing
+from domain.digest.facts import AlertRecord, Digest, SmsCounts, Source, UnitGrade
 from domain.digest.gaps import Gap
-from domain.digest.revisions import revisions, told
+from domain.digest.revisions import as_reported, revisions
 from domain.digest.schedule import period_before
 from schemas import messages as m
 
@@ -82,27 +82,27 @@ def test_problems_come_first_then_what_recovered_then_what_is_not_graded_then_wh
         alert("recovered", START + HOUR, START + 2 * HOUR),
         alert("open", START + HOUR, None),
     )
-    assert [(one.name, one.standing) for one in found.units] == [
-        ("open", Standing.OPEN),
-        ("recovered", Standing.RECOVERED),
-        ("brief", Standing.RECOVERED),
-        ("silent", Standing.NOT_GRADED),
-        ("good", Standing.GOOD),
+    assert [(one.name, one.grade) for one in found.units] == [
+        ("open", UnitGrade.OPEN),
+        ("recovered", UnitGrade.RECOVERED),
+        ("brief", UnitGrade.RECOVERED),
+        ("silent", UnitGrade.NOT_GRADED),
+        ("good", UnitGrade.GOOD),
     ]
 
 
 @pytest.mark.parametrize(
-    ("resolved_at_ms", "standing"),
+    ("resolved_at_ms", "grade"),
     [
         # in the night after the day, before the mail: no longer open when it is read
-        (END + HOUR, Standing.RECOVERED),
-        (MORNING + 1, Standing.OPEN),
-        (None, Standing.OPEN),
+        (END + HOUR, UnitGrade.RECOVERED),
+        (MORNING + 1, UnitGrade.OPEN),
+        (None, UnitGrade.OPEN),
     ],
 )
-def test_an_alert_is_open_as_of_the_moment_the_digest_is_made(resolved_at_ms: int | None, standing: Standing) -> None:
+def test_an_alert_is_open_as_of_the_moment_the_digest_is_made(resolved_at_ms: int | None, grade: UnitGrade) -> None:
     found = made([unit("a")], buckets("a"), alert("a", START + HOUR, resolved_at_ms))
-    assert found.units[0].standing is standing
+    assert found.units[0].grade is grade
 
 
 def test_an_alert_counts_in_the_period_in_which_it_began_and_shows_while_it_lasts() -> None:
@@ -172,7 +172,7 @@ def test_units_and_buckets_of_nobody_and_other_days_are_left_out() -> None:
 def test_the_next_digest_names_what_late_readings_changed() -> None:
     units = [unit("a"), unit("b")]
     first = made(units, buckets("a", 0, 50) + buckets("b"))
-    reported = {one.unit_id: told(one) for one in first.units}
+    reported = {one.unit_id: as_reported(one) for one in first.units}
     late = buckets("a", 0, 50) + buckets("a", 50, 60, above_s=120, revision=2) + buckets("b")
     changed = revisions(PERIOD, reported, made(units, late).units)
     assert [(one.name, one.buckets, one.was.readings, one.now.readings) for one in changed] == [("a", 10, 150, 180)]

@@ -12,7 +12,7 @@ from domain.detection.aggregate_numbers import grading
 from domain.detection.aggregate_state import About, Policy
 from domain.digest.aggregate_totals import newest_revisions
 from domain.digest.digest import digest
-from domain.digest.facts import Source, UnitSummary
+from domain.digest.facts import Source, UnitDigest
 from domain.digest.schedule import Period, period_before
 from schemas import messages as m
 from tests.domain.detection.bucket_worker import Worker
@@ -117,7 +117,7 @@ def test_a_day_is_the_same_as_a_loop_over_its_readings(timezone: str, on: str) -
         buckets=through_the_worker(readings, rng),
     )
     found = digest(source, period, as_of_ms=period.ends_at_ms + 7 * 3_600_000)
-    unit: UnitSummary = found.units[0]
+    unit: UnitDigest = found.units[0]
     expected = loop_over(readings, period)
     assert found.numbers.total_readings == unit.readings == expected["count"]
     assert (unit.min_c, unit.max_c) == (expected["min"], expected["max"])

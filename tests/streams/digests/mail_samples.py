@@ -7,7 +7,7 @@ from domain.digest.digest import digest
 from domain.digest.facts import AlertRecord, Digest, SmsCounts, Source, Sums
 from domain.digest.schedule import Period, period_before
 from schemas import messages as m
-from streams.digests.report.rendered_digest import Enclosure, Letter, Mail, Mailbox, copy_for
+from streams.digests.report.rendered_digest import Enclosure, Mail, Mailbox, RenderedDigest, copy_for
 
 PIXEL = b"\x89PNG\r\n\x1a\n not a real picture"
 
@@ -76,7 +76,7 @@ def digest_of(cadence: m.Cadence, units: int = 3, organization_name: str = "Corn
 
 
 def mail(to: str = "pat@example.com", **changes: object) -> Mail:
-    letter = Letter(
+    rendered = RenderedDigest(
         subject="Daily Temperature Summary - Corner Störe",
         html='<p>2 °C</p><img src="cid:curve-0" alt="x">',
         text="2 °C\n.\nend",
@@ -92,4 +92,4 @@ def mail(to: str = "pat@example.com", **changes: object) -> Mail:
         "unsubscribe_url": "https://freshtrack.example.com/u/abc",
         "preferences_url": "https://freshtrack.example.com/p/abc",
     }
-    return copy_for(letter, **(fields | changes))  # type: ignore[arg-type]
+    return copy_for(rendered, **(fields | changes))  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from streams.digests.email_to_provider import Links, Mailing
 from streams.digests.mail.answers import Answer, Taken
 from streams.digests.mail.ledger import Ledger
 from streams.digests.mail.records import EmailRecords
-from streams.digests.report.rendered_digest import Enclosure, Letter, Mailbox
+from streams.digests.report.rendered_digest import Enclosure, Mailbox, RenderedDigest
 from tests.streams.digests.mail_samples import digest_of
 from tests.streams.fakes import NOW_MS, FakeBatch, FakeBroker, FakeReference, FakeTable
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from streams.engine.consumer import Batch
 
 ANN = m.Contact(user_id="ann", organization_id="org-1", name="Ann", email="ann@example.com")
-LETTER = Letter(
+RENDERED = RenderedDigest(
     subject="Daily Temperature Summary - Cold & Co",
     html="<a href='https://links.invalid/unsubscribe'>x</a>",
     text="All is well. https://links.invalid/unsubscribe",
@@ -80,14 +80,14 @@ class Provider:
 
 
 class Store:
-    """Numbers and letters in memory; `errors` are raised first, one a call of `make`."""
+    """Numbers and rendered digests in memory; `errors` are raised first, one a call of `make`."""
 
     def __init__(self) -> None:
         self.recorded_until = 1 << 60
         self.digests: dict[str, Digest] = {}
-        self.letters: dict[tuple[str, str], Letter] = {("job-1", "C"): LETTER}
+        self.kept: dict[tuple[str, str], RenderedDigest] = {("job-1", "C"): RENDERED}
         self.errors: list[Exception] = []
-        self.letter_error: Exception | None = None
+        self.render_error: Exception | None = None
         self.made: list[tuple[Job, Readiness]] = []
 
     async def recorded_until_ms(self) -> int:
@@ -104,12 +104,12 @@ class Store:
         self.digests[job.job_id] = digest
         return digest
 
-    async def letter(self, job_id: str, display_unit: str) -> Letter | None:
-        if self.letter_error is not None:
-            raise self.letter_error
+    async def rendered(self, job_id: str, display_unit: str) -> RenderedDigest | None:
+        if self.render_error is not None:
+            raise self.render_error
         if job_id in self.digests:
-            self.letters[job_id, display_unit] = LETTER
-        return self.letters.get((job_id, display_unit))
+            self.kept[job_id, display_unit] = RENDERED
+        return self.kept.get((job_id, display_unit))
 
 
 class World:
@@ -132,7 +132,7 @@ class World:
         records = EmailRecords(str, self.now)
         self.mailing = Mailing(
             provider=self.provider,
-            letters=self.store,
+            digests=self.store,
             contacts=contacts,
             preferences=preferences,
             ledger=self.ledger,

@@ -10,10 +10,10 @@ from sqlalchemy.exc import DBAPIError
 
 from domain.digest.jobs import SETTLED_AFTER_MS
 from schemas import messages as m
-from streams.digests.store import LETTERS_AT_MOST, LetterCache
+from streams.digests.store import RENDERED_AT_MOST, RenderedCache
 from streams.engine.consumer import Stale
 from streams.engine.database_away import is_away
-from tests.streams.digests.mail_world import LETTER, World
+from tests.streams.digests.mail_world import RENDERED, World
 from tests.streams.fakes import NOW_MS, FakeBatch
 
 RUN_ON = datetime.fromtimestamp(NOW_MS / 1000, UTC).date().isoformat()
@@ -47,7 +47,7 @@ def test_all_who_want_the_same_get_one_job_and_a_mail_each_in_their_unit() -> No
         ("eve", "C", "digest-eve"),
     ]
     assert len({one.job_id for one in asked}) == 1
-    assert {unit for job, unit in world.store.letters if job == asked[0].job_id} == {"C", "F"}
+    assert {unit for job, unit in world.store.kept if job == asked[0].job_id} == {"C", "F"}
     assert world.progress() == ["counted"] * 3 + ["rendered"] * 3 + ["queued"] * 3
 
 
@@ -173,11 +173,11 @@ def test_a_wait_ends_when_the_partition_is_about_to_go(how: str) -> None:
 
 
 def test_letters_in_memory_are_few() -> None:
-    cache = LetterCache()
-    for number in range(LETTERS_AT_MOST + 3):
-        cache.put(f"job-{number}", "C", LETTER)
+    cache = RenderedCache()
+    for number in range(RENDERED_AT_MOST + 3):
+        cache.put(f"job-{number}", "C", RENDERED)
     assert cache.get("job-0", "C") is None
-    assert cache.get(f"job-{LETTERS_AT_MOST + 2}", "C") is LETTER
+    assert cache.get(f"job-{RENDERED_AT_MOST + 2}", "C") is RENDERED
 
 
 def test_only_a_database_that_cannot_be_reached_is_away() -> None:

@@ -170,7 +170,7 @@ def test_ops_is_told_once_of_our_own_mistake_and_again_after_a_mail_went_well(mo
 
 def test_a_database_that_is_away_puts_mails_off() -> None:
     world = World()
-    world.store.letter_error = ConnectionRefusedError("no database")
+    world.store.render_error = ConnectionRefusedError("no database")
     world.send(mail_request())
     assert [retry.attempt for retry in world.retries()] == [0]
     assert world.provider.got == []

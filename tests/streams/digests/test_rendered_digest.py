@@ -19,8 +19,8 @@ from streams.digests.report.rendered_digest import (
     PREFERENCES,
     UNSUBSCRIBE,
     AddressError,
-    Letter,
     Mailbox,
+    RenderedDigest,
     copy_for,
     mask,
 )
@@ -56,9 +56,9 @@ class _Seen(HTMLParser):
 @pytest.mark.parametrize("cadence", list(m.Cadence))
 @pytest.mark.parametrize("display_unit", ["C", "F"])
 def test_the_html_and_the_text_part_say_the_same(cadence: m.Cadence, display_unit: str) -> None:
-    letter = render(digest_of(cadence), display_unit, WEB)
-    shown, seen = view(digest_of(cadence), display_unit), _Seen(letter.html).text
-    plain = " ".join(letter.text.split())
+    rendered = render(digest_of(cadence), display_unit, WEB)
+    shown, seen = view(digest_of(cadence), display_unit), _Seen(rendered.html).text
+    plain = " ".join(rendered.text.split())
     facts = [shown.verdict, shown.period, shown.organization, *shown.notes]
     facts += [f for tile in shown.tiles for f in (tile.label, tile.value)]
     for section in shown.sections:
@@ -74,9 +74,9 @@ def test_the_html_and_the_text_part_say_the_same(cadence: m.Cadence, display_uni
 
 @pytest.mark.parametrize("cadence", list(m.Cadence))
 def test_every_picture_of_the_html_is_enclosed_and_can_be_opened(cadence: m.Cadence) -> None:
-    letter = render(digest_of(cadence), "C", WEB)
-    wanted = [src.removeprefix("cid:") for src in _Seen(letter.html).images]
-    enclosed = {enclosure.cid: enclosure for enclosure in letter.enclosures if enclosure.cid}
+    rendered = render(digest_of(cadence), "C", WEB)
+    wanted = [src.removeprefix("cid:") for src in _Seen(rendered.html).images]
+    enclosed = {enclosure.cid: enclosure for enclosure in rendered.enclosures if enclosure.cid}
     assert wanted
     assert sorted(wanted) == sorted(enclosed)
     for enclosure in enclosed.values():
@@ -87,19 +87,19 @@ def test_every_picture_of_the_html_is_enclosed_and_can_be_opened(cadence: m.Cade
 
 @pytest.mark.parametrize("cadence", list(m.Cadence))
 def test_a_thousand_units_with_long_names_stay_below_the_limit_of_mail_programs(cadence: m.Cadence) -> None:
-    letter = render(digest_of(cadence, units=1000 if cadence is m.Cadence.DAILY else 70), "F", WEB)
-    assert len(letter.html.encode()) < HTML_AT_MOST
+    rendered = render(digest_of(cadence, units=1000 if cadence is m.Cadence.DAILY else 70), "F", WEB)
+    assert len(rendered.html.encode()) < HTML_AT_MOST
     if cadence is not m.Cadence.MONTHLY:
-        assert re.search(r"… and \d+ more units are", letter.html)
+        assert re.search(r"… and \d+ more units are", rendered.html)
 
 
 def test_endless_names_are_cut_and_break_neither_mail_nor_report() -> None:
     made = digest_of(m.Cadence.DAILY, units=90, suffix=" Ö" * 4000)
     assert max(len(unit.name) for unit in made.units) == 100
     assert compliance_pdf(digest_of(m.Cadence.WEEKLY, units=3, suffix="Ö" * 4000), "C").startswith(b"%PDF-")
-    letter = render(made, "F", WEB)
-    assert len(letter.html.encode()) < HTML_AT_MOST
-    assert re.search(r"… and \d+ more units are", letter.html)
+    rendered = render(made, "F", WEB)
+    assert len(rendered.html.encode()) < HTML_AT_MOST
+    assert re.search(r"… and \d+ more units are", rendered.html)
 
 
 def test_styles_are_inlined_and_those_for_dark_mode_are_kept() -> None:
@@ -129,9 +129,9 @@ def test_the_subject_is_one_line_with_the_organization(name: str, subject: str) 
 
 
 def test_each_recipient_gets_links_of_their_own() -> None:
-    letter = render(digest_of(m.Cadence.DAILY), "C", WEB)
+    rendered = render(digest_of(m.Cadence.DAILY), "C", WEB)
     copy = copy_for(
-        letter,
+        rendered,
         mail_id="id-1",
         sender=Mailbox("digests@freshtrack.example.com"),
         recipient=Mailbox("pat@example.com"),
@@ -197,7 +197,7 @@ def test_what_is_not_one_plain_address_is_refused_without_being_shown_whole(addr
 
 def test_a_letter_without_enclosures_is_just_two_parts() -> None:
     copy = copy_for(
-        Letter("s", "<p>h</p>", "t"),
+        RenderedDigest("s", "<p>h</p>", "t"),
         mail_id="id",
         sender=Mailbox("a@example.com"),
         recipient=Mailbox("b@example.com"),

@@ -12,7 +12,7 @@ from database.declarative import from_ms
 from database.digests import DigestLetterRow
 from database.records import AlertRow, SmsAlertLogRow, UnitAggregateRow
 from domain.detection.aggregate_numbers import BUCKET_MS
-from domain.digest.facts import SmsCounts, Standing
+from domain.digest.facts import SmsCounts, UnitGrade
 from domain.digest.jobs import Job
 from domain.digest.schedule import period_before
 from schemas import messages as m
@@ -135,14 +135,14 @@ async def test_alerts_and_sms_of_the_period_and_the_organization_count(database:
     store = DigestStore(database, "https://x.example.com")
     made = await store.make(of, UNITS, WHOLE, end + 1)
     assert [(one.alert_id, one.paging) for one in made.alerts] == [("open", True), ("into", False)]
-    letter = await store.letter(of.job_id, "C")
-    assert letter is not None
-    assert "nobody was paged: maintenance window" in letter.text
+    rendered = await store.rendered(of.job_id, "C")
+    assert rendered is not None
+    assert "nobody was paged: maintenance window" in rendered.text
     assert made.sums.sms == SmsCounts(sent=1, delivered=1, failed=1, suppressed=1, opted_out=1)
-    assert {unit.unit_id: unit.standing for unit in made.units} == {
-        "u1": Standing.OPEN,
-        "u0": Standing.RECOVERED,
-        "u2": Standing.NOT_GRADED,
+    assert {unit.unit_id: unit.grade for unit in made.units} == {
+        "u1": UnitGrade.OPEN,
+        "u0": UnitGrade.RECOVERED,
+        "u2": UnitGrade.NOT_GRADED,
     }
     assert made.numbers.total_readings == 2 * 92 * 3
     assert made.numbers.critical_alerts == 1
@@ -164,11 +164,11 @@ async def test_a_job_keeps_its_first_numbers_whoever_makes_them_again(database: 
 async def test_a_letter_is_drawn_once_and_kept(database: AsyncEngine) -> None:
     of = job(date(2026, 5, 6))
     store = DigestStore(database, "https://x.example.com")
-    assert await store.letter(of.job_id, "C") is None
+    assert await store.rendered(of.job_id, "C") is None
     await store.make(of, UNITS, WHOLE, of.due_at_ms)
-    letter = await store.letter(of.job_id, "C")
+    rendered = await store.rendered(of.job_id, "C")
     # Another worker reads what the first one kept.
-    assert await DigestStore(database, "https://elsewhere.example.com").letter(of.job_id, "C") == letter
+    assert await DigestStore(database, "https://elsewhere.example.com").rendered(of.job_id, "C") == rendered
     async with database.connect() as connection:
         assert (await connection.execute(text("SELECT display_unit FROM digest_letters"))).all() == [("C",)]
         assert DigestLetterRow.__tablename__ == "digest_letters"
@@ -188,9 +188,9 @@ async def test_the_next_day_names_what_late_readings_changed(database: AsyncEngi
     [revision] = made.revisions
     assert (revision.unit_id, revision.period, revision.buckets) == ("u1", first.period, 1)
     assert (revision.was.max_c, revision.now.max_c, revision.now.out_ms) == (4.0, 9.0, 300_000)
-    letter = await store.letter(second.job_id, "C")
-    assert letter is not None
-    assert "Fridge 1" in letter.text
+    rendered = await store.rendered(second.job_id, "C")
+    assert rendered is not None
+    assert "Fridge 1" in rendered.text
 
 
 async def test_what_was_recorded_after_an_incomplete_summary_is_named_too(database: AsyncEngine) -> None:
@@ -199,9 +199,9 @@ async def test_what_was_recorded_after_an_incomplete_summary_is_named_too(databa
     waited = Readiness(complete=False, waited_ms=240_000, recorded_until_ms=first.period.starts_at_ms)
     told = await store.make(first, UNITS, waited, first.due_at_ms)
     assert (told.complete, told.recorded_until_ms) == (False, first.period.starts_at_ms)
-    letter = await store.letter(first.job_id, "C")
-    assert letter is not None
-    assert "Recorded up to Tue 5 May, 00:00." in letter.text
+    rendered = await store.rendered(first.job_id, "C")
+    assert rendered is not None
+    assert "Recorded up to Tue 5 May, 00:00." in rendered.text
     await fill(database, first.period, "u0")
     made = await store.make(second, UNITS, WHOLE, second.due_at_ms)
     assert [(one.unit_id, one.now.readings) for one in made.revisions] == [("u0", 288)]
