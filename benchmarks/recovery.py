@@ -38,14 +38,13 @@ RESULT = "RECOVERED "
 class State(msgspec.Struct, array_like=True):
     """About what a unit's state is."""
 
-    fence: int
+    applied_offset: int
     count: int = 1
     last_c: float = 4.25
     name: str = "a walk-in freezer"
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode = msgspec.msgpack.Decoder(State).decode
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -134,10 +133,11 @@ def restore(bootstrap: str, group: str, case: Case) -> float:
 def worker(group: str, keys: int) -> None:
     """A worker that says when it is restored, and ends."""
     from streams.engine.app import create_app
+    from streams.engine.applied_offset import applied_offset_of
     from streams.engine.consumer import Batch, each_batch
     from streams.engine.settings import WorkerSettings
 
-    app = create_app(group, WorkerSettings(), batched={f"{group}-source"}, fence_of=lambda raw: decode(raw).fence)
+    app = create_app(group, WorkerSettings(), batched={f"{group}-source"}, applied_offset_of=applied_offset_of)
     table = app.Table("states", partitions=PARTITIONS, key_type=bytes, value_type=bytes)
     begin = 0.0
 
@@ -169,7 +169,7 @@ def worker(group: str, keys: int) -> None:
 
 
 def plain(bootstrap: str, group: str) -> float:
-    """The reference: every record into a dictionary, no fence, no disk."""
+    """The reference: every record into a dictionary, no applied offset, no disk."""
 
     async def run() -> float:
         tps = [aiokafka.TopicPartition(f"{group}-states-changelog", number) for number in range(PARTITIONS)]

@@ -18,8 +18,8 @@ from streams.detection.settings import DetectionSettings
 from streams.detection.shared_parts import share_parts
 from streams.detection.unit_states import UnitStates
 from streams.engine.app import create_app
-from streams.engine.applied_offset import fence_of
-from streams.engine.global_table import Replica, load_before_work
+from streams.engine.applied_offset import applied_offset_of
+from streams.engine.global_table import GlobalTable, load_before_work
 from streams.engine.metrics import serve_metrics
 from streams.engine.stores import ROCKSDB_OPTIONS
 from streams.engine.wiring import agent, now_ms, publisher, run_publisher
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 def build() -> faust.App:
     settings = DetectionSettings()
-    app = create_app("detection", settings, batched=[t.READINGS, t.UNIT_SILENCES], fence_of=fence_of)
-    units = Replica(t.UNITS, m.UnitConfig, settings, share=share_parts)
+    app = create_app("detection", settings, batched=[t.READINGS, t.UNIT_SILENCES], applied_offset_of=applied_offset_of)
+    units = GlobalTable(t.UNITS, m.UnitConfig, settings, share=share_parts)
     load_before_work(app, [units])
     states = UnitStates(_table(app, "unit-states", t.READINGS, buffer_mib=4), units)
     rows = _table(app, "unit-buckets", t.READINGS, buffer_mib=2)

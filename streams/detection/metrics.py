@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from streams.detection.counts import DetectionCounts
     from streams.detection.listening import Listening
-    from streams.engine.global_table import Replica
+    from streams.engine.global_table import GlobalTable
 
 
 def detection_metrics(
-    counts: DetectionCounts, listening: Listening, replicas: Sequence[Replica[Any]]
+    counts: DetectionCounts, listening: Listening, tables: Sequence[GlobalTable[Any]]
 ) -> Callable[[], Iterable[Metric]]:
     """Records, readings by fate, alerts by type, buckets, silences, what is left to read, refused configurations."""
 
@@ -41,6 +41,6 @@ def detection_metrics(
         for partition, records in listening.behind.items():
             behind.add_metric([str(partition)], records)
         yield behind
-        yield from configuration_metrics(replicas)
+        yield from configuration_metrics(tables)
 
     return collect

@@ -21,9 +21,9 @@ from streams.digests.preferences_to_runs import DigestsDue
 from streams.digests.settings import DigestsSettings
 from streams.digests.store import DigestStore
 from streams.engine.app import create_app
-from streams.engine.applied_offset import fence_of
-from streams.engine.expiry import Forgetting
-from streams.engine.global_table import Replica, load_before_work
+from streams.engine.applied_offset import applied_offset_of
+from streams.engine.expiry import Expiry
+from streams.engine.global_table import GlobalTable, load_before_work
 from streams.engine.metrics import serve_metrics
 from streams.engine.timers import Timers
 from streams.engine.wiring import agent, now_ms, publisher
@@ -41,10 +41,15 @@ FLOWS = (t.DIGEST_PREFERENCES, t.DIGEST_RUNS, t.DIGEST_JOBS, t.EMAIL_REQUESTS, t
 def build() -> faust.App:
     settings, mail = DigestsSettings(), MailSettings()
     engine = make_engine(DatabaseSettings())
-    app = create_app("digests", settings, batched={settings.topic(topic.name) for topic in FLOWS}, fence_of=fence_of)
-    units = Replica(t.UNITS, m.UnitConfig, settings)
-    contacts = Replica(t.CONTACTS, m.Contact, settings)
-    preferences = Replica(t.DIGEST_PREFERENCES, m.DigestPreference, settings)
+    app = create_app(
+        "digests",
+        settings,
+        batched=FLOWS,
+        applied_offset_of=applied_offset_of,
+    )
+    units = GlobalTable(t.UNITS, m.UnitConfig, settings)
+    contacts = GlobalTable(t.CONTACTS, m.Contact, settings)
+    preferences = GlobalTable(t.DIGEST_PREFERENCES, m.DigestPreference, settings)
     load_before_work(app, [units, contacts, preferences])
     plans, timer_table, entries = (
         app.Table(name, partitions=t.EMAIL_REQUESTS.partitions, key_type=bytes, value_type=bytes)
@@ -86,7 +91,7 @@ def build() -> faust.App:
     agent(app, t.EMAIL_REQUESTS, mailing.handle)
     agent(app, t.EMAIL_RETRIES, retries.handle)
     app.task(timers.run)
-    app.task(Forgetting("email-ledger", entries, lambda _, raw: is_over(raw, now_ms())).run)
+    app.task(Expiry("email-ledger", entries, lambda _, raw: is_over(raw, now_ms())).run)
     metrics = digests_metrics(schedule, jobs, mailing, timers, [units, contacts, preferences])
     serve_metrics(app, settings.metrics_port, metrics)
     return app

@@ -8,15 +8,15 @@ import msgspec
 
 from schemas import messages as m
 from schemas.topics import EMAIL_REQUESTS
-from streams.engine.redelivery import return_timer
+from streams.engine.redelivery import redelivery_timer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from streams.digests.mail.records import EmailRecords
     from streams.engine.consumer import Batch
+    from streams.engine.interfaces import Slot
     from streams.engine.publish import Outgoing
-    from streams.engine.tables import Slot
     from streams.engine.timers import Timer
 
 _decode = msgspec.json.Decoder(m.EmailRetry).decode
@@ -47,7 +47,7 @@ class EmailRetries:
         for record in batch.records:
             try:
                 retry = _decode(record.value or b"")
-                timers.append(return_timer(retry, record, self._requests, kind="email", namespace="mail|"))
+                timers.append(redelivery_timer(retry, record, self._requests, kind="email", namespace="mail|"))
             except msgspec.MsgspecError as error:
                 unreadable += self._records.unreadable(record, str(error))
         await self._publish(unreadable)

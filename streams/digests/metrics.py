@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from streams.digests.digests_to_email import DigestJobs
     from streams.digests.email_to_provider import Mailing
     from streams.digests.preferences_to_runs import DigestsDue
-    from streams.engine.global_table import Replica
+    from streams.engine.global_table import GlobalTable
     from streams.engine.timers import Timers
 
 
 def digests_metrics(
-    schedule: DigestsDue, jobs: DigestJobs, mailing: Mailing, timers: Timers, replicas: Sequence[Replica[Any]]
+    schedule: DigestsDue, jobs: DigestJobs, mailing: Mailing, timers: Timers, tables: Sequence[GlobalTable[Any]]
 ) -> Callable[[], Iterable[Metric]]:
     """Summaries due, made, failed; mails by decision and under way; timers; refused configurations."""
 
@@ -40,8 +40,8 @@ def digests_metrics(
         refused = CounterMetricFamily(
             "freshtrack_configuration_refused", "Configuration records that were refused", labels=["topic"]
         )
-        for replica in replicas:
-            refused.add_metric([replica.topic.name], replica.refused)
+        for table in tables:
+            refused.add_metric([table.topic.name], table.refused)
         yield refused
 
     return collect

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from domain.digest.schedule import Period
     from streams.engine.consumer import Batch, Record
-    from streams.engine.tables import Slot
+    from streams.engine.interfaces import Slot
 
 log = structlog.get_logger(__name__)
 

@@ -68,7 +68,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
 
     worker_settings: WorkerSettings
     batch_sizes: Mapping[str, int]
-    fence_of: Callable[[bytes], int] | None
+    applied_offset_of: Callable[[bytes], int] | None
     _in_worker = False
 
     @property
@@ -100,13 +100,13 @@ def create_app(
     settings: WorkerSettings,
     *,
     batched: Collection[AnyTopic | str] | Mapping[str, int],
-    fence_of: Callable[[bytes], int] | None,
+    applied_offset_of: Callable[[bytes], int] | None,
 ) -> StreamApp:
     """An app of the consumer group `name` (with the topic prefix in front of it).
 
     The records of `batched` topics come in runs of `max_batch`; a mapping from names at the broker says how many each
-    may have. All others come one by one. `fence_of` reads the fence of a stored value of any table; None
-    where the newest record counts. Choose uvloop (`mode.loop.use("uvloop")`) before this module is imported.
+    may have. All others come one by one. `applied_offset_of` reads the applied offset of a stored value of any table;
+    None where the newest record counts. Choose uvloop (`mode.loop.use("uvloop")`) before this module is imported.
     """
     if isinstance(batched, Mapping):
         sizes = dict(batched)
@@ -153,7 +153,7 @@ def create_app(
     )
     app.worker_settings = settings
     app.batch_sizes = sizes
-    app.fence_of = fence_of
+    app.applied_offset_of = applied_offset_of
     return app
 
 

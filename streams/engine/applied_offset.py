@@ -1,19 +1,19 @@
-"""Fences: what recovery asks of a stored value, in every table of ours its first element."""
+"""The applied offset of a stored value, which recovery compares: the first element in every table of ours."""
 
 from __future__ import annotations
 
 import msgspec
 
 
-class _Fence(msgspec.Struct, array_like=True, gc=False):
+class _Prefix(msgspec.Struct, array_like=True, gc=False):
     """The rest of the value is not decoded."""
 
-    fence: int
+    applied_offset: int
 
 
-_decode = msgspec.msgpack.Decoder(_Fence).decode
+_decode = msgspec.msgpack.Decoder(_Prefix).decode
 
 
-def fence_of(raw: bytes) -> int:
-    """The fence of a stored value, whichever table it lies in."""
-    return _decode(raw).fence
+def applied_offset_of(raw: bytes) -> int:
+    """Up to which offset of its source, or to which version, the value is complete, whichever table it lies in."""
+    return _decode(raw).applied_offset

@@ -31,7 +31,7 @@ async def declare(settings: WorkerSettings, topic: str, partitions: int) -> None
     """Make the changelog topic, unless it is there; refuse one with another number of partitions.
 
     The last hour stays uncompacted: a worker that was frozen may publish an old value after its successor's newer one.
-    Compaction would keep only the late one; recovery must see both to choose by fence.
+    Compaction would keep only the late one; recovery must see both to choose by applied offset.
     """
     configuration = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(HOUR_MS)}
     wanted = NewTopic(topic, partitions, settings.replication_factor, topic_configs=configuration)

@@ -6,7 +6,7 @@
 
 A flow's `handle` first publishes what follows from the batch, then writes its tables, then returns. It catches what is
 wrong with a single record; whatever it raises ends the worker, and the batch is read again by the next one. So it must
-give the same result when it sees a batch twice: see `streams/engine/tables.py` about fences.
+give the same result when it sees a batch twice: see `streams/engine/tables.py` about applied offsets.
 """
 
 from __future__ import annotations

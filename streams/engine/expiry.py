@@ -1,10 +1,10 @@
-"""Deletes what a table need not remember any more, a little at a time."""
+"""Deletes the rows of a table that nobody needs any more, a few at a time."""
 
 from __future__ import annotations
 
 import asyncio
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -12,9 +12,9 @@ from streams.engine.consumer import Stale
 from streams.engine.publish import PublishError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable
 
-    from streams.engine.tables import Slot
+    from streams.engine.interfaces import Table
 
 log = structlog.get_logger(__name__)
 
@@ -22,13 +22,7 @@ EVERY_S = 3_600.0
 AT_ONCE = 500
 
 
-class Table(Protocol):
-    def owned(self) -> Sequence[Slot]: ...
-    def scan(self, slot: Slot) -> Iterator[tuple[bytes, bytes]]: ...
-    async def write(self, slot: Slot, items: Mapping[bytes, bytes | None]) -> None: ...
-
-
-class Forgetting:
+class Expiry:
     """Of one table; `is_over` is asked about each key and value."""
 
     def __init__(self, name: str, table: Table, is_over: Callable[[bytes, bytes], bool]) -> None:
@@ -41,9 +35,9 @@ class Forgetting:
         while True:
             await asyncio.sleep(EVERY_S)
             try:
-                log.info("table.forgot", table=self._name, rows=await self.once())
+                log.info("table.expired", table=self._name, rows=await self.once())
             except (Stale, PublishError) as error:
-                log.info("table.forgetting_ended_early", table=self._name, why=repr(error))
+                log.info("table.expiry_ended_early", table=self._name, why=repr(error))
 
     async def once(self) -> int:
         """Delete what is over in all partitions that are ours; returns how many rows."""

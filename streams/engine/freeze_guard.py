@@ -4,7 +4,7 @@ After SIGSTOP, or in a virtual machine that was paused, a worker wakes up in the
 that others took its partitions. What it would still publish is stale, and in a changelog the newest record counts. So
 the pause is measured, and checked before every request to Kafka and before every effect outside.
 
-It cannot stop what already lay in the kernel's socket buffer; fences are there for that.
+It cannot stop what already lay in the kernel's socket buffer; applied offsets are there for that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Replicas of the compacted configuration topics, held in memory by every worker that needs them.
+"""Compacted configuration topics, held in memory by every worker that needs them.
 
-A Faust `GlobalTable` on a topic that Faust did not name hangs the group's assignment. A replica reads its topic from
-the start, is complete before the worker's own consumer starts, and then follows what comes.
+A Faust `GlobalTable` on a topic that Faust did not name hangs the group's assignment. Ours reads its
+topic from the start, is complete before the worker's own consumer starts, and then follows the topic.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 import structlog
 from faust.app.base import BootStrategy
 
-from streams.engine.topic_tailer import Follower
+from streams.engine.topic_tailer import TopicTailer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-class Replica(Follower, Generic[T]):
+class GlobalTable(TopicTailer, Generic[T]):
     """The newest version of every entry of one compacted topic: `get(id)`, `values()`.
 
     `version` changes whenever an entry does. A record that cannot be decoded is logged and counted in `refused`; the
@@ -90,11 +90,11 @@ class Replica(Follower, Generic[T]):
         log.error("reference.refused", topic=self.topic.name, key=entry_id, why=why, kept=entry_id in self._entries)
 
 
-def load_before_work(app: faust.App, followers: Sequence[Follower]) -> None:
-    """Start `followers` before anything else of the app, so that the first record already finds them complete."""
+def load_before_work(app: faust.App, tailers: Sequence[TopicTailer]) -> None:
+    """Start `tailers` before anything else of the app, so that the first record already finds them complete."""
 
-    class FollowersFirst(BootStrategy):  # type: ignore[misc]
+    class TailersFirst(BootStrategy):  # type: ignore[misc]
         def sensors(self) -> Iterable[Any]:
-            return [*followers, *super().sensors()]
+            return [*tailers, *super().sensors()]
 
-    app.boot_strategy = FollowersFirst(app)
+    app.boot_strategy = TailersFirst(app)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import faust
     from prometheus_client.core import Metric
 
-    from streams.engine.global_table import Replica
+    from streams.engine.global_table import GlobalTable
 
 log = structlog.get_logger(__name__)
 
@@ -40,9 +40,9 @@ def serve_metrics(app: faust.App, port: int, collect: Callable[[], Iterable[Metr
     app.on_worker_init.connect(serve, weak=False)
 
 
-def configuration_metrics(replicas: Sequence[Replica[Any]]) -> Iterable[Metric]:
-    entries = {replica.topic.name: len(replica) for replica in replicas}
-    refused = {replica.topic.name: replica.refused for replica in replicas}
+def configuration_metrics(tables: Sequence[GlobalTable[Any]]) -> Iterable[Metric]:
+    entries = {table.topic.name: len(table) for table in tables}
+    refused = {table.topic.name: table.refused for table in tables}
     family = GaugeMetricFamily("freshtrack_configuration_entries", "Entries known", labels=["topic"])
     for topic, count in entries.items():
         family.add_metric([topic], count)

@@ -1,4 +1,4 @@
-"""The durable timer that brings a failed request back to its topic, be it an SMS or a mail."""
+"""The durable timer that sends a failed request, SMS or mail, back to its topic."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from schemas.headers import Header
 from streams.engine.timers import Timer
 
 if TYPE_CHECKING:
+    from schemas.topics import AnyTopic
     from streams.engine.consumer import Record
 
 _CARRIED = (Header.TRACEPARENT, Header.ORIGINAL_TOPIC, Header.ORIGINAL_PARTITION, Header.ORIGINAL_OFFSET)
 
 
-def return_timer(
-    retry: m.SmsRetry | m.EmailRetry, record: Record, topic: str, *, kind: str, namespace: str = ""
+def redelivery_timer(
+    retry: m.SmsRetry | m.EmailRetry, record: Record, topic: AnyTopic | str, *, kind: str, namespace: str = ""
 ) -> Timer:
-    """At its due time the request of `retry` goes to `topic`.
+    """Publishes the request of `retry` to `topic` when it is due.
 
-    The timer's id is made of the request and the attempt, so a re-run replaces it; `namespace` parts it from other
-    timers of its table.
+    The timer's id combines request and attempt, so a re-run replaces it; `namespace` keeps it apart from other timers
+    of its table.
     """
     request = retry.request
     id_ = f"{request.request_id}.{request.redrives}.{retry.attempt}"

@@ -10,24 +10,24 @@ if TYPE_CHECKING:
     from streams.engine.consumer import Record
 
 
-def newest_by_fence(
+def newest_by_applied_offset(
     records: Iterable[Record],
-    fence_of: Callable[[bytes], int] | None,
+    applied_offset_of: Callable[[bytes], int] | None,
     stored: Callable[[bytes], bytes | None],
 ) -> dict[bytes, bytes | None]:
     """The values that the keys of `records` have after them, given what is `stored` already; None: deleted.
 
-    Of two values the one with the higher fence stays, of two with the same fence the later one. A deletion ends all
-    that lies before it.
+    Of two values the one with the higher applied offset stays, of two equal ones the later. A deletion ends everything
+    before it.
     """
     values: dict[bytes, bytes | None] = {}
     for record in records:
         key, value = record.key, record.value
         if key is None:
             continue
-        if value is not None and fence_of is not None:
+        if value is not None and applied_offset_of is not None:
             known = values[key] if key in values else stored(key)
-            if known is not None and fence_of(known) > fence_of(value):
+            if known is not None and applied_offset_of(known) > applied_offset_of(value):
                 value = known
         values[key] = value
     return values

@@ -63,7 +63,7 @@ def _announcer(app: faust.App, begin: float) -> Callable[[], Awaitable[None]]:
         while not app.consumer.serves(app.consumer.epoch):
             await app.producer.sleep(READY_POLL_S)
         await know_topics(app)
-        # What the replicas and the recovery loaded stays: the collector need not look at it again.
+        # What global tables and recovery loaded stays: the collector need not look at it again.
         tune_garbage_collection()
         log.info("worker.ready", seconds=round(time.monotonic() - begin, 2))
 

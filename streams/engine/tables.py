@@ -1,15 +1,15 @@
-"""Tables of bytes to bytes that are read and written a batch at a time, and restored by fence.
+"""Tables of bytes to bytes that are read and written a batch at a time, and restored by applied offset.
 
     states = app.Table("states", partitions=4, key_type=bytes, value_type=bytes)
     ...
     old = states.read(batch, b"unit-1")
     await states.write(batch, {b"unit-1": new, b"unit-2": None})        # None deletes
 
-**Fences.** A value carries the offset, or another number that only grows, up to which it contains what happened;
-`fence_of` of the app reads it. A record at or below the fence of its key changes nothing, *but its key is written
-again*: after a `kill -9` this machine's store may hold what the changelog never got. In recovery the higher fence wins,
-because a frozen worker may have published an old value after its successor's. A deletion has no fence: it wins over
-what lies before it in the changelog.
+**Applied offsets.** A value begins with the offset up to which it contains its source, or with another number that
+only grows; `applied_offset_of` of the app reads it. A record at or below it changes nothing, *but its key is written
+again*: after a `kill -9` this machine's store may hold what the changelog never got. In recovery the higher one wins,
+because a frozen worker may have published an old value after its successor's. A deletion carries none: it wins over
+everything before it in the changelog.
 
 Writes are seen by reads at once; no offset is committed before their changelog records are at the broker.
 """
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import structlog
 from faust.tables.table import Table
@@ -26,7 +26,7 @@ from yarl import URL
 
 from streams.engine.changelog import ChangelogWriter, declare
 from streams.engine.consumer import Stale
-from streams.engine.restore import newest_by_fence
+from streams.engine.restore import newest_by_applied_offset
 from streams.engine.stores import ROCKSDB_OPTIONS, MemoryStore, PartitionStore, RocksDBStore
 
 if TYPE_CHECKING:
@@ -36,18 +36,9 @@ if TYPE_CHECKING:
     from faust.types import TP
 
     from streams.engine.consumer import Record
+    from streams.engine.interfaces import Slot
 
 log = structlog.get_logger(__name__)
-
-
-class Slot(Protocol):
-    """A partition in an epoch: a `Batch`, or what `owned()` gives to timers."""
-
-    @property
-    def partition(self) -> int: ...
-    @property
-    def epoch(self) -> int: ...
-    def still_ours(self) -> bool: ...
 
 
 class OwnedPartition:
@@ -167,9 +158,9 @@ class BulkTable(Table):  # type: ignore[misc]
 
     def restore(self, tp: TP, records: Sequence[Record]) -> None:
         """Apply a run of changelog records in recovery; called by the consumer."""
-        fence_of = self.app.fence_of
+        applied_offset_of = self.app.applied_offset_of
         stored = self.store.read
-        values = newest_by_fence(records, fence_of, lambda key: stored(tp.partition, key))
+        values = newest_by_applied_offset(records, applied_offset_of, lambda key: stored(tp.partition, key))
         self.store.apply(tp.partition, values, records[-1].offset)
         self._contained.pop(tp.partition, None)
 

@@ -12,17 +12,20 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
 from streams.engine.consumer import Stale
-from streams.engine.publish import Outgoing, PublishError
+from streams.engine.publish import PublishError, name_of
+from streams.engine.timer_rows import Declared, TimerRow, decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterable, Mapping
+
+    from schemas.topics import AnyTopic
+    from streams.engine.interfaces import Clock, Publish, Slot, Table
 
 log = structlog.get_logger(__name__)
 
@@ -36,44 +39,10 @@ class Timer(msgspec.Struct, frozen=True, kw_only=True):
 
     timer_id: str
     due_at_ms: int
-    topic: str
+    topic: AnyTopic | str
     key: bytes
     value: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
-
-
-class Stored(msgspec.Struct, frozen=True, array_like=True):
-    """A timer as the table holds it; the fence comes first, as in every table of ours."""
-
-    fence: int
-    due_at_ms: int
-    topic: str
-    key: bytes
-    value: bytes
-    headers: tuple[tuple[str, bytes], ...]
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Stored).decode
-
-
-class Slot(Protocol):
-    """A partition in an epoch: where a table may be written."""
-
-    @property
-    def partition(self) -> int: ...
-    @property
-    def epoch(self) -> int: ...
-    def still_ours(self) -> bool: ...
-
-
-class TimerTable(Protocol):
-    """What timers ask of their table."""
-
-    def owned(self) -> Sequence[Slot]: ...
-    def at_work(self) -> AbstractContextManager[None]: ...
-    def scan(self, slot: Slot) -> Iterator[tuple[bytes, bytes]]: ...
-    async def write(self, slot: Slot, items: Mapping[bytes, bytes | None]) -> None: ...
 
 
 class Timers:
@@ -81,15 +50,17 @@ class Timers:
 
     def __init__(
         self,
-        table: TimerTable,
-        publish: Callable[[Sequence[Outgoing]], Awaitable[None]],
-        now_ms: Callable[[], int],
+        table: Table,
+        publish: Publish,
+        now_ms: Clock,
+        declared: Declared | None = None,
     ) -> None:
         self._table = table
         self._publish = publish
         self._now_ms = now_ms
+        self._declared = declared or Declared()
         self._heap: list[tuple[int, str, int]] = []
-        self._pending: dict[str, Stored] = {}
+        self._pending: dict[str, TimerRow] = {}
         self._slots: dict[int, Slot] = {}
         self._partition_of: dict[str, int] = {}
         # By partition: published, and still in the table.
@@ -108,7 +79,7 @@ class Timers:
         held = self._knows(slot)
         if held:
             self._hold_all(slot, stored)
-        await self._table.write(slot, {timer_id.encode(): _encode(entry) for timer_id, entry in stored.items()})
+        await self._table.write(slot, {timer_id.encode(): encode(entry) for timer_id, entry in stored.items()})
         # Where the partition has only just come, its timers are about to be read from the table, or were meanwhile.
         if not held and self._knows(slot):
             self._hold_all(slot, stored)
@@ -121,23 +92,23 @@ class Timers:
             self._drop(timer_id)
         await self._table.write(slot, dict.fromkeys((timer_id.encode() for timer_id in gone), None))
 
-    def _stored(self, timer: Timer) -> Stored:
+    def _stored(self, timer: Timer) -> TimerRow:
         """Of two versions of a timer, recovery keeps the one that was set later, whatever the clocks did."""
         former = self._pending.get(timer.timer_id)
-        fence = max(self._now_ms(), former.fence + 1 if former is not None else 0)
-        return Stored(fence, timer.due_at_ms, timer.topic, timer.key, timer.value, timer.headers)
+        version = max(self._now_ms(), former.version + 1 if former is not None else 0)
+        return TimerRow(version, timer.due_at_ms, name_of(timer.topic), timer.key, timer.value, timer.headers)
 
     def _knows(self, slot: Slot) -> bool:
         known = self._slots.get(slot.partition)
         return known is not None and known.epoch == slot.epoch
 
-    def _hold_all(self, slot: Slot, stored: Mapping[str, Stored]) -> None:
+    def _hold_all(self, slot: Slot, stored: Mapping[str, TimerRow]) -> None:
         fired = self._fired.get(slot.partition, set())
         for timer_id, entry in stored.items():
             fired.discard(timer_id)
             self._hold(slot, timer_id, entry)
 
-    def _hold(self, slot: Slot, timer_id: str, entry: Stored) -> None:
+    def _hold(self, slot: Slot, timer_id: str, entry: TimerRow) -> None:
         self._pending[timer_id] = entry
         self._partition_of[timer_id] = slot.partition
         heapq.heappush(self._heap, (entry.due_at_ms, timer_id, slot.partition))
@@ -177,7 +148,7 @@ class Timers:
         self._put_back(left)
         return len(left)
 
-    def _put_back(self, left: list[tuple[str, Stored]]) -> None:
+    def _put_back(self, left: list[tuple[str, TimerRow]]) -> None:
         for timer_id, entry in left:
             if timer_id in self._pending:
                 heapq.heappush(self._heap, (entry.due_at_ms, timer_id, self._partition_of[timer_id]))
@@ -197,16 +168,16 @@ class Timers:
             if partition not in kept:
                 for raw_id, raw in self._table.scan(slot):
                     timer_id = raw_id.decode()
-                    self._pending[timer_id] = _decode(raw)
+                    self._pending[timer_id] = decode(raw)
                     self._partition_of[timer_id] = partition
         self._heap = [
             (entry.due_at_ms, timer_id, self._partition_of[timer_id]) for timer_id, entry in self._pending.items()
         ]
         heapq.heapify(self._heap)
 
-    def _take_due(self) -> list[tuple[str, Stored]]:
+    def _take_due(self) -> list[tuple[str, TimerRow]]:
         now = self._now_ms()
-        due: dict[str, Stored] = {}
+        due: dict[str, TimerRow] = {}
         while self._heap and self._heap[0][0] <= now and len(due) < FIRE_AT_MOST:
             due_at_ms, timer_id, _ = heapq.heappop(self._heap)
             entry = self._pending.get(timer_id)
@@ -215,14 +186,14 @@ class Timers:
                 due[timer_id] = entry
         return list(due.items())
 
-    async def _fire(self, due: list[tuple[str, Stored]]) -> list[tuple[str, Stored]]:
+    async def _fire(self, due: list[tuple[str, TimerRow]]) -> list[tuple[str, TimerRow]]:
         """Returns those of partitions that may not be ours at this moment: they wait until that is known."""
-        ours: list[tuple[str, Stored]] = []
-        left: list[tuple[str, Stored]] = []
+        ours: list[tuple[str, TimerRow]] = []
+        left: list[tuple[str, TimerRow]] = []
         for timer_id, entry in due:
             slot = self._slots.get(self._partition_of[timer_id])
             (ours if slot is not None and slot.still_ours() else left).append((timer_id, entry))
-        await self._publish([Outgoing(e.topic, e.key, e.value, e.headers) for _, e in ours])
+        await self._publish([self._declared.outgoing(entry) for _, entry in ours])
         now = self._now_ms()
         for timer_id, entry in ours:
             if self._pending.get(timer_id) is not entry:

@@ -32,7 +32,7 @@ class TopicsUnavailableError(Exception):
     """What a worker must know before it works could not be read in time; it must not start without it."""
 
 
-class Follower(Service):  # type: ignore[misc]
+class TopicTailer(Service):  # type: ignore[misc]
     """Hands every record of `names` (topics as they are called at the broker) to `take`, each partition in order.
 
     It begins with the oldest record of a topic, or with what the broker got from its time in `since_ms` on. `take` is

@@ -9,9 +9,9 @@ from domain.notification.phone import phone_problem
 from schemas import messages as m
 from schemas import topics as t
 from streams.engine.app import create_app
-from streams.engine.applied_offset import fence_of
-from streams.engine.expiry import Forgetting
-from streams.engine.global_table import Replica, load_before_work
+from streams.engine.applied_offset import applied_offset_of
+from streams.engine.expiry import Expiry
+from streams.engine.global_table import GlobalTable, load_before_work
 from streams.engine.metrics import serve_metrics
 from streams.engine.timers import Timers
 from streams.engine.wiring import agent, now_ms, publisher
@@ -46,10 +46,13 @@ def build() -> faust.App:
     phone_problem(settings.telnyx_from)
     flows = (t.ALERTS, t.ALERT_COMMANDS, t.ESCALATIONS, *t.SMS_LANES.values(), t.SMS_RETRIES, t.SMS_RECEIPTS)
     app = create_app(
-        "notifications", settings, batched={settings.topic(topic.name) for topic in flows}, fence_of=fence_of
+        "notifications",
+        settings,
+        batched=flows,
+        applied_offset_of=applied_offset_of,
     )
-    units = Replica(t.UNITS, m.UnitConfig, settings)
-    contacts = Replica(t.CONTACTS, m.Contact, settings)
+    units = GlobalTable(t.UNITS, m.UnitConfig, settings)
+    contacts = GlobalTable(t.CONTACTS, m.Contact, settings)
     closed = ClosedAlerts(settings, now_ms)
     load_before_work(app, [units, contacts, closed])
     policy = settings.policy()
@@ -113,14 +116,12 @@ def build() -> faust.App:
     agent(app, t.SMS_RETRIES, retries.handle, at_once=PARTITIONS)
     agent(app, t.SMS_RECEIPTS, receipts.handle, at_once=PARTITIONS)
     app.task(timers.run)
-    app.task(Forgetting("escalations", escalation_table, lambda _, raw: is_over(raw, now_ms())).run)
+    app.task(Expiry("escalations", escalation_table, lambda _, raw: is_over(raw, now_ms())).run)
     app.task(dispatch.run)
-    forgetting = Forgetting(
-        "sms-ledger", ledger_table, lambda key, raw: row_is_over(key, raw, now_ms(), policy.window_ms)
-    )
-    app.task(forgetting.run)
-    replicas = (units, contacts)
+    expiry = Expiry("sms-ledger", ledger_table, lambda key, raw: row_is_over(key, raw, now_ms(), policy.window_ms))
+    app.task(expiry.run)
+    tables = (units, contacts)
     serve_metrics(
-        app, settings.metrics_port, notifications_metrics(dispatch, decisions, gate, receipts, texts, timers, replicas)
+        app, settings.metrics_port, notifications_metrics(dispatch, decisions, gate, receipts, texts, timers, tables)
     )
     return app

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 
 from schemas import messages as m
 from schemas.topics import ALERT_COMMANDS, ALERTS, DAY_MS
-from streams.engine.topic_tailer import Follower
+from streams.engine.topic_tailer import TopicTailer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,7 +44,7 @@ class Order(msgspec.Struct, frozen=True):
     until_ms: int | None = None
 
 
-class ClosedAlerts(Follower):
+class ClosedAlerts(TopicTailer):
     """`why_closed` is about what was read so far; after `up_to_date` that is all that was published before the call.
 
     Orders are remembered as long as their topic keeps them, and alerts' ends for a day: an escalation's own state
@@ -58,7 +58,7 @@ class ClosedAlerts(Follower):
         }
         super().__init__(list(since_ms), settings, since_ms=since_ms, **service)
         self._now_ms = now_ms
-        # Oldest first, for forgetting.
+        # Oldest first, for expiry.
         self._orders: dict[str, Order] = {}
         self._resolved: dict[str, int] = {}
         self._asker: Any = None

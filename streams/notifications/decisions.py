@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from domain.notification.decisions import Decision
     from domain.notification.rate_limit import Window
+    from streams.engine.interfaces import Slot
     from streams.engine.publish import Outgoing
-    from streams.engine.tables import Slot
     from streams.engine.timers import Timers
     from streams.notifications.ledger import Entry, Ledger
     from streams.notifications.outcomes import Origin, Outcomes

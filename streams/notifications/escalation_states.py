@@ -24,7 +24,7 @@ from streams.engine.timers import Timer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from streams.engine.tables import Slot
+    from streams.engine.interfaces import Slot
     from streams.engine.timers import Timers
 
 log = structlog.get_logger(__name__)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from schemas import messages as m
-    from streams.engine.tables import Slot
+    from streams.engine.interfaces import Slot
 
 T = TypeVar("T")
 

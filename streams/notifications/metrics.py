@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from streams.engine.global_table import Replica
+    from streams.engine.global_table import GlobalTable
     from streams.engine.timers import Timers
     from streams.notifications.alert_texts import AlertTexts
     from streams.notifications.decisions import Decisions
@@ -30,7 +30,7 @@ def notifications_metrics(
     receipts: Receipts,
     texts: AlertTexts,
     timers: Timers,
-    replicas: Sequence[Replica[Any]],
+    tables: Sequence[GlobalTable[Any]],
 ) -> Callable[[], Iterable[Metric]]:
     """SMS decisions and what waits by lane, the way to the provider, receipts, escalations, timers, configurations."""
 
@@ -56,6 +56,6 @@ def notifications_metrics(
         yield GaugeMetricFamily(
             "freshtrack_timers_worst_late_seconds", "The latest firing so far", value=timers.worst_late_ms / 1000
         )
-        yield from configuration_metrics(replicas)
+        yield from configuration_metrics(tables)
 
     return collect

@@ -23,7 +23,7 @@ from domain.notification.request_state import Standing
 
 if TYPE_CHECKING:
     from schemas import messages as m
-    from streams.engine.tables import Slot
+    from streams.engine.interfaces import Slot
     from streams.notifications.ledger import Entry, Ledger
 
 

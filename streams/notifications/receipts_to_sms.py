@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from domain.notification.decisions import Decision
     from streams.engine.consumer import Batch
+    from streams.engine.interfaces import Slot
     from streams.engine.publish import Outgoing
-    from streams.engine.tables import Slot
     from streams.engine.timers import Timers
     from streams.notifications.decisions import Decisions
     from streams.notifications.ledger import Entry, Ledger

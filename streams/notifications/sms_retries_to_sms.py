@@ -9,7 +9,7 @@ import msgspec
 
 from schemas import messages as m
 from schemas.topics import SMS_LANES
-from streams.engine.redelivery import return_timer
+from streams.engine.redelivery import redelivery_timer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -55,7 +55,7 @@ class Retries:
                 continue
             if isinstance(returned, m.SmsRetry):
                 lane = self._topic_name(SMS_LANES[returned.request.severity].name)
-                timers.append(return_timer(returned, record, lane, kind="sms"))
+                timers.append(redelivery_timer(returned, record, lane, kind="sms"))
             else:
                 overdue.append(returned)
         await self._publish(unreadable)

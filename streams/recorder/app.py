@@ -29,7 +29,7 @@ def build() -> faust.App:
     # Each flow has one transaction at a time, and the watermarks have another.
     database = DatabaseSettings().model_copy(update={"pool_size": len(ROUTES) + 1})
     engine = make_engine(database)
-    app = create_app("recorder", settings, batched=[route.topic for route in ROUTES], fence_of=None)
+    app = create_app("recorder", settings, batched=[route.topic for route in ROUTES], applied_offset_of=None)
     availability, counts, rewind = Availability(), Counts(), Rewind(app, settings.topic)
     for route in ROUTES:
         flow = Recorder(engine, route, availability, counts, rewind=rewind, try_limit_s=settings.try_limit_s)

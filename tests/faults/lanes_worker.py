@@ -38,7 +38,10 @@ class Job(msgspec.Struct, frozen=True):
 def main() -> None:
     job = msgspec.json.decode(sys.argv[1], type=Job)
     app = create_app(
-        job.group, WorkerSettings(queued_batches=3), batched={job.slow: SLOW_BATCH, job.fast: 100}, fence_of=None
+        job.group,
+        WorkerSettings(queued_batches=3),
+        batched={job.slow: SLOW_BATCH, job.fast: 100},
+        applied_offset_of=None,
     )
     with Path(job.lines).open("a", encoding="utf-8", buffering=1) as lines:
 

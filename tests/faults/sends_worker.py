@@ -53,7 +53,7 @@ def break_sends(fault: str) -> None:
 
 def main() -> None:
     job = msgspec.json.decode(sys.argv[1], type=Job)
-    app = create_app(job.group, WorkerSettings(), batched={job.source: BATCH}, fence_of=None)
+    app = create_app(job.group, WorkerSettings(), batched={job.source: BATCH}, applied_offset_of=None)
     table = app.Table("seen", partitions=1, key_type=bytes, value_type=bytes)
 
     given_back: list[int] = []

@@ -33,7 +33,7 @@ class Job(msgspec.Struct, frozen=True):
 
 def main() -> None:
     job = msgspec.json.decode(sys.argv[1], type=Job)
-    app = create_app(job.group, WorkerSettings(), batched={job.source: BATCH}, fence_of=None)
+    app = create_app(job.group, WorkerSettings(), batched={job.source: BATCH}, applied_offset_of=None)
 
     async def handle(batch: Batch) -> None:
         while any(record.value == SLOW for record in batch.records) and not Path(job.gate).exists():  # noqa: ASYNC110, ASYNC240

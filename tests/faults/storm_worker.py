@@ -55,13 +55,13 @@ def row_of(partition: int, offset: int) -> bytes:
     return b"%d.%d" % (partition, offset)
 
 
-def fence_of(raw: bytes) -> int:
+def applied_offset_of(raw: bytes) -> int:
     return decode(raw).fence
 
 
 def hardened(job: Job, settings: WorkerSettings, lines: TextIO) -> Any:
     """Our consumer and table."""
-    app = create_app(job.group, settings, batched={job.source: job.max_batch}, fence_of=fence_of)
+    app = create_app(job.group, settings, batched={job.source: job.max_batch}, applied_offset_of=applied_offset_of)
     table = app.Table("sums", partitions=4, key_type=bytes, value_type=bytes)
     rng = random.Random()
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from streams.engine.app import create_app
-from streams.engine.applied_offset import fence_of
+from streams.engine.applied_offset import applied_offset_of
 from streams.engine.consumer import Batch, each_batch
 from streams.engine.publish import Outgoing, publish
 from streams.engine.settings import WorkerSettings
@@ -62,7 +62,7 @@ def timer(order: Order, topic: str) -> Timer:
 
 def main() -> None:
     job = msgspec.json.decode(sys.argv[1], type=Job)
-    app = create_app(job.group, WorkerSettings(), batched={job.orders: 2_000}, fence_of=fence_of)
+    app = create_app(job.group, WorkerSettings(), batched={job.orders: 2_000}, applied_offset_of=applied_offset_of)
     table = app.Table("timers", partitions=PARTITIONS, key_type=bytes, value_type=bytes)
 
     async def send(records: Sequence[Outgoing]) -> None:

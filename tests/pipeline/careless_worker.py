@@ -21,7 +21,7 @@ from streams.notifications.ledger import Entry, Ledger
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from streams.engine.tables import Slot
+    from streams.engine.interfaces import Slot
 
 
 def whole(limit: int, partitions: int, mine: Collection[int]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
@@ -10,9 +11,10 @@ from schemas.messages import encode
 from streams.engine.publish import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from streams.engine.consumer import Record
+    from streams.engine.interfaces import Slot
     from streams.engine.publish import Outgoing
 
 T = TypeVar("T")
@@ -70,11 +72,22 @@ class FakeBroker:
 
 
 class FakeTable:
+    """A table of one partition that is always ours."""
+
     def __init__(self) -> None:
         self.rows: dict[bytes, bytes] = {}
 
     def read(self, batch: object, key: bytes) -> bytes | None:
         return self.rows.get(key)
+
+    def owned(self) -> Sequence[Slot]:
+        return [FakeBatch([])]
+
+    def at_work(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def scan(self, slot: object) -> Iterator[tuple[bytes, bytes]]:
+        return iter(list(self.rows.items()))
 
     async def write(self, batch: object, items: Mapping[bytes, bytes | None], *, durable: bool = False) -> None:
         for key, value in items.items():
@@ -85,7 +98,7 @@ class FakeTable:
 
 
 class FakeReference(Generic[T]):
-    """A configuration topic's replica."""
+    """A configuration topic in memory."""
 
     def __init__(self, **entries: T) -> None:
         self.version = 1

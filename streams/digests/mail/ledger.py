@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from schemas import messages as m
-    from streams.engine.tables import Slot
+    from streams.engine.interfaces import Slot
 
 # A day longer than the topic keeps a record that could be read again.
 KEEP_MS = EMAIL_REQUESTS.retention_ms + DAY_MS

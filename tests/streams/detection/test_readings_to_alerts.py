@@ -12,7 +12,7 @@ from schemas import messages as m
 from streams.detection.readings_to_aggregates import Aggregation
 from streams.detection.readings_to_alerts import Detection
 from streams.detection.unit_states import UnitStates
-from streams.engine.applied_offset import fence_of
+from streams.engine.applied_offset import applied_offset_of
 from tests.domain.detection.records import START_MS, Raw, record
 from tests.streams.detection.detection_fakes import FakeBroker, FakeTable, FakeUnits, batch_of, topic_name
 
@@ -72,7 +72,7 @@ async def test_state_lasts_over_batches_and_restarts() -> None:
     bench.detection = bench.started()
     await bench.handle(record("u", [(2, 5.0)], 2))
     assert types(bench.alerts()) == ["AlertTriggered", "AlertResolved"]
-    assert fence_of(bench.table[0, b"u"]) == 2
+    assert applied_offset_of(bench.table[0, b"u"]) == 2
 
 
 async def test_a_record_that_was_seen_changes_nothing_and_is_written_again() -> None:

@@ -5,11 +5,11 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.engine.restore import newest_by_fence
+from streams.engine.restore import newest_by_applied_offset
 from tests.streams.engine.test_partition import Rec
 
 
-def fence_of(raw: bytes) -> int:
+def applied_offset_of(raw: bytes) -> int:
     return int(raw.split(b":")[0])
 
 
@@ -18,18 +18,18 @@ def changelog(*values: bytes | None) -> list[Rec]:
 
 
 def restored(records: list[Rec], stored: bytes | None = None) -> bytes | None:
-    return newest_by_fence(records, fence_of, lambda _: stored)[b"unit-1"]
+    return newest_by_applied_offset(records, applied_offset_of, lambda _: stored)[b"unit-1"]
 
 
 def test_a_late_value_of_a_frozen_worker_does_not_hide_its_successors() -> None:
     assert restored(changelog(b"1:old", b"7:new", b"2:late")) == b"7:new"
 
 
-def test_of_two_values_with_the_same_fence_the_later_one_counts() -> None:
+def test_of_two_values_with_the_same_applied_offset_the_later_one_counts() -> None:
     assert restored(changelog(b"3:a", b"3:b")) == b"3:b"
 
 
-def test_the_value_on_disk_stays_when_its_fence_is_higher() -> None:
+def test_the_value_on_disk_stays_when_its_applied_offset_is_higher() -> None:
     assert restored(changelog(b"3:changelog"), stored=b"9:disk") == b"9:disk"
 
 
@@ -39,18 +39,18 @@ def test_a_deletion_ends_what_lies_before_it() -> None:
     assert restored(changelog(b"9:high", None, b"1:again")) == b"1:again"
 
 
-def test_without_fences_the_newest_counts() -> None:
-    assert newest_by_fence(changelog(b"9:high", b"1:low"), None, lambda _: b"5:disk") == {b"unit-1": b"1:low"}
+def test_without_applied_offsets_the_newest_counts() -> None:
+    assert newest_by_applied_offset(changelog(b"9:high", b"1:low"), None, lambda _: b"5:disk") == {b"unit-1": b"1:low"}
 
 
 @given(
-    fences=st.lists(st.none() | st.integers(0, 20), min_size=1, max_size=40),
+    offsets=st.lists(st.none() | st.integers(0, 20), min_size=1, max_size=40),
     cuts=st.sets(st.integers(1, 39)),
 )
-def test_it_does_not_matter_how_the_changelog_is_cut_into_runs(fences: list[int | None], cuts: set[int]) -> None:
-    records = changelog(*[None if fence is None else b"%d:%d" % (fence, n) for n, fence in enumerate(fences)])
+def test_it_does_not_matter_how_the_changelog_is_cut_into_runs(offsets: list[int | None], cuts: set[int]) -> None:
+    records = changelog(*[None if offset is None else b"%d:%d" % (offset, n) for n, offset in enumerate(offsets)])
     store: dict[bytes, bytes | None] = {}
     borders = sorted({0, len(records)} | {cut for cut in cuts if cut < len(records)})
     for begin, end in itertools.pairwise(borders):
-        store |= newest_by_fence(records[begin:end], fence_of, store.get)
-    assert store == newest_by_fence(records, fence_of, lambda _: None)
+        store |= newest_by_applied_offset(records[begin:end], applied_offset_of, store.get)
+    assert store == newest_by_applied_offset(records, applied_offset_of, lambda _: None)

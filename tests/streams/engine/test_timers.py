@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from streams.engine.applied_offset import fence_of
+from schemas.topics import EMAIL_REQUESTS, SMS_INFO, TOPICS
+from streams.engine.applied_offset import applied_offset_of
 from streams.engine.consumer import Stale
 from streams.engine.publish import PublishError
+from streams.engine.timer_rows import TimerRow, decode, encode
 from streams.engine.timers import Timer, Timers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
+    from streams.engine.interfaces import Slot
     from streams.engine.publish import Outgoing
-    from streams.engine.timers import Slot
     from tests.conftest import Eventually
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +52,10 @@ class Table:
     def scan(self, slot: Slot) -> Iterator[tuple[bytes, bytes]]:
         yield from [(key, value) for (partition, key), value in self.rows.items() if partition == slot.partition]
 
-    async def write(self, slot: Slot, items: Mapping[bytes, bytes | None]) -> None:
+    def read(self, slot: Slot, key: bytes) -> bytes | None:
+        return self.rows.get((slot.partition, key))
+
+    async def write(self, slot: Slot, items: Mapping[bytes, bytes | None], *, durable: bool = False) -> None:
         if not slot.still_ours():
             raise Stale
         async with self.one_at_a_time:
@@ -273,7 +278,31 @@ async def test_of_two_versions_the_one_that_was_set_later_wins_recovery_though_t
     world.now_ms = 5_000
     await world.timers.set(place, [timer("reminder", 10_000)])
     world.timers._follow_assignment()
-    first = fence_of(world.table.rows[0, b"reminder"])
+    first = applied_offset_of(world.table.rows[0, b"reminder"])
     world.now_ms = 1_000
     await world.timers.set(place, [timer("reminder", 20_000)])
-    assert fence_of(world.table.rows[0, b"reminder"]) > first
+    assert applied_offset_of(world.table.rows[0, b"reminder"]) > first
+
+
+async def test_a_timer_of_a_declared_topic_is_stored_by_its_plain_name_and_fires_at_the_declared_topic() -> None:
+    place = Place()
+    world = World(Table(place))
+    await world.timers.set(place, [msgspec.structs.replace(timer("reminder", 10), topic=SMS_INFO)])
+    assert decode(world.table.rows[0, b"reminder"]).topic == "sms-info"
+    world.now_ms = 100
+    await world.timers._round()
+    assert [record.topic for record in world.published] == [SMS_INFO]
+
+
+async def test_a_row_of_an_earlier_release_holds_the_name_at_the_broker_and_fires_at_the_same_topic() -> None:
+    place = Place()
+    world = World(Table(place))
+    world.table.rows[0, b"old"] = encode(TimerRow(1, 10, "staging.email-requests", b"user", b"value", ()))
+    world.now_ms = 100
+    await world.timers._round()
+    assert [record.topic for record in world.published] == [EMAIL_REQUESTS]
+
+
+def test_no_declared_name_ends_with_another_so_an_earlier_row_names_one_topic() -> None:
+    names = [topic.name for topic in TOPICS]
+    assert [(long, short) for long in names for short in names if long != short and long.endswith(short)] == []

@@ -9,7 +9,8 @@ import msgspec
 
 from domain.notification.escalation import WAIT_MS
 from schemas import messages as m
-from streams.engine.timers import Stored, Timers
+from streams.engine.timer_rows import TimerRow
+from streams.engine.timers import Timers
 from streams.notifications.alert_commands_to_sms import Orders
 from streams.notifications.alert_texts import AlertTexts
 from streams.notifications.alerts_to_sms import Paging
@@ -18,12 +19,10 @@ from streams.notifications.escalations_to_sms import Reminders
 from tests.streams.fakes import NOW_MS, FakeBatch, FakeBroker, FakeReference, FakeTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from streams.engine.consumer import Batch
     from streams.engine.publish import Outgoing
-    from streams.engine.tables import Slot
-    from streams.engine.timers import TimerTable
 
 ABOUT = {"alert_id": "alert-1", "unit_id": "unit-1", "organization_id": "org-1"}
 UNIT = m.UnitConfig(unit_id="unit-1", organization_id="org-1", name="Vaccines", display_unit="F")
@@ -56,12 +55,6 @@ class StatesTable(FakeTable):
             self.crash = False
             raise CrashError
         await super().write(batch, items, durable=durable)
-
-    def owned(self) -> Sequence[Slot]:
-        return [cast("Slot", FakeBatch([]))]
-
-    def scan(self, slot: Slot) -> Iterator[tuple[bytes, bytes]]:
-        return iter(list(self.rows.items()))
 
 
 class FakeClosed:
@@ -166,7 +159,7 @@ class World:
         self.closed = FakeClosed()
         everybody = people or (contact("ada"), contact("ben"), contact("carl", 2), contact("zoe", 1, "org-2"))
         self.contacts = FakeReference(**{who.user_id: who for who in everybody})
-        timers = Timers(cast("TimerTable", self.timer_table), self.broker.publish, self._now)
+        timers = Timers(self.timer_table, self.broker.publish, self._now)
         self.states = EscalationStates(
             table=self.table, timers=timers, publish=self.broker.publish, topic_name=str, now_ms=self._now
         )
@@ -209,9 +202,9 @@ class World:
             del self.timer_table.rows[timer_id("alert-1").encode()]
             await self._escalations.handle(_batch("escalations", [timer.value]))
 
-    def timer(self) -> Stored | None:
+    def timer(self) -> TimerRow | None:
         raw = self.timer_table.rows.get(timer_id("alert-1").encode())
-        return None if raw is None else msgspec.msgpack.decode(raw, type=Stored)
+        return None if raw is None else msgspec.msgpack.decode(raw, type=TimerRow)
 
     def state(self) -> State:
         return msgspec.msgpack.decode(self.table.rows[b"alert-1"], type=State)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from domain.notification.request_state import Standing
     from streams.engine.consumer import Batch
-    from streams.engine.timers import TimerTable
     from streams.notifications.telnyx.client import ProviderStatus, Sms
 
 ADA = m.Contact(user_id="user-1", organization_id="org-1", name="Ada", phone_e164="+12025550101")
@@ -94,7 +93,7 @@ class World:
         self.provider = Provider(*answers)
         self.closed = ClosedByHand()
         outcomes = Outcomes(str, self.now)
-        timers = Timers(cast("TimerTable", self.timer_table), self.broker.publish, self.now)
+        timers = Timers(self.timer_table, self.broker.publish, self.now)
         decisions = Decisions(
             publish=self.broker.publish,
             outcomes=outcomes,

@@ -9,7 +9,7 @@ import pytest
 from domain.notification.escalation import WAIT_MS, End
 from schemas import messages as m
 from schemas.topics import DAY_MS
-from streams.engine.expiry import Forgetting
+from streams.engine.expiry import Expiry
 from streams.notifications.escalation_states import REMEMBERED_MS, is_over
 from tests.streams.fakes import NOW_MS
 from tests.streams.notifications.escalation_world import World, acknowledge, contact, heard, missed, resolved, triggered
@@ -185,11 +185,11 @@ async def test_what_is_resolved_or_never_came_is_forgotten_a_good_week_later() -
     await world.handle(triggered(), resolved())
     await world.handle(msgspec.structs.replace(triggered(), alert_id="open"))
     await world.handle(msgspec.structs.replace(acknowledge(), alert_id="never-came"))
-    forgetting = Forgetting("escalations", world.table, lambda _, raw: is_over(raw, world.now_ms))
+    expiry = Expiry("escalations", world.table, lambda _, raw: is_over(raw, world.now_ms))
     world.now_ms += REMEMBERED_MS
-    assert await forgetting.once() == 0
+    assert await expiry.once() == 0
     world.now_ms += DAY_MS
-    assert await forgetting.once() == 2
+    assert await expiry.once() == 2
     assert set(world.table.rows) == {b"open"}
 
 

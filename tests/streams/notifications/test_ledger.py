@@ -9,31 +9,21 @@ import pytest
 from domain.notification.lanes import HOUR_MS, HourlyCap
 from domain.notification.rate_limit import Window
 from domain.notification.request_state import Standing
-from streams.engine.applied_offset import fence_of
-from streams.engine.expiry import Forgetting
+from streams.engine.applied_offset import applied_offset_of
+from streams.engine.expiry import Expiry
 from streams.notifications.ledger import KEEP_MS, Entry, Ledger, is_over
 from streams.notifications.plans import SmsPolicy
 from tests.streams.fakes import NOW_MS, FakeBatch, FakeTable
 from tests.streams.notifications.sms_world import request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from streams.engine.tables import Slot
+    from streams.engine.interfaces import Slot
 
 pytestmark = pytest.mark.anyio
 
 
-class PurgedTable(FakeTable):
-    def owned(self) -> Sequence[Slot]:
-        return [cast("Slot", FakeBatch([]))]
-
-    def scan(self, slot: object) -> Iterator[tuple[bytes, bytes]]:
-        return iter(list(self.rows.items()))
-
-
-async def filled() -> PurgedTable:
-    table = PurgedTable()
+async def filled() -> FakeTable:
+    table = FakeTable()
     ledger = Ledger(table)
     change = ledger.change(cast("Slot", FakeBatch([])))
     change.entry("sent", Entry(standing=Standing.SENT, changed_at_ms=NOW_MS))
@@ -45,8 +35,8 @@ async def filled() -> PurgedTable:
     return table
 
 
-async def purged(table: PurgedTable, now_ms: int) -> list[bytes]:
-    await Forgetting("sms-ledger", table, lambda key, raw: is_over(key, raw, now_ms, SmsPolicy().window_ms)).once()
+async def purged(table: FakeTable, now_ms: int) -> list[bytes]:
+    await Expiry("sms-ledger", table, lambda key, raw: is_over(key, raw, now_ms, SmsPolicy().window_ms)).once()
     return sorted(key[:1] for key in table.rows)
 
 
@@ -69,7 +59,7 @@ async def test_a_settled_request_goes_when_its_record_cannot_be_read_again_and_a
 
 async def test_the_fence_of_every_row_grows_with_each_change() -> None:
     table = await filled()
-    before = {key: fence_of(raw) for key, raw in table.rows.items()}
+    before = {key: applied_offset_of(raw) for key, raw in table.rows.items()}
     ledger = Ledger(table)
     slot = cast("Slot", FakeBatch([]))
     change = ledger.change(slot)
@@ -77,5 +67,5 @@ async def test_the_fence_of_every_row_grows_with_each_change() -> None:
     change.window("user-1", request().kind, Window().sent("other", NOW_MS + 1))
     change.told(request(2), NOW_MS)
     await change.write()
-    assert all(fence_of(table.rows[key]) == before[key] + 1 for key in change.items)
+    assert all(applied_offset_of(table.rows[key]) == before[key] + 1 for key in change.items)
     assert len(change.items) == 3

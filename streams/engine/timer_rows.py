@@ -1,0 +1,53 @@
+"""How a durable timer lies in its table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from schemas.topics import TOPICS
+from streams.engine.publish import Outgoing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from schemas.topics import AnyTopic
+
+
+class TimerRow(msgspec.Struct, frozen=True, array_like=True):
+    """`version` comes first, where every table of ours has it: of two rows, recovery keeps the higher one.
+
+    `topic` is the plain name of a declared topic. Rows of earlier releases hold the name at the broker.
+    """
+
+    version: int
+    due_at_ms: int
+    topic: str
+    key: bytes
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(TimerRow).decode
+
+
+class Declared:
+    """Finds the declaration that a row names."""
+
+    def __init__(self, topics: Iterable[AnyTopic] = TOPICS) -> None:
+        self._topics = {topic.name: topic for topic in topics}
+
+    def outgoing(self, row: TimerRow) -> Outgoing:
+        """What the timer publishes."""
+        return Outgoing(self._topic(row.topic), row.key, row.value, row.headers)
+
+    def _topic(self, name: str) -> AnyTopic | str:
+        if name not in self._topics:
+            # Ends with the plain name, after the deployment's prefix. No declared name ends with another one.
+            known = next((topic for plain, topic in self._topics.items() if name.endswith(plain)), None)
+            if known is None:
+                return name
+            self._topics[name] = known
+        return self._topics[name]
