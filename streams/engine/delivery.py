@@ -98,6 +98,10 @@ class StreamConsumer(Committing):
         elif (partition := self.partitions.get(tp)) is None or not self._ready:
             self._held.pop(tp, None)
             return False
+        elif partition.must_seek:
+            # A batch came back since this was fetched: what is held does not follow the next offset.
+            self._held.pop(tp, None)
+            return False
         elif not self.room.has_room(tp.topic):
             return False
         else:

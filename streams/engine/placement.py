@@ -152,5 +152,7 @@ class Placement(Membership):
                 await self._thread.seek_all(back)
             if self.epoch == epoch:
                 self.counts["sought back"] += len(back)
-                for tp in back:
-                    self.partitions[tp].sought()
+                for tp, offset in back.items():
+                    # A batch may have come back while the position was set: then it is to be set again.
+                    if self.partitions[tp].log.next_offset == offset:
+                        self.partitions[tp].sought()
