@@ -21,9 +21,12 @@ Q = TP("readings", 1)
 
 class Rec(NamedTuple):
     offset: int
+    topic: str = Q.topic
+    partition: int = Q.partition
     timestamp: int = 0
     key: bytes | None = None
     value: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class Consumer(StreamConsumer):
