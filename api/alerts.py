@@ -14,7 +14,8 @@ from api.services import Reader, Used
 from database.declarative import to_ms
 from database.records import AlertRow, AlertTimelineRow
 from schemas.http.alerts import AlertView, TimelineEntry
-from schemas.http.configuration import Id, Instant, Page
+from schemas.http.fields import Id, Instant
+from schemas.http.paging import Page
 from schemas.messages import AlertKind, Severity
 
 router = APIRouter(tags=["alerts"], responses=responses(400, 401, 403, 404, 422, 429, 503))

@@ -12,7 +12,9 @@ from api.organizations import organization_of
 from api.problems import not_found, responses
 from api.services import Administrator, Used
 from database.configuration import ApiKeyRow
-from schemas.http.configuration import ID_PATTERN, KeyView, MadeKey, NewKey, Page
+from schemas.http.fields import ID_PATTERN
+from schemas.http.keys import KeyView, MadeKey, NewKey
+from schemas.http.paging import Page
 from schemas.roles import Role
 
 router = APIRouter(tags=["API keys"], responses=responses(400, 401, 403, 404, 422, 429, 503))

@@ -41,7 +41,7 @@ from database.engine import make_engine
 from database.upgrade import newest_revision
 from producers.errors import NotDeliveredError
 from producers.kafka import ReadingsProducer
-from schemas.http.configuration import ProblemBody
+from schemas.http.problems import ProblemBody
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -18,7 +18,9 @@ from database.configuration import ContactRow
 from domain.notification.phone import masked, phone_problem
 from outbox import writer
 from schemas import messages as m
-from schemas.http.configuration import ID_PATTERN, ContactBody, ContactView, NewContact, Page
+from schemas.http.contacts import ContactBody, ContactView, NewContact
+from schemas.http.fields import ID_PATTERN
+from schemas.http.paging import Page
 
 router = APIRouter(tags=["contacts"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 

@@ -26,7 +26,6 @@ from database.records import JobFailureRow
 from domain.redrive.dead_letters import KINDS
 from domain.redrive.redrive import Options, Refused
 from domain.redrive.redrive_record import Revived
-from schemas.http.configuration import Id, Instant, Page
 from schemas.http.dead_letters import (
     CODE_PATTERN,
     DeadLetterKind,
@@ -37,6 +36,8 @@ from schemas.http.dead_letters import (
     RetryOrder,
     RetryReport,
 )
+from schemas.http.fields import Id, Instant
+from schemas.http.paging import Page
 
 router = APIRouter(tags=["dead letters"], responses=responses(400, 401, 403, 422, 429, 503))
 

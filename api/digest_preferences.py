@@ -15,7 +15,8 @@ from api.services import Configurer, Reader, Services, Used
 from database.configuration import DigestPreferenceRow
 from domain.digest.schedule import ScheduleError, next_run, zone
 from outbox.writer import publish_digest_preferences
-from schemas.http.configuration import DigestPreferenceBody, DigestPreferenceView, NewDigestPreference, NextRun, Page
+from schemas.http.digest_preferences import DigestPreferenceBody, DigestPreferenceView, NewDigestPreference, NextRun
+from schemas.http.paging import Page
 from schemas.messages import Cadence
 
 router = APIRouter(tags=["digests"], responses=responses(400, 401, 403, 404, 422, 429, 503))

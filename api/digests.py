@@ -19,8 +19,9 @@ from database.records import DigestLedgerRow
 from domain.digest.plan import asked_for_id, newest_period
 from domain.digest.schedule import ScheduleError, zone
 from outbox.writer import publish_digest_order, unit_configs
-from schemas.http.configuration import DisplayUnit, Id, Page
 from schemas.http.digests import DigestEntry, DigestOrder, DigestPreview, OrderedDigest
+from schemas.http.fields import DisplayUnit, Id
+from schemas.http.paging import Page
 from schemas.messages import Cadence, SendDigestNow
 
 router = APIRouter(tags=["digests"], responses=responses(400, 401, 403, 422, 429, 503))

@@ -14,7 +14,7 @@ from api.problems import invalid, responses
 from api.services import Configurer, Reader, Used
 from database.configuration import ContactRow, EscalationStepRow
 from outbox.writer import publish_contacts
-from schemas.http.configuration import EscalationChain
+from schemas.http.escalation import EscalationChain
 
 router = APIRouter(tags=["escalation"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 

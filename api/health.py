@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from api.services import Used
 from database.upgrade import newest_revision, present_revision
-from schemas.http.configuration import Shape
+from schemas.http.fields import Shape
 
 router = APIRouter(tags=["operations"])
 

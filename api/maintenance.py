@@ -14,7 +14,9 @@ from api.services import Configurer, Reader, Used
 from api.units import UnitId, unit_of
 from database.configuration import MaintenanceWindowRow
 from outbox.writer import publish_units
-from schemas.http.configuration import ID_PATTERN, MaintenanceBody, MaintenanceView, Page
+from schemas.http.fields import ID_PATTERN
+from schemas.http.maintenance import MaintenanceBody, MaintenanceView
+from schemas.http.paging import Page
 
 router = APIRouter(tags=["maintenance"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 

@@ -13,7 +13,9 @@ from api.problems import not_found, responses
 from api.services import Administrator, Operator, Reader, Used
 from database.configuration import ContactRow, OrganizationRow, UnitRow
 from outbox.writer import publish_contacts, publish_units
-from schemas.http.configuration import ID_PATTERN, OrganizationBody, OrganizationTerms, OrganizationView, Page
+from schemas.http.fields import ID_PATTERN
+from schemas.http.organizations import OrganizationBody, OrganizationTerms, OrganizationView
+from schemas.http.paging import Page
 
 router = APIRouter(tags=["organization"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 

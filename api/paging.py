@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from api.problems import Problem, invalid
 from database.declarative import from_ms
-from schemas.http.configuration import Page
+from schemas.http.paging import Page
 
 Row = TypeVar("Row")
 View = TypeVar("View", bound=BaseModel)

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
 from outbox.writer import MessageTooLargeError
-from schemas.http.configuration import InvalidPart, ProblemBody
+from schemas.http.problems import InvalidPart, ProblemBody
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,8 @@ from api.services import Configurer, Reader, Used
 from database.declarative import to_ms
 from database.records import JobFailureRow, SmsAlertLogRow
 from domain.redrive.dead_letters import masked_text
-from schemas.http.configuration import Id, Instant, Line, Page
+from schemas.http.fields import Id, Instant, Line
+from schemas.http.paging import Page
 from schemas.http.records import JobFailure, SmsEntry
 
 router = APIRouter(tags=["records"], responses=responses(400, 401, 403, 422, 429, 503))

@@ -16,7 +16,9 @@ from api.problems import conflict, not_found, responses
 from api.services import Configurer, Reader, Used
 from database.configuration import RuleRow, UnitRow
 from outbox.writer import publish_units
-from schemas.http.configuration import ID_PATTERN, Id, NewUnit, Page, RuleBody, RuleView, UnitBody, UnitView
+from schemas.http.fields import ID_PATTERN, Id
+from schemas.http.paging import Page
+from schemas.http.units import NewUnit, RuleBody, RuleView, UnitBody, UnitView
 
 router = APIRouter(tags=["units"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 

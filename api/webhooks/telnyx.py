@@ -17,7 +17,7 @@ from api.services import Used
 from api.webhooks.bodies import small_body
 from api.webhooks.telnyx_intake import Result
 from api.webhooks.telnyx_signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
-from schemas.http.configuration import Shape
+from schemas.http.fields import Shape
 
 router = APIRouter(tags=["webhooks"])
 

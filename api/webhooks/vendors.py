@@ -28,7 +28,7 @@ from api.webhooks.bodies import small_body
 from api.webhooks.translated import PayloadError, Translated
 from database.configuration import UnitRow
 from schemas import messages as m
-from schemas.http.configuration import ID_PATTERN, Shape
+from schemas.http.fields import ID_PATTERN, Shape
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["webhooks"])

@@ -15,7 +15,11 @@ from urllib.parse import quote
 import httpx
 
 from cli.seed.seed_file import Lines, SeedError
-from schemas.http.configuration import ContactBody, DigestPreferenceBody, MaintenanceBody, OrganizationTerms, UnitBody
+from schemas.http.contacts import ContactBody
+from schemas.http.digest_preferences import DigestPreferenceBody
+from schemas.http.maintenance import MaintenanceBody
+from schemas.http.organizations import OrganizationTerms
+from schemas.http.units import UnitBody
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -33,16 +33,12 @@ from typing import TYPE_CHECKING, Annotated
 import yaml
 from pydantic import Field, ValidationError
 
-from schemas.http.configuration import (
-    ContactBody,
-    DigestPreferenceBody,
-    Id,
-    MaintenanceBody,
-    OrganizationTerms,
-    RuleView,
-    Shape,
-    UnitBody,
-)
+from schemas.http.contacts import ContactBody
+from schemas.http.digest_preferences import DigestPreferenceBody
+from schemas.http.fields import Id, Shape
+from schemas.http.maintenance import MaintenanceBody
+from schemas.http.organizations import OrganizationTerms
+from schemas.http.units import RuleView, UnitBody
 from schemas.messages import Limit, Severity
 
 if TYPE_CHECKING:

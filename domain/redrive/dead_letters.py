@@ -2,7 +2,7 @@
 
 `KINDS` is the register. A new lane is one entry there: its dead-letter topic, the letter's type, the facts that lists
 show, and the record that the letter becomes when it is sent again (`redrive.py` decides whether it may be). Tests name
-what belongs to it: the topic in `schemas.topics.REDRIVE_TOPICS`, the word in `schemas.http.configuration.dead_letters`.
+what belongs to it: the topic in `schemas.topics.REDRIVE_TOPICS`, the word in `schemas.http.dead_letters`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from schemas.http.configuration import Id, Instant, Shape
+from schemas.http.fields import Id, Instant, Shape
 from schemas.messages import AlertKind, Severity
 
 MOST_SILENT_MINUTES = 43_200

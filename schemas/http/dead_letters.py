@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool
 
-from schemas.http.configuration import Id, Instant, Shape
+from schemas.http.fields import Id, Instant, Shape
 
 CODE_PATTERN = r"^[A-Za-z0-9_.-]{1,60}$"
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.http.configuration import DisplayUnit, Id, Instant, Shape
+from schemas.http.fields import DisplayUnit, Id, Instant, Shape
 from schemas.messages import Cadence
 
 

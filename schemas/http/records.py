@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.http.configuration import Instant, Shape
+from schemas.http.fields import Instant, Shape
 
 
 class SmsEntry(Shape):

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from api.app import create_app
 from api.settings import ApiSettings
 from database.engine import DatabaseSettings
-from schemas.http.configuration import ProblemBody
+from schemas.http.problems import ProblemBody
 from schemas.roles import Role
 
 if TYPE_CHECKING:

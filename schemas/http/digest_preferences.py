@@ -1,0 +1,39 @@
+"""Digest preferences: who gets which digest, when."""
+
+from typing import Annotated
+
+from pydantic import Field, StrictBool
+
+from schemas.http.fields import DisplayUnit, Id, Instant, Shape
+from schemas.messages import Cadence
+
+
+class DigestPreferenceBody(Shape):
+    """`hour` is local; null means the cadence's default: daily 7, weekly 9 (Monday), monthly 8 (the 1st).
+
+    `cadences` is empty once a user has unsubscribed from all of them.
+    """
+
+    cadences: list[Cadence] = Field([Cadence.DAILY], max_length=3)
+    timezone: Annotated[str, Field(max_length=64, examples=["America/New_York"])] = "UTC"
+    hour: Annotated[int, Field(strict=True, ge=0, le=23)] | None = None
+    display_unit: DisplayUnit = "C"
+    paused: StrictBool = False
+
+
+class NewDigestPreference(DigestPreferenceBody):
+    user_id: Id
+
+
+class NextRun(Shape):
+    """When a digest is due: the instant, and the local time there."""
+
+    cadence: Cadence
+    at: Instant
+    local_time: Annotated[str, Field(examples=["2026-03-02T07:00:00-05:00"])]
+
+
+class DigestPreferenceView(DigestPreferenceBody):
+    user_id: Id
+    next_runs: Annotated[list[NextRun], Field(description="Empty while paused")]
+    created_at: Instant

@@ -1,0 +1,26 @@
+"""API keys of an organization."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from schemas.http.fields import Instant, Line, Shape
+from schemas.roles import Role
+
+
+class NewKey(Shape):
+    name: Annotated[Line, Field(examples=["Gateway, warehouse 2"])]
+    role: Role
+    expires_at: Instant | None = None
+
+
+class KeyView(NewKey):
+    key_id: str
+    created_at: Instant
+    revoked_at: Instant | None
+
+
+class MadeKey(KeyView):
+    """A new key. `key` is never shown again."""
+
+    key: Annotated[str, Field(examples=["ft.0123456789abcdef.…"])]

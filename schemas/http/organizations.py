@@ -1,0 +1,30 @@
+"""Organizations, and the terms that the operator sets."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from schemas.http.fields import INT4, DisplayUnit, Id, Line, Shape
+
+
+class OrganizationBody(Shape):
+    name: Annotated[Line, Field(examples=["Acme Foods"])]
+    display_unit: DisplayUnit = "C"
+
+
+class OrganizationView(OrganizationBody):
+    organization_id: Id
+    max_units: int | None
+    max_contacts: int | None
+    sms_per_hour: int | None
+
+
+Limitation = Annotated[int, Field(strict=True, ge=0, le=INT4)]
+
+
+class OrganizationTerms(OrganizationBody):
+    """What only the operator of the installation may set; null means no limit."""
+
+    max_units: Limitation | None = None
+    max_contacts: Limitation | None = None
+    sms_per_hour: Annotated[int, Field(strict=True, ge=1, le=INT4)] | None = None

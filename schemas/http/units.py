@@ -1,0 +1,64 @@
+"""Units and their rules."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from schemas.http.fields import Id, Instant, Line, Shape
+from schemas.messages import Limit, Severity
+
+RuleCelsius = Annotated[float, Field(strict=True, ge=-100, le=150, allow_inf_nan=False, examples=[8.0])]
+Seconds = Annotated[int, Field(strict=True, ge=1, le=31_536_000)]
+
+
+class RuleBody(Shape):
+    """A threshold. Exactly at the limit is within it; `clear_c` lies on the good side of the limit."""
+
+    limit: Limit
+    severity: Severity
+    limit_c: RuleCelsius
+    clear_c: RuleCelsius | None = None
+    confirm_s: Annotated[int, Field(strict=True, ge=0, le=604_800)] = 0
+    recover_readings: Annotated[int, Field(strict=True, ge=1, le=1_000)] = 1
+
+    @model_validator(mode="after")
+    def _clears_on_the_good_side(self) -> Self:
+        if self.clear_c is None:
+            return self
+        good = self.clear_c <= self.limit_c if self.limit is Limit.HIGH else self.clear_c >= self.limit_c
+        if not good:
+            side = "at or below" if self.limit is Limit.HIGH else "at or above"
+            raise ValueError(f"clear_c {self.clear_c} must be {side} limit_c {self.limit_c}")
+        return self
+
+
+class RuleView(RuleBody):
+    rule_id: Id
+
+
+class UnitBody(Shape):
+    name: Annotated[Line, Field(examples=["Walk-in freezer"])]
+    gateway_id: Id | None = None
+    device_id: Id | None = Field(
+        None, description="The sensor's name in its vendor's network; the unit's own id when null. Unique in yours."
+    )
+    expected_interval_s: Seconds = 300
+    offline_after_missed: Annotated[int, Field(strict=True, ge=1, le=1_000)] = 3
+    live_window_s: Seconds = 900
+    rules: list[RuleView] = Field([], max_length=50)
+
+    @model_validator(mode="after")
+    def _rule_ids_differ(self) -> Self:
+        ids = [rule.rule_id for rule in self.rules]
+        if len(set(ids)) < len(ids):
+            raise ValueError("two rules have the same rule_id")
+        return self
+
+
+class NewUnit(UnitBody):
+    unit_id: Id | None = Field(None, description="Chosen by us when null; once chosen it cannot change")
+
+
+class UnitView(UnitBody):
+    unit_id: Id
+    created_at: Instant
