@@ -120,7 +120,7 @@ class SimLoop(asyncio.BaseEventLoop):
             self.close()
         return result
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
         """Runs `func` within the loop, at a step of its own."""
         future = self.create_future()
 
