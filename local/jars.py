@@ -6,14 +6,19 @@ changed, cut off or swapped on its way is never run. `python -m local.jars` writ
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KAFKA_VERSION = "4.3.1"
 # Kafka's own dependencies bring no logger: slf4j-simple writes its warnings and errors to the output.
@@ -123,9 +128,19 @@ def _fetch(jars: tuple[Jar, ...], folder: Path, repository: str | None, maven_ca
             )
             raise JarsUnavailableError(message)
 
-    with ThreadPoolExecutor(8) as pool:
+    # jgo fails when another process puts a jar into the same cache at the same moment.
+    with _alone(Path(context.repo_cache)), ThreadPoolExecutor(8) as pool:
         for _ in pool.map(fetch, jars):
             pass
+
+
+@contextmanager
+def _alone(maven_cache: Path) -> Iterator[None]:
+    """Keep out other processes of ours that fetch into the same cache; the lock goes with its process."""
+    maven_cache.mkdir(parents=True, exist_ok=True)
+    with (maven_cache / ".freshtrack.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _sha256(path: Path) -> str:

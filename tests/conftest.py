@@ -24,8 +24,6 @@ pytest_plugins = ["tests.databases", "tests.api_world"]
 
 T = TypeVar("T")
 
-DOCKER_SOCKET = Path("/var/run/docker.sock")
-
 
 class Kafka(NamedTuple):
     """The session's broker; `embedded` is there when a test may stop, kill and restart it."""
@@ -99,6 +97,9 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """A broker for the whole session: the one that is given, else a container, else the embedded one."""
+    # Docker's client is slow to import, and few tests want a broker.
+    from tests.docker_broker import contained_broker
+
     with ExitStack() as stack:
         if given := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
             yield Kafka(given)
@@ -146,40 +147,6 @@ def telnyx(telnyx_process: TelnyxProcess) -> Iterator[TelnyxProcess]:
     telnyx_process.reset()
     yield telnyx_process
     telnyx_process.reset()
-
-
-def contained_broker(stack: ExitStack) -> str | None:
-    """A broker in a container that ends with `stack`; None where no Docker engine answers or it has no image."""
-    if not docker_answers():
-        return None
-    from docker.errors import DockerException  # type: ignore[import-untyped]
-    from testcontainers.core.exceptions import ContainerStartException
-    from testcontainers.kafka import KafkaContainer
-
-    try:
-        container = stack.enter_context(KafkaContainer().with_kraft())
-    except (DockerException, ContainerStartException, TimeoutError):
-        return None
-    return str(container.get_bootstrap_server())
-
-
-def docker_answers() -> bool:
-    """Whether a Docker engine answers within two seconds."""
-    if not (DOCKER_SOCKET.exists() or os.environ.get("DOCKER_HOST")):
-        return False
-    import docker  # type: ignore[import-untyped]
-    from docker.errors import DockerException
-
-    try:
-        client = docker.from_env(timeout=2)
-    except DockerException:
-        return False
-    try:
-        return bool(client.ping())
-    except (DockerException, OSError):
-        return False
-    finally:
-        client.close()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.ports import free_port
-from tests.conftest import contained_broker, docker_answers
+from tests.docker_broker import contained_broker, docker_answers
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually, Kafka, Postgres
