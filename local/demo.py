@@ -99,7 +99,7 @@ class Demo:
             outcomes = await asyncio.gather(following, ending, return_exceptions=True)
             if not view.first_story.is_set():
                 raise DemoFailedError(
-                    f"no breach was texted and resolved within {ONCE_LIMIT_S:.0f} s; seen: {view.told} "
+                    f"no breach was texted and resolved within {ONCE_LIMIT_S:.0f} s; seen: {view.newest} "
                     f"{[o for o in outcomes if isinstance(o, Exception)] or ''}"
                 )
             await self._recorded(view)

@@ -1,4 +1,4 @@
-"""The processes of the demo: which there are, what each is told, and which comes after which."""
+"""The demo's processes: their commands, their environment, and the order in which they start."""
 
 from __future__ import annotations
 

@@ -39,11 +39,11 @@ class DemoView:
         self._triggered: dict[str, m.AlertTriggered | m.SeverityRaised] = {}
         self._resolved: set[str] = set()
         self._sent: dict[str, list[m.SmsRequest]] = {}
-        # Each topic is in order, but one may be read before another: an SMS is told once its text is known.
+        # Each topic is in order, but one may be read before another: an SMS is shown once its text is known.
         self._before_request: dict[str, list[m.Outcome]] = {}
         self._story: str | None = None
         self.first_story = asyncio.Event()
-        self.told = "nothing"
+        self.newest = "nothing"
 
     async def __aenter__(self) -> Self:
         self._consumer = aiokafka.AIOKafkaConsumer(
@@ -81,7 +81,7 @@ class DemoView:
         return {request.text for request in self._sent[self._story]}
 
     async def follow(self) -> None:
-        """Until cancelled. Names are read first, so that what happens can be told with them."""
+        """Run until cancelled. Names are read first, so that every line can show them."""
         await self._read_names()
         async for record in self._consumer:
             if record.value is None:
@@ -166,7 +166,7 @@ class DemoView:
             self.first_story.set()
 
     def _tell(self, kind: str, sentence: str) -> None:
-        self.told = f"{kind} {sentence}"
+        self.newest = f"{kind} {sentence}"
         self._say(f"{datetime.now().astimezone():%H:%M:%S}  {kind:9} {sentence}")
 
 

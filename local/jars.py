@@ -1,7 +1,7 @@
 """Kafka's jars: fetched once through jgo, checked against pinned SHA-256 sums, kept in one flat folder.
 
 `kafka_jars.txt` pins every jar by coordinate and sum, so a start needs no dependency resolution, and a jar that was
-changed, cut off or swapped on its way is never run. `python -m local.jars` writes that file anew after an upgrade.
+changed, cut off or swapped on its way is never run. After an upgrade, `python -m local.jars` rewrites that file.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _fetch(jars: tuple[Jar, ...], folder: Path, repository: str | None, maven_ca
         if (actual := _sha256(copy)) != jar.sha256:
             message = (
                 f"Kafka's jar {jar.name} is not the pinned one: its SHA-256 is {actual}, expected {jar.sha256}. It "
-                f"will not be run. Delete {found} and start again, so that it is fetched anew; if that does not help, "
+                f"will not be run. Delete {found} and start again, so that it is fetched again; if that does not help, "
                 f"{place} serves another file than this version was built with."
             )
             raise JarsUnavailableError(message)
@@ -136,7 +136,7 @@ def _fetch(jars: tuple[Jar, ...], folder: Path, repository: str | None, maven_ca
 
 @contextmanager
 def _alone(maven_cache: Path) -> Iterator[None]:
-    """Keep out other processes of ours that fetch into the same cache; the lock goes with its process."""
+    """Hold off other processes that fetch into the same cache; the lock ends with its process."""
     maven_cache.mkdir(parents=True, exist_ok=True)
     with (maven_cache / ".freshtrack.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -55,7 +55,7 @@ class EmbeddedKafka:
         return self._running().pid
 
     def command(self) -> list[str]:
-        """What runs the broker, for a supervisor of one's own; its data folder is made here, if it is new.
+        """The command line of the broker, for a caller with its own supervisor; creates the data folder if it is new.
 
         The first one on a machine fetches Kafka's jars and rehearses. Raises JarsUnavailableError,
         KafkaDidNotStartError.

@@ -82,7 +82,7 @@ class EmbeddedPostgres:
         return self._process.pid
 
     def command(self) -> list[str]:
-        """What runs the server as the user `user`, for a supervisor of one's own; its data is made here, if it is new.
+        """The command line of the server as user `user`, for a caller with its own supervisor; creates the data if new.
 
         Raises PostgresDidNotStartError.
         """

@@ -55,7 +55,7 @@ def rehearsed(jars: tuple[Path, ...]) -> Rehearsal:
 
 
 def is_prepared() -> bool:
-    """Whether jars and cache are there; else the next start takes longer, which a person should be told."""
+    """Whether jars and cache are there; without them the next start takes longer, and callers say so."""
     return _folder(jars_folder()).exists()
 
 

@@ -8,10 +8,12 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from local.child import Child, Run
+from local.post import Post
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from local.child import Child
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 15.0
@@ -21,24 +23,6 @@ STEADY_AFTER_S = 60.0
 
 class StackDidNotStartError(RuntimeError):
     """A child ended or was not ready in time at the first start; the message holds its last lines."""
-
-
-class _Post:
-    """A child's place in the stack, over all its lives."""
-
-    def __init__(self, child: Child) -> None:
-        self.child = child
-        self.run: Run | None = None
-        self.ready = asyncio.Event()
-        self.over = asyncio.Event()
-        self.stopping = asyncio.Event()
-        self.failure: str | None = None
-        self.starts = 0
-        self.task: asyncio.Task[None] | None = None
-
-    @property
-    def waits(self) -> bool:
-        return not self.ready.is_set() and not self.over.is_set()
 
 
 class Stack:
@@ -58,7 +42,7 @@ class Stack:
         self._children = tuple(children)
         self._on_line = on_line
         self._on_notice = on_notice
-        self._posts: dict[str, _Post] = {}
+        self._posts: dict[str, Post] = {}
         _check(self._children)
 
     async def start(self) -> None:
@@ -66,7 +50,7 @@ class Stack:
 
         Raises StackDidNotStartError, and leaves nothing running then.
         """
-        self._posts = {child.name: _Post(child) for child in self._children}
+        self._posts = {child.name: Post(child) for child in self._children}
         for post in self._posts.values():
             post.task = asyncio.create_task(self._keep(post))
         settled = [asyncio.create_task(self._settled(post)) for post in self._posts.values()]
@@ -136,7 +120,7 @@ class Stack:
         """Wait until a child that is not restarted has ended."""
         await self._posts[name].over.wait()
 
-    async def _settled(self, post: _Post) -> None:
+    async def _settled(self, post: Post) -> None:
         """Wait until it is ready or over; raises for a first start that failed."""
         assert post.task is not None
         ready = asyncio.create_task(post.ready.wait())
@@ -149,7 +133,7 @@ class Stack:
         if post.failure is not None:
             raise StackDidNotStartError(post.failure)
 
-    async def _keep(self, post: _Post) -> None:
+    async def _keep(self, post: Post) -> None:
         """Start it again and again until the stack stops."""
         child = post.child
         try:
@@ -158,7 +142,7 @@ class Stack:
             pause_s = FIRST_PAUSE_S
             while not post.stopping.is_set():
                 begin = time.monotonic()
-                what = await self._live(post)
+                what = await post.live(lambda line: self._on_line(child.name, line))
                 if post.stopping.is_set() or post.failure is not None or (child.job and post.ready.is_set()):
                     return
                 if not child.restart:
@@ -173,55 +157,7 @@ class Stack:
         finally:
             post.over.set()
 
-    async def _live(self, post: _Post) -> str:
-        """One life; returns in words what ended it."""
-        child = post.child
-        post.starts += 1
-        try:
-            run = post.run = await Run.begin(child, lambda line: self._on_line(child.name, line))
-        except (OSError, RuntimeError) as error:
-            what = f"could not be started: {error}"
-            post.failure = f"{child.name} {what}" if post.starts == 1 else None
-            return what
-        end = asyncio.create_task(run.ended())
-        if post.stopping.is_set():
-            run.ask_to_end()
-        try:
-            what = await self._until_end(post, run, end)
-        finally:
-            if not end.done():
-                run.signal(signal.SIGKILL)
-                await end
-            was_ready = post.ready.is_set()
-            if not child.job:
-                post.ready.clear()
-            post.run = None
-        if post.starts == 1 and not was_ready and not post.stopping.is_set():
-            post.failure = f"{child.name} {what} at its first start. Its last lines:\n" + "\n".join([*run.lines][-12:])
-        return what
-
-    @staticmethod
-    async def _until_end(post: _Post, run: Run, end: asyncio.Task[int]) -> str:
-        if post.child.job:
-            code = await end
-            if code == 0:
-                post.ready.set()
-            return _words(code)
-        becoming = asyncio.create_task(run.becomes_ready())
-        try:
-            await asyncio.wait((end, becoming), return_when=asyncio.FIRST_COMPLETED)
-            if end.done() or becoming.result():
-                if not end.done():
-                    post.ready.set()
-                return _words(await end)
-            run.signal(signal.SIGKILL)
-            await end
-            return f"was not ready within {post.child.ready_within_s:g} s"
-        finally:
-            becoming.cancel()
-            await asyncio.gather(becoming, return_exceptions=True)
-
-    async def _take_down(self, post: _Post) -> None:
+    async def _take_down(self, post: Post) -> None:
         for other in self._behind(post.child.name):
             await self._posts[other].over.wait()
         post.stopping.set()
@@ -252,10 +188,6 @@ async def _either(first: asyncio.Event, second: asyncio.Event) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _words(code: int) -> str:
-    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def _check(children: tuple[Child, ...]) -> None:
