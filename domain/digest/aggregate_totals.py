@@ -118,17 +118,6 @@ def of_bucket(bucket: m.AggregateBucket) -> Totals:
     )
 
 
-def newest_revisions(buckets: Iterable[m.AggregateBucket]) -> list[m.AggregateBucket]:
-    """Each unit's bucket once, by unit and time; the highest revision counts, and of equal ones the later."""
-    kept: dict[tuple[str, int], m.AggregateBucket] = {}
-    for bucket in buckets:
-        key = (bucket.unit_id, bucket.starts_at_ms)
-        known = kept.get(key)
-        if known is None or bucket.revision >= known.revision:
-            kept[key] = bucket
-    return [kept[key] for key in sorted(kept)]
-
-
 def totals(buckets: Iterable[m.AggregateBucket]) -> Totals:
     """The totals of one unit's buckets, each in one revision, in any order."""
     return reduce(Totals.__add__, map(of_bucket, buckets), Totals())

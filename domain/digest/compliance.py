@@ -1,12 +1,12 @@
-"""Whether a unit kept its range in a period, as far as its readings can tell."""
+"""Whether a unit stayed in range in a period, as far as its readings can tell."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from domain.digest import tables, words
-from domain.digest.view import Row, Table, Tone
+from domain.digest import words
+from domain.digest.view import Tone
 
 if TYPE_CHECKING:
     from domain.digest.facts import Digest, UnitDigest
@@ -37,35 +37,8 @@ def by_verdict(digest: Digest) -> list[tuple[Verdict, UnitDigest]]:
 
 def sentence(digest: Digest) -> tuple[str, Tone]:
     """The report in one sentence."""
-    judged = [one for one, _ in by_verdict(digest)]
+    judged = [verdict(unit) for unit in digest.units]
     counts = [(one, judged.count(one)) for one in Verdict]
-    told = ", ".join(f"{number:,} {one}" for one, number in counts if number)
+    listed = ", ".join(f"{number:,} {one}" for one, number in counts if number)
     worst = next((one for one, number in counts if number), Verdict.NOT_GRADED)
-    return f"Of {words.count(len(judged), 'unit')}: {told or 'none'}.", TONES[worst]
-
-
-def compliance_table(digest: Digest, display_unit: str, at_most: int, where: str) -> Table:
-    """Each unit's verdict, not compliant first."""
-    rows = tuple(
-        Row(
-            cells=(
-                unit.name,
-                judged,
-                words.temperature(unit.min_c, display_unit),
-                words.temperature(unit.max_c, display_unit),
-                words.temperature(unit.mkt_c, display_unit),
-                tables.out_of_range(unit),
-                f"{unit.excursions:,}",
-                words.percent(unit.coverage),
-            ),
-            tone=TONES[judged],
-            remark=tables.limits_and_doubt(unit, display_unit),
-        )
-        for judged, unit in by_verdict(digest)[:at_most]
-    )
-    return Table(
-        headers=("Unit", "Verdict", "Min", "Max", "MKT", "Out of range", "Excursions", "Coverage"),
-        rows=rows,
-        left_out=tables.left_out(len(digest.units) - at_most, "unit", where),
-        texts=2,
-    )
+    return f"Of {words.count(len(judged), 'unit')}: {listed or 'none'}.", TONES[worst]

@@ -1,17 +1,19 @@
 """The numbers of a digest: what happened to an organization's units in one period, problems first.
 
-Everything comes from buckets and alerts; nothing is measured here. A unit is *good* only when its readings cover enough
-of the period and none was out of range. Silence, or a unit without limits, is "not graded", never "compliant".
+Everything comes from buckets and alerts; nothing is measured here. A unit is *good* only if its readings cover enough
+of the period and none was out of range. A silent unit, or one without limits, is "not graded", never "compliant".
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import UTC, date, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from domain.detection.aggregate_numbers import BUCKET_MS, grading
 from domain.digest.aggregate_totals import Totals, totals
+from domain.digest.cadences import CADENCES, Layout
 from domain.digest.facts import (
     UNIT_GRADES,
     AlertRecord,
@@ -42,31 +44,13 @@ CURVES = 4
 
 def digest(source: Source, period: Period, as_of_ms: int) -> Digest:
     """Sum up a period as it looks at `as_of_ms`, which decides whether an alert is still open."""
-    configs = {unit.unit_id: unit for unit in source.units}
-    alerts = [alert for alert in source.alerts if alert.unit_id in configs and _touches(alert, period)]
-    by_unit: dict[str, list[AlertRecord]] = {}
-    for alert in alerts:
-        by_unit.setdefault(alert.unit_id, []).append(alert)
-    days = _Days(period)
-    # Looked up once: these are computed, and a month of a thousand units has three million buckets.
-    starts_at_ms, ends_at_ms = period.starts_at_ms, period.ends_at_ms
-    summaries: dict[str, UnitDigest] = {}
-    curves: dict[str, Curve] = {}
-    for unit_id, group in groupby(source.buckets, key=lambda bucket: bucket.unit_id):
-        config = configs.get(unit_id)
-        if config is None:
-            continue
-        buckets = [b for b in group if starts_at_ms <= b.starts_at_ms < ends_at_ms]
-        summary = _summary(config, buckets, days.add(buckets), by_unit.get(unit_id, []), period, as_of_ms)
-        summaries[unit_id] = summary
-        if period.cadence is not m.Cadence.MONTHLY and (summary.grade != UnitGrade.GOOD or len(curves) < CURVES):
-            curves[unit_id] = _curve(config, buckets, summary)
-    for unit_id, config in configs.items():
-        if unit_id not in summaries:
-            summaries[unit_id] = _summary(config, [], Totals(), by_unit.get(unit_id, []), period, as_of_ms)
-    ordered = sorted(summaries.values(), key=_urgency)
+    known = {unit.unit_id for unit in source.units}
+    alerts = [alert for alert in source.alerts if alert.unit_id in known and _touches(alert, period)]
     began = [alert for alert in alerts if alert.started_at_ms >= period.starts_at_ms]
+    days = _Days(period)
     days.count(began)
+    summaries, curves = _units(source, alerts, days, period, as_of_ms)
+    ordered = sorted(summaries, key=_urgency)
     return Digest(
         organization_id=source.organization_id,
         organization_name=source.organization_name,
@@ -77,22 +61,40 @@ def digest(source: Source, period: Period, as_of_ms: int) -> Digest:
         recorded_until_ms=source.recorded_until_ms,
         sums=_sums(ordered, began, source.sms, period),
         units=tuple(ordered),
-        alerts=tuple(
-            sorted(
-                alerts,
-                key=lambda alert: (
-                    not _is_open(alert, as_of_ms),
-                    alert.severity.rank,
-                    alert.started_at_ms,
-                    alert.alert_id,
-                ),
-            )
-        ),
+        alerts=tuple(sorted(alerts, key=lambda alert: _alert_urgency(alert, as_of_ms))),
         days=days.done(),
         curves=tuple(curves[unit.unit_id] for unit in ordered if unit.unit_id in curves)[:CURVES],
         before=source.before,
         revisions=source.revisions,
     )
+
+
+def _units(
+    source: Source, alerts: Sequence[AlertRecord], days: _Days, period: Period, as_of_ms: int
+) -> tuple[list[UnitDigest], dict[str, Curve]]:
+    """Each unit's numbers; curves of those that the mail may show. Adds the buckets to `days`."""
+    configs = {unit.unit_id: unit for unit in source.units}
+    by_unit: defaultdict[str, list[AlertRecord]] = defaultdict(list)
+    for alert in alerts:
+        by_unit[alert.unit_id].append(alert)
+    # Looked up once: these are computed, and a month of a thousand units has three million buckets.
+    starts_at_ms, ends_at_ms = period.starts_at_ms, period.ends_at_ms
+    has_curves = CADENCES[period.cadence].layout is not Layout.ANALYTICS
+    found: dict[str, UnitDigest] = {}
+    curves: dict[str, Curve] = {}
+    for unit_id, group in groupby(source.buckets, key=lambda bucket: bucket.unit_id):
+        config = configs.get(unit_id)
+        if config is None:
+            continue
+        buckets = [b for b in group if starts_at_ms <= b.starts_at_ms < ends_at_ms]
+        unit = _unit(config, buckets, days.add(buckets), by_unit[unit_id], period, as_of_ms)
+        found[unit_id] = unit
+        if has_curves and (unit.grade != UnitGrade.GOOD or len(curves) < CURVES):
+            curves[unit_id] = _curve(config, buckets, unit)
+    for unit_id, config in configs.items():
+        if unit_id not in found:
+            found[unit_id] = _unit(config, [], Totals(), by_unit[unit_id], period, as_of_ms)
+    return list(found.values()), curves
 
 
 def _touches(alert: AlertRecord, period: Period) -> bool:
@@ -104,7 +106,7 @@ def _is_open(alert: AlertRecord, as_of_ms: int) -> bool:
     return alert.resolved_at_ms is None or alert.resolved_at_ms > as_of_ms
 
 
-def _summary(
+def _unit(
     config: m.UnitConfig,
     buckets: Sequence[m.AggregateBucket],
     total: Totals,
@@ -152,7 +154,7 @@ def _summary(
 
 
 def _name(config: m.UnitConfig) -> str:
-    """On one line and not endless, so that a table stays a table."""
+    """On one line and truncated, so that tables keep their shape."""
     name = " ".join(config.name.split()) or config.unit_id
     return name if len(name) <= NAME_AT_MOST else f"{name[: NAME_AT_MOST - 1]}…"
 
@@ -165,6 +167,10 @@ def _why_not_graded(coverage: float, *, limited: bool) -> str | None:
     if coverage < ENOUGH_COVERAGE:
         return f"readings cover only {int(coverage * 100)} % of the time"
     return None
+
+
+def _alert_urgency(alert: AlertRecord, as_of_ms: int) -> tuple[bool, int, int, str]:
+    return (not _is_open(alert, as_of_ms), alert.severity.rank, alert.started_at_ms, alert.alert_id)
 
 
 def _urgency(unit: UnitDigest) -> tuple[int, int, int, str, str]:
@@ -189,11 +195,11 @@ def _sums(units: Sequence[UnitDigest], began: Sequence[AlertRecord], sms: SmsCou
     )
 
 
-def _curve(config: m.UnitConfig, buckets: Iterable[m.AggregateBucket], summary: UnitDigest) -> Curve:
+def _curve(config: m.UnitConfig, buckets: Iterable[m.AggregateBucket], unit: UnitDigest) -> Curve:
     points = tuple(
         Point(b.starts_at_ms, b.min_c, b.sum_c / b.count if b.count else None, b.max_c) for b in buckets if b.count
     )
-    return Curve(config.unit_id, summary.name, summary.high_c, summary.low_c, points)
+    return Curve(config.unit_id, unit.name, unit.high_c, unit.low_c, points)
 
 
 class _Days:

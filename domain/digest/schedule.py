@@ -1,36 +1,29 @@
 """When a digest is due in a recipient's own timezone, and which local days it covers.
 
-A run belongs to a local date, and each local date has at most one: on a day that skips the wanted hour it is the first
-moment after the gap, on a day that repeats the hour its first occurrence. A date that a zone never had (Apia,
+A run belongs to a local date, and each local date has at most one. On a day that skips the wanted hour it is the first
+moment after the gap; on a day that repeats the hour, its first occurrence. A date that a zone never had (Apia,
 2011-12-30) has no run. A period begins at the first moment of its first local date, which is not always 00:00.
 
-Instants are aware datetimes in UTC; timezones are IANA names, read from the `tzdata` that is installed with us.
+Instants are aware datetimes in UTC; timezones are IANA names, read from the `tzdata` package.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim, CronSimError
 from msgspec import Struct
 
-from schemas.messages import Cadence
+from domain.digest.cadences import CADENCES, ONE_DAY
+from schemas.messages import Cadence  # noqa: TC001 - msgspec reads the annotations
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-USUAL_HOUR = {Cadence.DAILY: 7, Cadence.WEEKLY: 9, Cadence.MONTHLY: 8}
 DIGESTS = UUID("5f0c1a52-0c0b-5a51-9d0e-6f1a4b0f2d3c")
-ONE_DAY = timedelta(days=1)
-MONDAY = 1
 
 
 class ScheduleError(ValueError):
-    """A timezone or a cron pattern that cannot be used; the message says what would be right."""
+    """A timezone that cannot be used; the message says what would be right."""
 
 
 class Period(Struct, frozen=True):
@@ -103,37 +96,20 @@ def _exists(on: date, timezone: str) -> bool:
     return first_moment(on, time(0), timezone).astimezone(zone(timezone)).date() == on
 
 
-def _is_run_date(cadence: Cadence, on: date) -> bool:
-    match cadence:
-        case Cadence.DAILY:
-            return True
-        case Cadence.WEEKLY:
-            return on.isoweekday() == MONDAY
-        case Cadence.MONTHLY:
-            return on.day == 1
-
-
-def _first_date(cadence: Cadence, run_on: date, timezone: str) -> date:
-    match cadence:
-        case Cadence.DAILY:
-            yesterday = run_on - ONE_DAY
-            return yesterday if _exists(yesterday, timezone) else yesterday - ONE_DAY
-        case Cadence.WEEKLY:
-            return run_on - 7 * ONE_DAY
-        case Cadence.MONTHLY:
-            return (run_on - ONE_DAY).replace(day=1)
-
-
 def period_before(cadence: Cadence, timezone: str, run_on: date) -> Period:
-    """The day, week (Monday to Sunday) or month that ended when the local date `run_on` began."""
-    first = _first_date(cadence, run_on, timezone)
+    """The period that ended when the local date `run_on` began."""
+    first = CADENCES[cadence].first_before(run_on)
+    ends_at = first_moment(run_on, time(0), timezone)
+    # A date that the zone never had makes no period of its own.
+    while first_moment(first, time(0), timezone) == ends_at:
+        first = CADENCES[cadence].first_before(first)
     return Period(
         cadence=cadence,
         timezone=timezone,
         first=first,
         until=run_on,
         starts_at=first_moment(first, time(0), timezone),
-        ends_at=first_moment(run_on, time(0), timezone),
+        ends_at=ends_at,
     )
 
 
@@ -143,14 +119,14 @@ def previous_period(period: Period) -> Period:
 
 
 def _run_on(cadence: Cadence, timezone: str, hour: int, on: date) -> Run | None:
-    if not _is_run_date(cadence, on) or not _exists(on, timezone):
+    if not CADENCES[cadence].runs_on(on) or not _exists(on, timezone):
         return None
     return Run(first_moment(on, time(hour), timezone), period_before(cadence, timezone, on))
 
 
 def next_run(cadence: Cadence, timezone: str, hour: int | None, after: datetime) -> Run:
     """The first run later than `after`; `hour` is the local one, null for the cadence's usual hour."""
-    wanted = USUAL_HOUR[cadence] if hour is None else hour
+    wanted = CADENCES[cadence].usual_hour if hour is None else hour
     on = after.astimezone(zone(timezone)).date() - ONE_DAY
     while True:
         run = _run_on(cadence, timezone, wanted, on)
@@ -161,7 +137,7 @@ def next_run(cadence: Cadence, timezone: str, hour: int | None, after: datetime)
 
 def latest_run(cadence: Cadence, timezone: str, hour: int | None, now: datetime) -> Run:
     """The newest run at or before `now`."""
-    wanted = USUAL_HOUR[cadence] if hour is None else hour
+    wanted = CADENCES[cadence].usual_hour if hour is None else hour
     on = now.astimezone(zone(timezone)).date() + ONE_DAY
     while True:
         run = _run_on(cadence, timezone, wanted, on)
@@ -174,7 +150,7 @@ def due_run(cadence: Cadence, timezone: str, hour: int | None, since: datetime, 
     """What must be sent now: the newest run in (`since`, `now`], or null.
 
     `since` is the last run that was sent, or the moment at which the preference was made or resumed. After an outage
-    of any length this is exactly one run, the newest; the older ones are left out, because their successors tell more.
+    of any length this is exactly one run, the newest: people need the latest period, not a pile of old ones.
     """
     run = latest_run(cadence, timezone, hour, now)
     return run if run.at > since else None
@@ -183,25 +159,3 @@ def due_run(cadence: Cadence, timezone: str, hour: int | None, since: datetime, 
 def digest_id(user_id: str, period: Period) -> str:
     """The same for every attempt at one user's digest of one period, however much data it could see."""
     return str(uuid5(DIGESTS, f"{user_id}|{period.cadence}|{period.timezone}|{period.first.isoformat()}"))
-
-
-def cron_runs(pattern: str, timezone: str, after: datetime) -> Iterator[datetime]:
-    """The instants later than `after` of a cron pattern of 5 fields, or 6 with seconds first.
-
-    Days that skip or repeat an hour go as in Debian's cron: a job of a fixed hour runs once, one of every hour as the
-    clock passes. Raises ScheduleError for a pattern that is wrong; ends for one without a match in 50 years.
-    """
-    if len(pattern.split()) not in (5, 6):
-        raise ScheduleError(f"the cron pattern {pattern!r} has {len(pattern.split())} fields; 5 or 6 are right")
-    try:
-        moments = CronSim(pattern, after.astimezone(zone(timezone)))
-    except CronSimError as error:
-        raise ScheduleError(
-            f"the cron pattern {pattern!r} is wrong ({error}); right is for example '0 7 * * *', 7:00 every day"
-        ) from error
-    return (moment.astimezone(UTC) for moment in moments)
-
-
-def next_cron_run(pattern: str, timezone: str, after: datetime) -> datetime | None:
-    """The first instant of `cron_runs`, or null when there is none in 50 years."""
-    return next(cron_runs(pattern, timezone, after), None)

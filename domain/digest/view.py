@@ -1,6 +1,6 @@
 """What a mail shows, as text in sections, in the recipient's unit of temperature.
 
-The HTML part, the text part and the PDF are made from the same view, so they cannot say different things.
+The HTML part, the text part and the PDF come from the same view, so they cannot contradict each other.
 """
 
 from __future__ import annotations
@@ -19,20 +19,27 @@ class Tone(StrEnum):
 
 
 class Row(Struct, frozen=True):
-    """A line of a table; `remark` stands below the first cell."""
+    """A row of a table; `remark` stands below the first cell."""
 
     cells: tuple[str, ...]
     tone: Tone = Tone.PLAIN
     remark: str = ""
 
 
-class Table(Struct, frozen=True):
-    """The first `texts` columns hold text, the others figures; `left_out` says which rows are not shown, and where."""
+class Heading(Struct, frozen=True):
+    """The head of a column; `width` is its share beside the other columns, where a medium has fixed widths."""
 
-    headers: tuple[str, ...]
+    title: str
+    is_text: bool = False
+    width: float = 1.0
+
+
+class Table(Struct, frozen=True):
+    """`left_out` says which rows are missing, and where to find them."""
+
+    headings: tuple[Heading, ...]
     rows: tuple[Row, ...]
     left_out: str = ""
-    texts: int = 1
 
 
 class Picture(Struct, frozen=True):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, assert_never
 
+from domain.digest.cadences import CADENCES, ONE_DAY
 from domain.digest.schedule import zone
 from schemas import messages as m
 
@@ -15,24 +16,25 @@ if TYPE_CHECKING:
 NBSP = "\N{NO-BREAK SPACE}"
 NOTHING = "–"  # noqa: RUF001
 
-TITLES = {
-    m.Cadence.DAILY: "Daily Temperature Summary",
-    m.Cadence.WEEKLY: "Weekly Compliance Report",
-    m.Cadence.MONTHLY: "Monthly Analytics",
-}
-
-KINDS = {
-    m.AlertKind.TEMPERATURE_HIGH: "too warm",
-    m.AlertKind.TEMPERATURE_LOW: "too cold",
-    m.AlertKind.SENSOR_OFFLINE: "sensor silent",
-    m.AlertKind.GATEWAY_OFFLINE: "gateway silent",
-}
-
 
 def subject(cadence: m.Cadence, organization_name: str) -> str:
     """One line of at most 150 characters, whatever the organization calls itself."""
     name = " ".join(organization_name.split()) or "your units"
-    return f"{TITLES[cadence]} - {name}"[:150]
+    return f"{CADENCES[cadence].title} - {name}"[:150]
+
+
+def problem(kind: m.AlertKind) -> str:
+    match kind:
+        case m.AlertKind.TEMPERATURE_HIGH:
+            return "too warm"
+        case m.AlertKind.TEMPERATURE_LOW:
+            return "too cold"
+        case m.AlertKind.SENSOR_OFFLINE:
+            return "sensor offline"
+        case m.AlertKind.GATEWAY_OFFLINE:
+            return "gateway offline"
+        case _:
+            assert_never(kind)
 
 
 def temperature(celsius: float | None, display_unit: str) -> str:
@@ -54,7 +56,7 @@ def limits(high_c: float | None, low_c: float | None, display_unit: str) -> str:
 
 
 def duration(ms: int) -> str:
-    """To the minute, below five minutes to the second: 2 d 3 h, 1 h 05 min, 12 min, 3 min 20 s."""
+    """To the minute, or to the second below five minutes: 2 d 3 h, 1 h 05 min, 12 min, 3 min 20 s."""
     seconds = (ms + 500) // 1000
     if seconds < 60:
         return _spaced(f"{seconds} s") if seconds else "none"
@@ -74,7 +76,7 @@ def _spaced(text: str) -> str:
 
 
 def percent(part: float) -> str:
-    """Cut, not rounded: only what is whole is called 100 %."""
+    """Truncated, not rounded: only the whole is 100 %."""
     tenths = int(part * 1000 + 1e-9)
     return _spaced(f"{tenths // 10} %" if tenths % 10 == 0 else f"{tenths / 10} %")
 
@@ -88,7 +90,7 @@ def moment(at_ms: int, timezone: str) -> str:
 
 
 def stretch(starts_at_ms: int, ends_at_ms: int, timezone: str) -> str:
-    """From when to when; the date once where it is the same."""
+    """From one instant to another; a shared date stands once."""
     begin, end = _local(starts_at_ms, timezone), _local(ends_at_ms, timezone)
     if begin.date() == end.date():
         return f"{begin:%a %-d %b, %H:%M}–{end:%H:%M}"  # noqa: RUF001
@@ -100,20 +102,12 @@ def _local(at_ms: int, timezone: str) -> datetime:
 
 
 def period_name(period: Period) -> str:
-    first, last = period.first, period.until - timedelta(days=1)
-    match period.cadence:
-        case m.Cadence.DAILY:
-            return f"{first:%A, %-d %B %Y}"
-        case m.Cadence.MONTHLY:
-            return f"{first:%B %Y}"
-        case m.Cadence.WEEKLY:
-            begin = f"{first:%-d %B}" if first.year == last.year else f"{first:%-d %B %Y}"
-            return f"{begin} to {last:%-d %B %Y}"
+    return CADENCES[period.cadence].name(period.first, period.until - ONE_DAY)
 
 
 def clock_change(period: Period) -> str | None:
     """A note for a day that is not 24 hours long; null otherwise."""
     hours = period.length_ms / 3_600_000
-    if period.cadence is not m.Cadence.DAILY or hours == 24:
+    if period.until - period.first != ONE_DAY or hours == 24:
         return None
     return f"The clocks changed: this day had {hours:g} hours."

@@ -17,6 +17,7 @@ from sqlalchemy import BigInteger, cast, func, select
 from database.declarative import from_ms, to_ms
 from database.digests import DigestReportRow
 from database.records import AlertRow, SmsAlertLogRow, UnitAggregateRow
+from domain.digest.cadences import CADENCES, Layout
 from domain.digest.digest import digest
 from domain.digest.facts import AlertRecord, Digest, Revision, SmsCounts, Source, Sums
 from domain.digest.revisions import as_reported, revisions
@@ -75,7 +76,7 @@ async def made_digest(
         before = previous_period(period)
         former = await _former(connection, job, before)
         sums = former.sums if former else None
-        if period.cadence is m.Cadence.MONTHLY and former is None:
+        if CADENCES[period.cadence].layout is Layout.ANALYTICS and former is None:
             compared = await _summed_up(connection, job, units, before, as_of_ms)
             sums = compared.sums if compared.numbers.total_readings else None
         return await _summed_up(

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from domain.detection.aggregate_numbers import BUCKET_MS, grading
-from domain.digest.aggregate_totals import newest_revisions
 from schemas import messages as m
 from schemas.messages import encode
 from tests.domain.detection.bucket_reference import agrees, reference
+from tests.domain.detection.bucket_worker import newest_revisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

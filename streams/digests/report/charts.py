@@ -1,8 +1,8 @@
 """Charts as PNG, drawn with Pillow: 20 ms and 10 KB each, without a plotting library's 100 MB of memory.
 
-A chart is drawn once for all recipients of a digest in one unit of temperature. Text in it is limited to figures and
-times; a unit's name stands beside it in the mail, because the built-in typeface knows Latin letters only.
-Drawn at double size and with a white ground, so that it is sharp on dense displays and readable in dark mode.
+A chart is drawn once for all recipients of a digest in one unit of temperature. It contains figures and times only;
+a unit's name stands beside it in the mail, because the built-in typeface has Latin characters only.
+Charts are drawn at double size on white, so that they are sharp on dense displays and readable in dark mode.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ class _Canvas:
 
     def png(self) -> bytes:
         out = BytesIO()
-        # 64 colours are enough for lines, and a third of the bytes.
+        # 64 colours suffice for lines and take a third of the bytes.
         self.image.quantize(64).save(out, "PNG", optimize=True)
         return out.getvalue()
 
 
 def curve_png(curve: Curve, period: Period, display_unit: str) -> bytes:
-    """A unit's course: the mean as a line, minimum to maximum as a band, limits dashed, silence grey."""
+    """A unit's temperature: the mean as a line, minimum to maximum as a band, limits dashed, silence grey."""
 
     def shown(celsius: float) -> float:
         return celsius * 9 / 5 + 32 if display_unit == "F" else celsius
@@ -87,33 +87,37 @@ def curve_png(curve: Curve, period: Period, display_unit: str) -> bytes:
     step = _step(max(values) - min(values))
     bottom, top = step * ((min(values) - step / 4) // step), -step * ((-max(values) - step / 4) // step)
     canvas = _Canvas(period.starts_at_ms, period.ends_at_ms, bottom, top)
-    draw = canvas.draw
-    draw.rectangle((LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM), fill=SILENCE)
+    canvas.draw.rectangle((LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM), fill=SILENCE)
     runs = list(_runs(points))
     for run in runs:
-        draw.rectangle((canvas.x(run[0][0]), TOP, canvas.x(run[-1][0] + BUCKET_MS), HEIGHT - BOTTOM), fill=GROUND)
+        box = (canvas.x(run[0][0]), TOP, canvas.x(run[-1][0] + BUCKET_MS), HEIGHT - BOTTOM)
+        canvas.draw.rectangle(box, fill=GROUND)
     level = bottom
     while level <= top + step / 2:
         canvas.horizontal(level, f"{level + 0.0:g}°")
         level += step
     for at_ms, label in _ticks(period):
-        draw.line((canvas.x(at_ms), TOP, canvas.x(at_ms), HEIGHT - BOTTOM), fill=GRID, width=2)
+        canvas.draw.line((canvas.x(at_ms), TOP, canvas.x(at_ms), HEIGHT - BOTTOM), fill=GRID, width=2)
         canvas.below(at_ms, label)
-    middle = BUCKET_MS // 2
     for run in runs:
-        low = [(canvas.x(at + middle), canvas.y(value)) for at, value, _, _ in run]
-        high = [(canvas.x(at + middle), canvas.y(value)) for at, _, _, value in run]
-        mean = [(canvas.x(at + middle), canvas.y(value)) for at, _, value, _ in run]
-        if len(run) == 1:
-            x, y = mean[0]
-            draw.line((low[0], high[0]), fill=BAND, width=6)
-            draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=LINE)
-            continue
-        draw.polygon([*low, *reversed(high)], fill=BAND)
-        draw.line(mean, fill=LINE, width=4 if len(points) < 200 else 2, joint="curve")
+        _draw_run(canvas, run, width=4 if len(points) < 200 else 2)
     for limit in limits:
         _dashed(canvas, limit)
     return canvas.png()
+
+
+def _draw_run(canvas: _Canvas, run: Sequence[tuple[int, float, float, float]], width: int) -> None:
+    middle = BUCKET_MS // 2
+    low = [(canvas.x(at + middle), canvas.y(value)) for at, value, _, _ in run]
+    high = [(canvas.x(at + middle), canvas.y(value)) for at, _, _, value in run]
+    mean = [(canvas.x(at + middle), canvas.y(value)) for at, _, value, _ in run]
+    if len(run) == 1:
+        x, y = mean[0]
+        canvas.draw.line((low[0], high[0]), fill=BAND, width=6)
+        canvas.draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=LINE)
+        return
+    canvas.draw.polygon([*low, *reversed(high)], fill=BAND)
+    canvas.draw.line(mean, fill=LINE, width=width, joint="curve")
 
 
 def days_png(days: Sequence[Day], period: Period) -> bytes:
@@ -125,6 +129,7 @@ def days_png(days: Sequence[Day], period: Period) -> bytes:
     step = _step(most)
     top = step * (most // step + 1)
     canvas = _Canvas(0, len(dates), 0, top)
+    every = 2 if len(dates) <= 31 else 14
     level = 0.0
     while level <= top:
         canvas.horizontal(level, _minutes(level))
@@ -138,8 +143,8 @@ def days_png(days: Sequence[Day], period: Period) -> bytes:
         if alerts.get(on):
             place = (canvas.x(number + 0.5), canvas.y(height) - 4)
             canvas.draw.text(place, str(alerts[on]), fill=LIMIT, font=_font(20), anchor="md")
-        if number % 2 == 0:
-            canvas.below(number + 0.5, str(on.day))
+        if number % every == 0:
+            canvas.below(number + 0.5, str(on.day) if len(dates) <= 31 else f"{on:%-d %b}")
     return canvas.png()
 
 
@@ -148,7 +153,7 @@ def _minutes(minutes: float) -> str:
 
 
 def _step(span: float) -> float:
-    """A round distance of 3 to 6 grid lines."""
+    """A round distance that gives 3 to 6 grid lines."""
     step = 0.5
     for factor in (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 3000.0, 6000.0, 12000.0):
         if span / step <= 4.5:
@@ -158,10 +163,10 @@ def _step(span: float) -> float:
 
 
 def _runs(points: Sequence[tuple[int, float, float, float]]) -> Iterator[list[tuple[int, float, float, float]]]:
-    """Points of neighbouring buckets together."""
+    """Groups of points in neighbouring buckets."""
     run: list[tuple[int, float, float, float]] = []
     for point in points:
-        # One bucket without a reading is usual where a unit measures every 15 minutes or more.
+        # Units that measure every 15 minutes or less often leave single buckets empty.
         if run and point[0] - run[-1][0] > 2 * BUCKET_MS:
             yield run
             run = []

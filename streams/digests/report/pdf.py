@@ -1,6 +1,6 @@
 """The weekly compliance report as PDF: every unit, excursion and gap, with lines to write on.
 
-The same digest gives the same bytes: the report carries no time of its own but the digest's.
+The same digest gives the same bytes: the only time in the report is the digest's.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, KeepTogether, LongTable, Paragraph, SimpleDocTemplate, Spacer, TableStyle
 
-from domain.digest import tables, words
-from domain.digest.compliance import compliance_table, sentence
+from domain.digest import headline, tables, words
+from domain.digest.cadences import CADENCES
+from domain.digest.columns import Context, Limit, left_out
+from domain.digest.compliance import sentence
+from domain.digest.unit_tables import compliance_table
 from domain.digest.view import Tone
 from schemas import messages as m
 from streams.digests.report.fonts import fonts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from domain.digest.facts import AlertRecord, Digest
     from domain.digest.view import Table
 
@@ -49,6 +50,7 @@ TONES = {
 
 def compliance_pdf(digest: Digest, display_unit: str) -> bytes:
     """The report, on RenderedDigest paper where temperatures are shown in °F, else on A4."""
+    context = Context(digest, display_unit)
     out = BytesIO()
     paper = LETTER if display_unit == "F" else A4
     title = words.subject(digest.period.cadence, digest.organization_name)
@@ -67,9 +69,9 @@ def compliance_pdf(digest: Digest, display_unit: str) -> bytes:
     width = paper[0] - 2 * MARGIN - 12
     story = [
         *_head(digest),
-        *_units(digest, display_unit, width),
-        *_excursions(digest, display_unit, width),
-        *_gaps(digest, width),
+        *_units(context, width),
+        *_excursions(context, width),
+        *_gaps(context, width),
         *_signature(),
     ]
     document.build(story, canvasmaker=_Numbered)
@@ -97,36 +99,36 @@ def _text(text: str, style: ParagraphStyle) -> Paragraph:
 
 def _head(digest: Digest) -> list[Flowable]:
     period = digest.period
-    told, tone = sentence(digest)
+    verdict, tone = sentence(digest)
     soft = _style("soft", 9, color=SOFT)
     numbers = digest.numbers
     return [
         _text(digest.organization_name, soft),
-        _text(words.TITLES[period.cadence], _style("title", 17, bold=True)),
+        _text(CADENCES[period.cadence].title, _style("title", 17, bold=True)),
         _text(f"{words.period_name(period)}, local days of {period.timezone}", _style("period", 11)),
-        _text(told, _style("verdict", 11, bold=True, color=TONES[tone], before=6)),
+        _text(verdict, _style("verdict", 11, bold=True, color=TONES[tone], before=6)),
         _text(
             f"{words.count(numbers.total_readings, 'reading')} of {words.count(numbers.units_monitored, 'unit')}, "
             f"{words.count(numbers.total_alerts, 'alert')} of which {numbers.critical_alerts:,} critical. "
             f"Made on {words.moment(digest.as_of_ms, period.timezone)}.",
             soft,
         ),
-        *(_text(note, _style("note", 9, bold=True, color=TONES[Tone.WARN])) for note in tables.notes(digest)),
+        *(_text(note, _style("note", 9, bold=True, color=TONES[Tone.WARN])) for note in headline.notes(digest)),
     ]
 
 
-def _units(digest: Digest, display_unit: str, width: float) -> list[Flowable]:
-    table = compliance_table(digest, display_unit, len(digest.units), "")
-    shares = (0.25, 0.13, 0.09, 0.09, 0.09, 0.12, 0.12, 0.11)
+def _units(context: Context, width: float) -> list[Flowable]:
+    table = compliance_table(context, Limit(len(context.digest.units), ""))
     return [
         _text("Compliance by unit", _style("h2", 12, bold=True, before=10)),
-        _grid(table, [share * width for share in shares]),
-        _text(tables.ABOUT_COVERAGE, _style("small", 7.5, color=SOFT, before=4)),
-        _text(tables.ABOUT_KINETIC, _style("small", 7.5, color=SOFT)),
+        _grid(table, width),
+        _text(headline.ABOUT_COVERAGE, _style("small", 7.5, color=SOFT, before=4)),
+        _text(headline.ABOUT_KINETIC, _style("small", 7.5, color=SOFT)),
     ]
 
 
-def _excursions(digest: Digest, display_unit: str, width: float) -> list[Flowable]:
+def _excursions(context: Context, width: float) -> list[Flowable]:
+    digest = context.digest
     found = [alert for alert in digest.alerts if alert.kind in TEMPERATURE]
     story: list[Flowable] = [_text("Excursions and corrective action", _style("h2", 12, bold=True, before=12))]
     plain = _style("plain", 9)
@@ -134,13 +136,10 @@ def _excursions(digest: Digest, display_unit: str, width: float) -> list[Flowabl
     brief = [unit for unit in digest.units if unit.excursions and unit.unit_id not in alerted]
     if not found and not brief:
         return [*story, _text("No excursion was measured.", plain)]
-    shares = (0.20, 0.17, 0.25, 0.10, 0.10, 0.18)
     for alert in found[:EXCURSIONS_AT_MOST]:
-        table = tables.alerts_table(digest, [alert], display_unit, 1, "")
-        story.append(
-            KeepTogether([_grid(table, [share * width for share in shares]), *_action(alert), Spacer(1, 3 * mm)])
-        )
-    if more := tables.left_out(len(found) - EXCURSIONS_AT_MOST, "excursion", ON_THE_PAGE):
+        table = tables.alerts_table([alert], context, Limit(1, ""))
+        story.append(KeepTogether([_grid(table, width), *_action(alert), Spacer(1, 3 * mm)]))
+    if more := left_out(len(found) - EXCURSIONS_AT_MOST, "excursion", ON_THE_PAGE):
         story.append(_text(f"… {more}.", plain))
     if brief:
         names = ", ".join(f"{unit.name} ({unit.excursions})" for unit in brief[:EXCURSIONS_AT_MOST])
@@ -154,13 +153,13 @@ def _action(alert: AlertRecord) -> list[Flowable]:
     return [_line("Corrective action:", 0.62), _line("Done by, date:", 0.62)]
 
 
-def _gaps(digest: Digest, width: float) -> list[Flowable]:
-    table = tables.gaps_table(digest, GAPS_AT_MOST, ON_THE_PAGE)
+def _gaps(context: Context, width: float) -> list[Flowable]:
+    table = tables.gaps_table(context, Limit(GAPS_AT_MOST, ON_THE_PAGE))
     heading = _text("Gaps: time without readings, not graded", _style("h2", 12, bold=True, before=12))
     if not table.rows:
-        return [heading, _text("Readings cover the whole week of every unit.", _style("plain", 9))]
+        return [heading, _text("Readings cover the whole period of every unit.", _style("plain", 9))]
     more = [_text(f"… {table.left_out}.", _style("plain", 9))] if table.left_out else []
-    return [heading, _grid(table, [0.36 * width, 0.44 * width, 0.20 * width]), *more]
+    return [heading, _grid(table, width), *more]
 
 
 def _signature() -> list[Flowable]:
@@ -168,10 +167,10 @@ def _signature() -> list[Flowable]:
     return [KeepTogether([heading, *(_line(label, 0.62) for label in ("Name:", "Signature:", "Date:"))])]
 
 
-def _grid(table: Table, widths: Sequence[float]) -> LongTable:
+def _grid(table: Table, width: float) -> LongTable:
     head, plain, small = _style("th", 7.5, bold=True, color=SOFT), _style("td", 8), _style("tr", 7, color=SOFT)
     toned = {tone: _style(f"td-{tone}", 8, bold=True, color=color) for tone, color in TONES.items()}
-    rows: list[list[Flowable | list[Flowable]]] = [[_text(header, head) for header in table.headers]]
+    rows: list[list[Flowable | list[Flowable]]] = [[_text(heading.title, head) for heading in table.headings]]
     for row in table.rows:
         first: list[Flowable] = [_text(row.cells[0], toned[row.tone])]
         if row.remark:
@@ -188,7 +187,9 @@ def _grid(table: Table, widths: Sequence[float]) -> LongTable:
             ("BOTTOMPADDING", (0, 0), (-1, -1), 2),
         ]
     )
-    return LongTable(rows, colWidths=list(widths), repeatRows=1, style=style)
+    whole = sum(heading.width for heading in table.headings)
+    widths = [heading.width / whole * width for heading in table.headings]
+    return LongTable(rows, colWidths=widths, repeatRows=1, style=style)
 
 
 class _WritingLine(Flowable):

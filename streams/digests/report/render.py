@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import css_inline
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from msgspec import Struct
 
+from domain.digest.analytics import CHART
+from domain.digest.cadences import CADENCES, Layout
 from domain.digest.mails import UNIT_ROWS, view
-from domain.digest.monthly import CHART
 from domain.digest.words import NBSP
-from schemas import messages as m
 from streams.digests.report.charts import curve_png, days_png
 from streams.digests.report.pdf import compliance_pdf
 from streams.digests.report.rendered_digest import PREFERENCES, UNSUBSCRIBE, Enclosure, RenderedDigest
@@ -73,15 +73,22 @@ def render(digest: Digest, display_unit: str, web_url: str) -> RenderedDigest:
 
 def _enclosures(digest: Digest, display_unit: str) -> list[Enclosure]:
     period = digest.period
-    match period.cadence:
-        case m.Cadence.MONTHLY:
+    layout = CADENCES[period.cadence].layout
+    match layout:
+        case Layout.OVERVIEW:
+            return _curves(digest, display_unit)
+        case Layout.COMPLIANCE:
+            name = f"compliance-{period.first.isoformat()}.pdf"
+            report = Enclosure(name, "application/pdf", compliance_pdf(digest, display_unit))
+            return [*_curves(digest, display_unit), report]
+        case Layout.ANALYTICS:
             return [Enclosure("days.png", "image/png", days_png(digest.days, period), CHART)]
-        case m.Cadence.DAILY | m.Cadence.WEEKLY:
-            found = [
-                Enclosure(f"curve-{n}.png", "image/png", curve_png(curve, period, display_unit), f"curve-{n}")
-                for n, curve in enumerate(digest.curves)
-            ]
-    if period.cadence is m.Cadence.WEEKLY:
-        name = f"compliance-{period.first.isoformat()}.pdf"
-        found.append(Enclosure(name, "application/pdf", compliance_pdf(digest, display_unit)))
-    return found
+        case _:
+            assert_never(layout)
+
+
+def _curves(digest: Digest, display_unit: str) -> list[Enclosure]:
+    return [
+        Enclosure(f"curve-{n}.png", "image/png", curve_png(curve, digest.period, display_unit), f"curve-{n}")
+        for n, curve in enumerate(digest.curves)
+    ]

@@ -1,11 +1,23 @@
 """A worker's part around the aggregation, for tests: keeps rows and published buckets, encoded as on disk."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from domain.detection import aggregate as ag
 from domain.detection.aggregate_state import About, ClosedBucket, Policy, Step, UnitBuckets
-from domain.digest.aggregate_totals import newest_revisions
 from schemas import messages as m
+
+
+def newest_revisions(buckets: Iterable[m.AggregateBucket]) -> list[m.AggregateBucket]:
+    """Each unit's bucket once, by unit and time; the highest revision counts, and of equal ones the later."""
+    kept: dict[tuple[str, int], m.AggregateBucket] = {}
+    for bucket in buckets:
+        key = (bucket.unit_id, bucket.starts_at_ms)
+        known = kept.get(key)
+        if known is None or bucket.revision >= known.revision:
+            kept[key] = bucket
+    return [kept[key] for key in sorted(kept)]
 
 
 class Worker:

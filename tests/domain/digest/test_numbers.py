@@ -10,12 +10,11 @@ import pytest
 
 from domain.detection.aggregate_numbers import grading
 from domain.detection.aggregate_state import About, Policy
-from domain.digest.aggregate_totals import newest_revisions
 from domain.digest.digest import digest
 from domain.digest.facts import Source, UnitDigest
 from domain.digest.schedule import Period, period_before
 from schemas import messages as m
-from tests.domain.detection.bucket_worker import Worker
+from tests.domain.detection.bucket_worker import Worker, newest_revisions
 
 UNIT = m.UnitConfig(
     unit_id="u-1",

@@ -7,9 +7,9 @@ import random
 import pytest
 
 from domain.detection.aggregate_numbers import BUCKET_MS
-from domain.digest.aggregate_totals import newest_revisions
 from schemas import messages as m
 from schemas.topics import UNIT_AGGREGATES
+from tests.domain.detection.bucket_worker import newest_revisions
 from tests.domain.detection.records import START_MS, Raw, record
 from tests.streams.detection.test_readings_to_alerts import Bench, unit
 

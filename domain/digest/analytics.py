@@ -1,12 +1,16 @@
-"""The monthly analytics: the month against the one before, day by day, and the worst units."""
+"""Analytics: the period against the one before, day by day, and the worst units."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from domain.digest import tables, words
+from domain.digest import words
+from domain.digest.cadences import CADENCES
+from domain.digest.columns import Context, Limit
 from domain.digest.facts import UnitGrade
-from domain.digest.view import Picture, Row, Section, Table
+from domain.digest.tables import revisions_section
+from domain.digest.unit_tables import of_grade, units_table
+from domain.digest.view import Heading, Picture, Row, Section, Table
 from schemas import messages as m
 
 if TYPE_CHECKING:
@@ -18,28 +22,29 @@ WORST = 10
 CHART = "days"
 
 
-def monthly(digest: Digest, display_unit: str, where: str) -> list[Section]:
+def analytics(context: Context, where: str) -> list[Section]:
+    digest = context.digest
     worst = [unit for unit in digest.units if unit.out_ms or unit.alerts]
     worst.sort(key=lambda unit: (-unit.out_ms, -unit.critical_alerts, -unit.alerts, unit.name.casefold()))
-    silent = tables.of_grade(digest.units, UnitGrade.NOT_GRADED)
-    lead = "" if digest.before else "There is no month before to compare with."
+    not_graded = of_grade(digest.units, UnitGrade.NOT_GRADED)
+    noun, limit = CADENCES[digest.period.cadence].noun, Limit(WORST, where)
+    lead = "" if digest.before else f"There is no {noun} before to compare with."
     sections = [
-        Section("Compared with the month before", lead=lead, table=_trend(digest)),
+        Section(f"Compared with the {noun} before", lead=lead, table=_trend(digest, noun)),
         Section(
             "Day by day",
-            pictures=(Picture(CHART, "Time out of range (bars) and alerts (figures)", _days_in_words(digest)),),
+            pictures=(Picture(CHART, "Time out of range (bars) and alerts (figures)", _days_in_words(digest, noun)),),
         ),
     ]
     if worst:
-        table = tables.units_table(worst[:WORST], display_unit, WORST, where)
         lead = f"The first {WORST} of {len(worst):,} with a problem." if len(worst) > WORST else ""
-        sections.append(Section("Worst units", lead=lead, table=table))
-    if silent:
-        sections.append(Section("Not graded", table=tables.units_table(silent, display_unit, WORST, where)))
-    return sections + tables.revisions_section(digest, display_unit, WORST)
+        sections.append(Section("Worst units", lead=lead, table=units_table(worst[:WORST], context, limit)))
+    if not_graded:
+        sections.append(Section("Not graded", table=units_table(not_graded, context, limit)))
+    return sections + revisions_section(context, WORST)
 
 
-def _trend(digest: Digest) -> Table:
+def _trend(digest: Digest, noun: str) -> Table:
     now, before = digest.sums, digest.before
     lines: list[tuple[str, Callable[[Sums], int], Callable[[int], str]]] = [
         ("Readings", lambda sums: sums.numbers.total_readings, _plain),
@@ -56,18 +61,11 @@ def _trend(digest: Digest) -> Table:
         ("SMS withheld after STOP", lambda sums: sums.sms.opted_out, _plain),
     ]
     rows = [_line(label, of(now), of(before) if before else None, show) for label, of, show in lines]
-    rows.insert(
-        2,
-        Row(
-            (
-                "Coverage",
-                words.percent(now.coverage),
-                words.percent(before.coverage) if before else words.NOTHING,
-                f"{(now.coverage - before.coverage) * 100:+.1f} points" if before else words.NOTHING,
-            )
-        ),
-    )
-    return Table(("", "This month", "Month before", "Change"), tuple(rows))
+    coverage = words.percent(before.coverage) if before else words.NOTHING
+    change = f"{(now.coverage - before.coverage) * 100:+.1f} points" if before else words.NOTHING
+    rows.insert(2, Row(("Coverage", words.percent(now.coverage), coverage, change)))
+    headings = (Heading("", is_text=True), *map(Heading, (f"This {noun}", f"{noun.capitalize()} before", "Change")))
+    return Table(headings, tuple(rows))
 
 
 def _plain(number: int) -> str:
@@ -86,9 +84,9 @@ def _line(label: str, now: int, before: int | None, show: Callable[[int], str]) 
     return Row((label, show(now), show(before), change))
 
 
-def _days_in_words(digest: Digest) -> str:
+def _days_in_words(digest: Digest, noun: str) -> str:
     if not digest.days:
-        return "No readings in this month."
+        return f"No readings in this {noun}."
     worst = max(digest.days, key=lambda day: day.out_ms)
     alerts = max(digest.days, key=lambda day: day.alerts)
     if not worst.out_ms and not alerts.alerts:
