@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from local.jars import kafka_jars
-from local.kafka_command import KafkaDidNotStartError, Question, java_command, write_properties
+from local.kafka_command import KafkaDidNotStartError, Question, java_command, own_data, write_properties
 from local.ports import LOOPBACK, free_port, is_free
 from local.processes import OwnedProcess
 from local.rehearsal import rehearsed
@@ -30,6 +30,7 @@ class EmbeddedKafka:
         folder: Path,
         *,
         port: int | None = None,
+        controller_port: int | None = None,
         extra: Mapping[str, str] | None = None,
         heap: str = "512m",
     ) -> None:
@@ -38,9 +39,7 @@ class EmbeddedKafka:
         self._extra = dict(extra or {})
         self._heap = heap
         self._port = port or free_port()
-        self._controller_port = free_port()
-        while self._controller_port == self._port:
-            self._controller_port = free_port()
+        self._controller_port = controller_port or free_port()
         self._process: OwnedProcess | None = None
         self._question: Question | None = None
 
@@ -70,7 +69,9 @@ class EmbeddedKafka:
         if not data.exists():
             # Renamed when complete, so that a start that was cut off leaves nothing half made.
             with tempfile.TemporaryDirectory(dir=self.folder, prefix=".data-") as scratch:
-                shutil.copytree(rehearsal.formatted, Path(scratch) / "data").rename(data)
+                copied = shutil.copytree(rehearsal.formatted, Path(scratch) / "data")
+                own_data(copied, self._extra.get("node.id", "1"))
+                copied.rename(data)
         return [*java_command(jars, f"-Xmx{self._heap}", *rehearsal.options), "kafka.Kafka", str(properties)]
 
     def answers(self) -> bool:

@@ -89,11 +89,22 @@ def java_command(jars: tuple[Path, ...], *options: str) -> list[str]:
 
 def format_data(java: list[str], properties: Path) -> None:
     """Make the data folder that the properties name. Raises KafkaDidNotStartError."""
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    command = [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+    command = [*java, "kafka.tools.StorageTool", "format", "-t", _new_id(), "-c", str(properties)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         raise KafkaDidNotStartError(f"Kafka could not format its data for {properties}: {done.stdout}{done.stderr}")
+
+
+def own_data(data: Path, node_id: str) -> None:
+    """Make a copied data folder that of node `node_id`; no two folders of a cluster may have the same directory id."""
+    path = data / "meta.properties"
+    lines = dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
+    lines |= {"node.id": node_id, "directory.id": _new_id()}
+    path.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
+
+
+def _new_id() -> str:
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
 class Question:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.broker
 
 
+@pytest.mark.long
 def test_a_start_on_an_empty_cache_leaves_a_cache_that_the_next_start_uses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
