@@ -1,4 +1,4 @@
-"""The application: `create_app` puts the parts together; nothing connects before the first request needs it."""
+"""The application: `create_app` assembles it; nothing connects until a request needs it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api import (
-    alert_orders,
+    alert_commands,
     alerts,
     api_keys,
     contacts,
@@ -25,18 +25,20 @@ from api import (
     organizations,
     problems,
     readings,
-    records,
+    rules,
+    sms_log,
     sms_rerun,
     units,
     unsubscribe,
 )
+from api.authentication import Keys
 from api.edge import Edge
 from api.ingest import Ingest
-from api.keys import Keys
 from api.services import Services, monotonic, wall_clock
 from api.settings import TrustSettings
-from api.webhooks import telnyx, vendors
-from api.webhooks.telnyx_intake import TelnyxWebhooks
+from api.webhooks.sensors import routes as sensors
+from api.webhooks.telnyx import routes as telnyx
+from api.webhooks.telnyx.intake import TelnyxWebhooks
 from database.engine import make_engine
 from database.upgrade import newest_revision
 from producers.errors import NotDeliveredError
@@ -55,19 +57,20 @@ ROUTERS = (
     readings.router,
     organizations.router,
     units.router,
+    rules.router,
     maintenance.router,
     contacts.router,
     escalation.router,
     digest_preferences.router,
     digests.router,
     alerts.router,
-    alert_orders.router,
-    records.router,
+    alert_commands.router,
+    sms_log.router,
     dead_letters.router,
     sms_rerun.router,
     api_keys.router,
     telnyx.router,
-    vendors.router,
+    sensors.router,
     unsubscribe.router,
     health.router,
 )
@@ -89,22 +92,22 @@ def create_app(
     now: Callable[[], datetime] = wall_clock,
     clock: Callable[[], float] = monotonic,
 ) -> FastAPI:
-    """`now` is the wall clock (aware, UTC), `clock` the monotonic one in seconds; tests give their own.
+    """`now` is the wall clock (aware, UTC), `clock` the monotonic one in seconds.
 
-    Without `trust` it is read from the environment.
+    Without `trust`, it is read from the environment.
     """
     trust = trust or TrustSettings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        newest_revision()  # reads files: not in the middle of the first question whether we are ready
+        newest_revision()  # reads files: do it before the first request to /readyz
         engine = make_engine(database)
         producer = ReadingsProducer(
             kafka.librdkafka()
             | {
                 "delivery.timeout.ms": round(settings.delivery_limit_s * 1000),
                 "linger.ms": 2,
-                # Bodies are bounded by the API's own limit; this is for what their records take in librdkafka.
+                # The API bounds bodies itself; this bounds what their records take in librdkafka.
                 "queue.buffering.max.kbytes": max(1_024, 2 * settings.unsent_limit_bytes // 1_024),
             },
             prefix=kafka.topic_prefix,
@@ -123,7 +126,7 @@ def create_app(
         try:
             yield
         finally:
-            # Those who sent what is left were told 503.
+            # Whoever sent what is left got 503.
             with suppress(NotDeliveredError):
                 producer.close(settings.delivery_limit_s)
             await engine.dispose()
@@ -159,7 +162,7 @@ def _broker_check(kafka: KafkaSettings) -> Callable[[float], bool]:
 
 
 def _openapi(app: FastAPI) -> dict[str, object]:
-    """FastAPI's own, with the shapes that msgspec checks and the kind of the key."""
+    """FastAPI's own document, with the msgspec shapes and the security scheme."""
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
         components = document.setdefault("components", {})

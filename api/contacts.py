@@ -1,18 +1,18 @@
-"""Contacts: the people who are told. Numbers and addresses are shown whole only to those who may change them."""
+"""Contacts: the people who are notified. Only callers who may change numbers and addresses see them unmasked."""
 
 import uuid
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import entity_tags, idempotency, paging
-from api.keys import CONFIGURE, Caller
+from api.authentication import CONFIGURE, Caller
 from api.organizations import organization_of
-from api.problems import conflict, invalid, not_found, responses
+from api.ownership import assign, insert_row, must_have_room, row_of
+from api.problems import conflict, invalid, responses
 from api.services import Configurer, Reader, Used
 from database.configuration import ContactRow
 from domain.notification.phone import masked, phone_problem
@@ -25,17 +25,7 @@ from schemas.http.paging import Page
 router = APIRouter(tags=["contacts"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 
 UserId = Annotated[str, Path(pattern=ID_PATTERN)]
-
-
-async def contact_of(session: AsyncSession, caller: Caller, user_id: str, *, lock: bool = False) -> ContactRow:
-    """The caller's contact; raises Problem (404) also when it is another organization's."""
-    wanted = select(ContactRow).where(
-        ContactRow.user_id == user_id, ContactRow.organization_id == caller.organization_id
-    )
-    row = (await session.scalars(wanted.with_for_update() if lock else wanted)).one_or_none()
-    if row is None:
-        raise not_found("contact", user_id)
-    return row
+BY_ID = paging.Order(ContactRow.user_id)
 
 
 def masked_email(email: str) -> str:
@@ -45,28 +35,20 @@ def masked_email(email: str) -> str:
 
 
 def _view(row: ContactRow, contact: m.Contact, *, whole: bool) -> ContactView:
+    fields = {name: getattr(contact, name) for name in ContactView.model_fields.keys() - {"created_at"}}
+    view = ContactView.model_validate(fields | {"created_at": row.created_at})
+    return view if whole else view.model_copy(update=_masked(contact))
+
+
+def _masked(contact: m.Contact) -> dict[str, str | None]:
     phone, email = contact.phone_e164, contact.email
-    return ContactView(
-        user_id=row.user_id,
-        name=row.name,
-        phone_e164=phone if whole or phone is None else masked(phone),
-        email=email if whole or email is None else masked_email(email),
-        minimum_severity=contact.minimum_severity,
-        on_duty=row.on_duty,
-        escalation_level=contact.escalation_level,
-        sms_opted_out=contact.sms_opted_out,
-        created_at=row.created_at,
-    )
+    return {"phone_e164": phone and masked(phone), "email": email and masked_email(email)}
 
 
 def _write(row: ContactRow, body: ContactBody) -> None:
     if body.phone_e164 is not None and (problem := phone_problem(body.phone_e164)) is not None:
         raise invalid("/phone_e164", problem)
-    row.name = body.name
-    row.phone_e164 = body.phone_e164
-    row.email = body.email
-    row.minimum_severity = body.minimum_severity
-    row.on_duty = body.on_duty
+    assign(row, body, ContactBody.model_fields)
 
 
 async def _shown(
@@ -84,28 +66,18 @@ async def _must_match(session: AsyncSession, row: ContactRow, request: Request) 
 
 
 def _version(row: ContactRow, contact: m.Contact) -> str:
-    """A level or an opt-out changes what is shown without changing the contact itself."""
+    """The level and the opt-out are part of the view, but not of the row."""
     return f"{row.version}-{contact.escalation_level}{'o' if contact.sms_opted_out else ''}"
 
 
 @router.get("/v1/contacts")
-async def list_contacts(
-    caller: Reader, services: Used, limit: paging.Limit = 50, cursor: paging.Cursor = None
-) -> Page[ContactView]:
+async def list_contacts(caller: Reader, services: Used, wanted: paging.Wanted) -> Page[ContactView]:
     """The organization's contacts in the order of their ids, numbers and addresses masked."""
-    after = paging.position(cursor, str)
-    wanted = select(ContactRow).where(ContactRow.organization_id == caller.organization_id)
-    if after is not None:
-        wanted = wanted.where(ContactRow.user_id > after[0])
+    mine = select(ContactRow).where(ContactRow.organization_id == caller.organization_id)
     async with services.transaction() as session:
-        rows = list(await session.scalars(wanted.order_by(ContactRow.user_id).limit(limit + 1)))
-        found = await writer.contacts(session, [row.user_id for row in rows])
-    return paging.page(
-        rows,
-        limit,
-        lambda row: _view(row, found[row.user_id], whole=False),
-        lambda row: paging.cursor_of(row.user_id),
-    )
+        found = await BY_ID.find(session, mine, wanted)
+        contacts = await writer.contacts(session, [row.user_id for row in found.rows])
+    return found.page(lambda row: _view(row, contacts[row.user_id], whole=False))
 
 
 @router.post(
@@ -116,22 +88,17 @@ async def list_contacts(
     openapi_extra=idempotency.DOCUMENTED,
 )
 async def create_contact(body: NewContact, caller: Configurer, services: Used, request: Request) -> Response:
-    """Make a contact. A number that answered STOP stays silent, whoever it is given to."""
+    """Make a contact. A number that answered STOP gets no SMS, whoever has it now."""
 
     async def work(session: AsyncSession) -> Response:
         organization = await organization_of(session, caller.organization_id, lock=True)
-        if organization.max_contacts is not None:
-            mine = select(func.count()).where(ContactRow.organization_id == caller.organization_id)
-            if (await session.execute(mine)).scalar_one() >= organization.max_contacts:
-                raise conflict(f"Your organization may have {organization.max_contacts} contacts.")
+        await must_have_room(session, ContactRow, caller.organization_id, organization.max_contacts)
         user_id = body.user_id or str(uuid.uuid4())
-        made = await session.scalars(
-            insert(ContactRow)
-            .values(user_id=user_id, organization_id=caller.organization_id, name=body.name)
-            .on_conflict_do_nothing()
-            .returning(ContactRow)
+        row = await insert_row(
+            session,
+            ContactRow,
+            {"user_id": user_id, "organization_id": caller.organization_id, "name": body.name},
         )
-        row = made.one_or_none()
         if row is None:
             raise conflict(f"The user id {user_id} is taken; choose another or leave it out.")
         _write(row, body)
@@ -152,7 +119,7 @@ async def create_contact(body: NewContact, caller: Configurer, services: Used, r
 async def get_contact(user_id: UserId, caller: Reader, services: Used, request: Request) -> Response:
     """A contact; members see number and address masked."""
     async with services.transaction() as session:
-        return await _shown(session, await contact_of(session, caller, user_id), caller, request)
+        return await _shown(session, await row_of(session, ContactRow, caller, user_id), caller, request)
 
 
 @router.put(
@@ -166,7 +133,7 @@ async def replace_contact(
 ) -> Response:
     """Replace a contact."""
     async with services.transaction() as session:
-        row = await contact_of(session, caller, user_id, lock=True)
+        row = await row_of(session, ContactRow, caller, user_id, lock=True)
         await _must_match(session, row, request)
         _write(row, body)
         row.version += 1
@@ -181,9 +148,9 @@ async def replace_contact(
     openapi_extra=entity_tags.GUARDED,
 )
 async def delete_contact(user_id: UserId, caller: Configurer, services: Used, request: Request) -> None:
-    """Delete a contact, with the place in the escalation chain and the digest preference."""
+    """Delete a contact, with its place in the escalation chain and its digest preference."""
     async with services.transaction() as session:
-        row = await contact_of(session, caller, user_id, lock=True)
+        row = await row_of(session, ContactRow, caller, user_id, lock=True)
         await _must_match(session, row, request)
         await session.delete(row)
         await writer.publish_contacts(session, [user_id])

@@ -1,18 +1,18 @@
-"""Who gets which summary, when, in whose local time."""
+"""Digest preferences: who gets which digest, when, in which timezone."""
 
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import entity_tags, idempotency, paging
-from api.contacts import UserId, contact_of
-from api.keys import Caller
-from api.problems import conflict, invalid, not_found, responses
+from api.authentication import Caller
+from api.contacts import UserId
+from api.ownership import assign, insert_row, row_of
+from api.problems import conflict, invalid, responses
 from api.services import Configurer, Reader, Services, Used
-from database.configuration import DigestPreferenceRow
+from database.configuration import ContactRow, DigestPreferenceRow
 from domain.digest.schedule import ScheduleError, next_run, zone
 from outbox.writer import publish_digest_preferences
 from schemas.http.digest_preferences import DigestPreferenceBody, DigestPreferenceView, NewDigestPreference, NextRun
@@ -21,15 +21,7 @@ from schemas.messages import Cadence
 
 router = APIRouter(tags=["digests"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 
-
-async def preference_of(session: AsyncSession, caller: Caller, user_id: str, *, lock: bool) -> DigestPreferenceRow:
-    wanted = select(DigestPreferenceRow).where(
-        DigestPreferenceRow.user_id == user_id, DigestPreferenceRow.organization_id == caller.organization_id
-    )
-    row = (await session.scalars(wanted.with_for_update() if lock else wanted)).one_or_none()
-    if row is None:
-        raise not_found("digest preference of", user_id)
-    return row
+BY_USER = paging.Order(DigestPreferenceRow.user_id)
 
 
 def _view(row: DigestPreferenceRow, services: Services) -> DigestPreferenceView:
@@ -39,16 +31,8 @@ def _view(row: DigestPreferenceRow, services: Services) -> DigestPreferenceView:
         at = next_run(cadence, row.timezone, row.hour, services.now()).at
         local_time = at.astimezone(zone(row.timezone)).isoformat(timespec="seconds")
         runs.append(NextRun(cadence=cadence, at=at, local_time=local_time))
-    return DigestPreferenceView(
-        user_id=row.user_id,
-        cadences=cadences,
-        timezone=row.timezone,
-        hour=row.hour,
-        display_unit=row.display_unit,
-        paused=row.paused,
-        next_runs=sorted(runs, key=lambda run: run.at),
-        created_at=row.created_at,
-    )
+    fields = {name: getattr(row, name) for name in DigestPreferenceView.model_fields.keys() - {"next_runs"}}
+    return DigestPreferenceView.model_validate(fields | {"next_runs": sorted(runs, key=lambda run: run.at)})
 
 
 def _write(row: DigestPreferenceRow, body: DigestPreferenceBody) -> None:
@@ -56,26 +40,18 @@ def _write(row: DigestPreferenceRow, body: DigestPreferenceBody) -> None:
         zone(body.timezone)
     except ScheduleError as error:
         raise invalid("/timezone", str(error)) from None
-    # In the order of how often they come, each once.
+    assign(row, body, DigestPreferenceBody.model_fields)
+    # The most frequent first, each once.
     row.cadences = [cadence for cadence in Cadence if cadence in body.cadences]
-    row.timezone = body.timezone
-    row.hour = body.hour
-    row.display_unit = body.display_unit
-    row.paused = body.paused
 
 
 @router.get("/v1/digest-preferences")
-async def list_preferences(
-    caller: Reader, services: Used, limit: paging.Limit = 50, cursor: paging.Cursor = None
-) -> Page[DigestPreferenceView]:
+async def list_preferences(caller: Reader, services: Used, wanted: paging.Wanted) -> Page[DigestPreferenceView]:
     """All preferences with their next runs, in the order of user ids."""
-    after = paging.position(cursor, str)
-    wanted = select(DigestPreferenceRow).where(DigestPreferenceRow.organization_id == caller.organization_id)
-    if after is not None:
-        wanted = wanted.where(DigestPreferenceRow.user_id > after[0])
+    mine = select(DigestPreferenceRow).where(DigestPreferenceRow.organization_id == caller.organization_id)
     async with services.transaction() as session:
-        rows = list(await session.scalars(wanted.order_by(DigestPreferenceRow.user_id).limit(limit + 1)))
-    return paging.page(rows, limit, lambda row: _view(row, services), lambda row: paging.cursor_of(row.user_id))
+        found = await BY_USER.find(session, mine, wanted)
+    return found.page(lambda row: _view(row, services))
 
 
 @router.post(
@@ -88,17 +64,20 @@ async def list_preferences(
 async def create_preference(
     body: NewDigestPreference, caller: Configurer, services: Used, request: Request
 ) -> Response:
-    """Send a contact summaries."""
+    """Send digests to a contact."""
 
     async def work(session: AsyncSession) -> Response:
-        await contact_of(session, caller, body.user_id)
-        made = await session.scalars(
-            insert(DigestPreferenceRow)
-            .values(user_id=body.user_id, organization_id=caller.organization_id, cadences=[], timezone=body.timezone)
-            .on_conflict_do_nothing()
-            .returning(DigestPreferenceRow)
+        await row_of(session, ContactRow, caller, body.user_id)
+        row = await insert_row(
+            session,
+            DigestPreferenceRow,
+            {
+                "user_id": body.user_id,
+                "organization_id": caller.organization_id,
+                "cadences": [],
+                "timezone": body.timezone,
+            },
         )
-        row = made.one_or_none()
         if row is None:
             raise conflict(f"{body.user_id} has a digest preference; change it with PUT.")
         _write(row, body)
@@ -112,9 +91,9 @@ async def create_preference(
 
 @router.get("/v1/digest-preferences/{user_id}", response_model=DigestPreferenceView, responses=entity_tags.tagged())
 async def get_preference(user_id: UserId, caller: Reader, services: Used) -> Response:
-    """One contact's preference. The next runs move with time, so a GET has no 304."""
+    """One contact's preference. The next runs change with time, so there is no 304."""
     async with services.transaction() as session:
-        row = await preference_of(session, caller, user_id, lock=False)
+        row = await row_of(session, DigestPreferenceRow, caller, user_id)
         headers = {"ETag": entity_tags.tag(row.version)}
         return Response(_view(row, services).model_dump_json(), HTTPStatus.OK, headers, "application/json")
 
@@ -128,9 +107,9 @@ async def get_preference(user_id: UserId, caller: Reader, services: Used) -> Res
 async def replace_preference(
     user_id: UserId, body: DigestPreferenceBody, caller: Configurer, services: Used, request: Request
 ) -> Response:
-    """Replace a preference; it takes effect at once. `paused` stops the summaries and keeps the rest."""
+    """Replace a preference; it takes effect at once. `paused` stops the digests and keeps everything else."""
     async with services.transaction() as session:
-        row = await preference_of(session, caller, user_id, lock=True)
+        row = await row_of(session, DigestPreferenceRow, caller, user_id, lock=True)
         entity_tags.must_match(request, row.version)
         _write(row, body)
         row.version += 1
@@ -140,7 +119,7 @@ async def replace_preference(
 
 async def _set_paused(services: Services, caller: Caller, user_id: str, request: Request, *, paused: bool) -> Response:
     async with services.transaction() as session:
-        row = await preference_of(session, caller, user_id, lock=True)
+        row = await row_of(session, DigestPreferenceRow, caller, user_id, lock=True)
         if row.paused != paused:
             row.paused = paused
             row.version += 1
@@ -152,7 +131,7 @@ async def _set_paused(services: Services, caller: Caller, user_id: str, request:
     "/v1/digest-preferences/{user_id}/pause", response_model=DigestPreferenceView, responses=entity_tags.tagged()
 )
 async def pause_preference(user_id: UserId, caller: Configurer, services: Used, request: Request) -> Response:
-    """Send nothing until it is resumed. Doing it twice is harmless."""
+    """Send no digests until resumed. Pausing twice is harmless."""
     return await _set_paused(services, caller, user_id, request, paused=True)
 
 
@@ -160,7 +139,7 @@ async def pause_preference(user_id: UserId, caller: Configurer, services: Used, 
     "/v1/digest-preferences/{user_id}/resume", response_model=DigestPreferenceView, responses=entity_tags.tagged()
 )
 async def resume_preference(user_id: UserId, caller: Configurer, services: Used, request: Request) -> Response:
-    """Send again, from the next run on."""
+    """Send digests again, from the next run on."""
     return await _set_paused(services, caller, user_id, request, paused=False)
 
 
@@ -171,9 +150,9 @@ async def resume_preference(user_id: UserId, caller: Configurer, services: Used,
     openapi_extra=entity_tags.GUARDED,
 )
 async def delete_preference(user_id: UserId, caller: Configurer, services: Used, request: Request) -> None:
-    """Send no more summaries."""
+    """Stop a contact's digests for good."""
     async with services.transaction() as session:
-        row = await preference_of(session, caller, user_id, lock=True)
+        row = await row_of(session, DigestPreferenceRow, caller, user_id, lock=True)
         entity_tags.must_match(request, row.version)
         await session.delete(row)
         await publish_digest_preferences(session, [user_id])

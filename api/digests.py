@@ -1,4 +1,4 @@
-"""Summaries: how far each is, one to be sent at once, one to look at without sending."""
+"""Digests: their progress, sending one now, previewing one without sending it."""
 
 import asyncio
 import uuid
@@ -6,68 +6,60 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import idempotency, paging
-from api.digest_preferences import preference_of
+from api.ownership import row_of
 from api.problems import invalid, responses
 from api.services import Configurer, Reader, Used
-from database.configuration import UnitRow
+from database.configuration import DigestPreferenceRow, UnitRow
 from database.declarative import to_ms
 from database.records import DigestLedgerRow
 from domain.digest.plan import asked_for_id, newest_period
 from domain.digest.schedule import ScheduleError, zone
 from outbox.writer import publish_digest_order, unit_configs
-from schemas.http.digests import DigestEntry, DigestOrder, DigestPreview, OrderedDigest
+from schemas.http.digests import DigestEntry, DigestOrder, DigestPreview, RequestedDigest
 from schemas.http.fields import DisplayUnit, Id
 from schemas.http.paging import Page
 from schemas.messages import Cadence, SendDigestNow
 
 router = APIRouter(tags=["digests"], responses=responses(400, 401, 403, 422, 429, 503))
 
+NEWEST_FIRST = paging.Order(DigestLedgerRow.period_starts_at, DigestLedgerRow.digest_id, newest_first=True)
+
 
 @router.get("/v1/digests")
 async def list_digests(
     caller: Reader,
     services: Used,
-    limit: paging.Limit = 50,
-    cursor: paging.Cursor = None,
+    wanted: paging.Wanted,
     user_id: Annotated[Id | None, Query(description="Only this contact's")] = None,
     cadence: Annotated[Cadence | None, Query(description="Only these")] = None,
 ) -> Page[DigestEntry]:
-    """Summaries that were due or asked for and how far each is, those of the newest period first."""
-    after = paging.position(cursor, int, str)
-    wanted = select(DigestLedgerRow).where(DigestLedgerRow.organization_id == caller.organization_id)
-    if after is not None:
-        place = (paging.instant(after[0]), str(after[1]))
-        wanted = wanted.where(tuple_(DigestLedgerRow.period_starts_at, DigestLedgerRow.digest_id) < place)
+    """Digests that were due or requested, and their progress; the newest period first."""
+    digests = select(DigestLedgerRow).where(DigestLedgerRow.organization_id == caller.organization_id)
     if user_id is not None:
-        wanted = wanted.where(DigestLedgerRow.user_id == user_id)
+        digests = digests.where(DigestLedgerRow.user_id == user_id)
     if cadence is not None:
-        wanted = wanted.where(DigestLedgerRow.cadence == cadence)
-    order = (DigestLedgerRow.period_starts_at.desc(), DigestLedgerRow.digest_id.desc())
+        digests = digests.where(DigestLedgerRow.cadence == cadence)
     async with services.transaction() as session:
-        rows = list(await session.scalars(wanted.order_by(*order).limit(limit + 1)))
-    return paging.page(rows, limit, _entry, lambda row: paging.cursor_of(to_ms(row.period_starts_at), row.digest_id))
-
-
-def _entry(row: DigestLedgerRow) -> DigestEntry:
-    return DigestEntry.model_validate({name: getattr(row, name) for name in DigestEntry.model_fields})
+        found = await NEWEST_FIRST.find(session, digests, wanted)
+    return found.page(DigestEntry.model_validate)
 
 
 @router.post(
     "/v1/digests",
     status_code=HTTPStatus.ACCEPTED,
-    response_model=OrderedDigest,
+    response_model=RequestedDigest,
     responses=responses(404),
     openapi_extra=idempotency.DOCUMENTED,
 )
 async def send_digest_now(body: DigestOrder, caller: Configurer, services: Used, request: Request) -> Response:
-    """Send a contact the summary of the newest whole period now. It takes a digest preference: whose timezone?"""
+    """Send a contact the digest of the newest complete period now, in the timezone of the digest preference."""
 
     async def work(session: AsyncSession) -> Response:
-        preference = await preference_of(session, caller, body.user_id, lock=False)
+        preference = await row_of(session, DigestPreferenceRow, caller, body.user_id)
         now_ms = to_ms(services.now())
         order = SendDigestNow(
             command_id=str(uuid.uuid4()),
@@ -80,7 +72,7 @@ async def send_digest_now(body: DigestOrder, caller: Configurer, services: Used,
         )
         await publish_digest_order(session, order)
         period = newest_period(order.cadence, order.timezone, now_ms)
-        made = OrderedDigest(
+        made = RequestedDigest(
             digest_id=asked_for_id(order.command_id),
             cadence=order.cadence,
             timezone=order.timezone,
@@ -101,12 +93,12 @@ async def preview_digest(
     timezone: Annotated[str, Query(max_length=64, examples=["America/New_York"])] = "UTC",
     display_unit: DisplayUnit = "C",
 ) -> DigestPreview:
-    """The summary of the newest whole period as it would be sent now; one at a time, for it is much work."""
+    """The digest of the newest complete period as it would be sent now. Expensive: rendered one at a time."""
     try:
         zone(timezone)
     except ScheduleError as error:
         raise invalid("timezone", str(error)) from None
-    # It draws charts: only whoever asks for it pays for loading that.
+    # The charts' library is slow to load: only a preview needs it.
     from streams.digests.preview import preview, with_pictures
 
     async with _turn(request):

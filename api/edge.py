@@ -1,4 +1,4 @@
-"""The outermost layer of every request: sizes, time limit, security headers, metrics. Plain ASGI: ingest is hot."""
+"""The outermost layer: size and time limits, security headers, metrics. Plain ASGI, because ingest is hot."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SECURITY_HEADERS = [
 
 
 class _Exchange:
-    """One request and its answer on their way through: counts what comes in, adds headers to what goes out."""
+    """One request and its response: counts the body's bytes, adds headers to the response."""
 
     def __init__(self, receive: Receive, send: Send, body_limit: int) -> None:
         self._receive = receive
@@ -46,7 +46,7 @@ class _Exchange:
         self.status = 0
 
     def refuse_announced(self, scope: Scope) -> None:
-        """Raises Problem when the request says by itself that it is too large."""
+        """Raises Problem (413) when the announced length is over the limit."""
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit() and int(value) > self._body_limit:
                 raise too_large(self._body_limit)
@@ -70,7 +70,7 @@ class _Exchange:
 
 
 class Edge:
-    """Wraps the application. A handler that sets one of the security headers itself keeps its own."""
+    """Wraps the application. A handler's own security headers take precedence."""
 
     def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
         self._app = app
@@ -100,14 +100,14 @@ class Edge:
             if exchange.status:
                 raise
             if isinstance(error, TimeoutError):
-                problem = unavailable(f"This took longer than {self._time_limit_s:g} s and was given up.")
+                problem = unavailable(f"The request took longer than {self._time_limit_s:g} s and was cancelled.")
             else:
                 problem = error if isinstance(error, Problem) else unexpected(scope["path"], error)
             await rendered(problem)(scope, exchange.receive, exchange.send)
 
 
 def too_large(limit: int) -> Problem:
-    """The rest of such a body is not read, so the connection cannot be used again."""
+    """The rest of the body stays unread, so the connection closes."""
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         f"A body may have {limit} bytes; split it.",

@@ -1,4 +1,4 @@
-"""Entity tags of configuration: nobody overwrites what somebody else changed meanwhile (RFC 9110, section 13)."""
+"""Entity tags of configuration: nobody overwrites somebody else's change by accident (RFC 9110, section 13)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
     "required": False,
-    "description": "The ETag of the version that you read. Where it has changed since, the answer is 412 and nothing is"
-    " changed. Without it, or with *, the newest version is changed, whatever it is; so there is no 428.",
+    "description": "The ETag of the version that you read. If the resource has changed since, the response is 412 and"
+    " nothing changes. Without it, or with *, the newest version is changed.",
     "schema": {"type": "string", "examples": ['"7"']},
 }
 _IF_NONE_MATCH = {
@@ -32,13 +32,13 @@ _IF_NONE_MATCH = {
     "description": "The ETag of the version that you have; 304 without a body while it is still the newest",
     "schema": {"type": "string", "examples": ['"7"']},
 }
-# Parts of the OpenAPI document: who takes If-Match, who If-None-Match, and which answers have an ETag.
+# Parts of the OpenAPI document.
 GUARDED: dict[str, Any] = {"parameters": [_IF_MATCH]}
 CACHED: dict[str, Any] = {"parameters": [_IF_NONE_MATCH]}
 
 
 def tagged(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """These answers have an ETag."""
+    """These responses have an ETag."""
     return {
         status: {"description": HTTPStatus(status).phrase, "headers": {"ETag": _ETAG}}
         for status in statuses or (HTTPStatus.OK.value,)
@@ -46,7 +46,7 @@ def tagged(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def guarded(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """412, which tells the present version, and other errors."""
+    """412, which carries the current version, and other errors."""
     found = responses(HTTPStatus.PRECONDITION_FAILED.value, *statuses)
     found[HTTPStatus.PRECONDITION_FAILED.value]["headers"] = {"ETag": _ETAG}
     return found
@@ -62,18 +62,18 @@ def _listed(header: str) -> set[str]:
 
 
 def must_match(request: Request, version: int | str) -> None:
-    """Raises Problem (412) when If-Match names another version than the present one."""
+    """Raises Problem (412) when If-Match names another version than the current one."""
     header = request.headers.get("If-Match")
     if header is not None and header.strip() != "*" and tag(version) not in _listed(header):
         raise Problem(
             HTTPStatus.PRECONDITION_FAILED,
-            f"Its version is {tag(version)} now, you changed {header[:100]}. Read it again and repeat.",
+            f"The current version is {tag(version)}, not {header[:100]}. Read it again, then retry.",
             headers={"ETag": tag(version)},
         )
 
 
 def answer(request: Request, view: BaseModel, version: int | str, *, status: int = HTTPStatus.OK) -> Response:
-    """The body with its tag, or 304 without a body when a GET names the same version in If-None-Match."""
+    """The body with its tag, or 304 where a GET names the same version in If-None-Match."""
     headers = {"ETag": tag(version)}
     header = request.headers.get("If-None-Match")
     if header is not None and request.method == "GET":

@@ -1,4 +1,4 @@
-"""The escalation chain: who is told when nobody answers."""
+"""The escalation chain: who is notified when nobody acknowledges."""
 
 import hashlib
 import json
@@ -25,11 +25,11 @@ async def _chain(session: AsyncSession, organization_id: str) -> dict[str, int]:
         .where(EscalationStepRow.organization_id == organization_id)
         .order_by(EscalationStepRow.level, EscalationStepRow.user_id)
     )
-    return {user_id: level for user_id, level in rows}  # noqa: C416 - rows are no pairs to mypy
+    return {user_id: level for user_id, level in rows}  # noqa: C416 - mypy does not see rows as pairs
 
 
 def _view(chain: dict[str, int]) -> EscalationChain:
-    """A level whose last contact was deleted is left out: the ones behind it move up in what is shown."""
+    """Levels without contacts are left out, so later levels move up in the view."""
     levels: defaultdict[int, list[str]] = defaultdict(list)
     for user_id, level in chain.items():
         levels[level].append(user_id)
@@ -60,7 +60,7 @@ async def get_escalation(caller: Reader, services: Used, request: Request) -> Re
     openapi_extra=entity_tags.GUARDED,
 )
 async def replace_escalation(body: EscalationChain, caller: Configurer, services: Used, request: Request) -> Response:
-    """Replace the chain. Alerts that are on their way take the new one at their next reminder."""
+    """Replace the chain. Open alerts use the new one from their next reminder on."""
     wanted = {user_id: number for number, level in enumerate(body.levels, 1) for user_id in level}
     async with services.transaction() as session:
         await organization_of(session, caller.organization_id, lock=True)

@@ -1,4 +1,4 @@
-"""Whether the process lives, whether it can do its work, and its numbers."""
+"""Liveness, readiness, and metrics."""
 
 import asyncio
 from http import HTTPStatus
@@ -16,7 +16,7 @@ from schemas.http.fields import Shape
 router = APIRouter(tags=["operations"])
 
 CHECK_LIMIT_S = 3.0
-# No key: nothing here is about an organization.
+# No key: nothing here belongs to an organization.
 OPEN = {"security": list[str]()}
 
 
@@ -25,7 +25,7 @@ class Liveness(Shape):
 
 
 class Readiness(Shape):
-    """`ready` only when the database answers and has this version's revision, and the broker answers."""
+    """`ready` if the database answers at this version's revision, and the broker answers."""
 
     status: str
     database: str
@@ -34,17 +34,17 @@ class Readiness(Shape):
 
 @router.get("/healthz", openapi_extra=OPEN)
 async def healthz() -> Liveness:
-    """The process answers."""
+    """The process is alive."""
     return Liveness(status="ok")
 
 
 @router.get(
     "/readyz",
     openapi_extra=OPEN,
-    responses={503: {"model": Readiness, "description": "Something that it needs is away"}},
+    responses={503: {"model": Readiness, "description": "The database or the broker is unavailable"}},
 )
 async def readyz(services: Used, response: Response) -> Readiness:
-    """Whether requests can be served; a load balancer sends none while this is 503."""
+    """Whether requests can be served; a load balancer should send none while this is 503."""
     database, kafka = await asyncio.gather(_database(services), _kafka(services))
     ready = database == kafka == "ok"
     response.status_code = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a POST that is sent again gets the first answer again, and does nothing twice."""
+"""`Idempotency-Key`: a repeated POST has no second effect and gets the first response."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastapi import Request
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from api.keys import Caller
+    from api.authentication import Caller
     from api.services import Services
 
 HEADER = "Idempotency-Key"
@@ -29,7 +29,7 @@ PARAMETER = {
     "name": HEADER,
     "in": "header",
     "required": False,
-    "description": "Any text of your own, the same when you repeat the request; kept for two days.",
+    "description": "Any text of your choice; repeat it when you repeat the request. Kept for two days.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
 }
 DOCUMENTED = {"parameters": [PARAMETER]}
@@ -38,10 +38,10 @@ DOCUMENTED = {"parameters": [PARAMETER]}
 async def once(
     request: Request, caller: Caller, services: Services, work: Callable[[AsyncSession], Awaitable[Response]]
 ) -> Response:
-    """Run `work` in a transaction. With the header, its answer is kept in the same transaction.
+    """Run `work` in a transaction. With the header, the response is stored in the same transaction.
 
-    Of two requests with one key at the same time, the second waits for the first and gets its answer. A request that
-    failed keeps nothing: it may be sent again.
+    Of two concurrent requests with one key, the second waits and gets the first one's response. A failed request
+    stores nothing, so it may be repeated.
     """
     name = request.headers.get(HEADER)
     async with services.transaction() as session:
@@ -50,7 +50,7 @@ async def once(
         if not (1 <= len(name) <= 200 and all("!" <= character <= "~" for character in name)):
             raise invalid(HEADER, "must be 1 to 200 visible ASCII characters")
         digest = await _digest(request, caller)
-        # Who inserts first works; a second one waits here until the first one's transaction ends.
+        # Whoever inserts first does the work; a second request waits here for the end of the first one's transaction.
         mine = await session.execute(
             insert(IdempotencyKeyRow)
             .values(key_id=caller.key_id, idempotency_key=name, request_sha256=digest, status=0, headers="{}", body=b"")
@@ -86,7 +86,7 @@ async def _kept(session: AsyncSession, caller: Caller, name: str, digest: bytes)
     if kept.request_sha256 != digest:
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
-            f"The {HEADER} {name} was used for another request; take a new one.",
+            f"The {HEADER} {name} was used for another request; choose a new one.",
             slug="idempotency-key-reused",
         )
     return Response(kept.body, kept.status, {**json.loads(kept.headers), "Idempotency-Replayed": "true"})

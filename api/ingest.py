@@ -1,4 +1,4 @@
-"""Readings on their way from a request to the broker: whose units they are, how much may wait, who acknowledged."""
+"""Sends the readings of requests to the broker: checks unit ownership, bounds memory, waits for acknowledgement."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from api.settings import ApiSettings
-    from api.submissions import Part
+    from api.submission_forms import Part
     from producers.kafka import ReadingsProducer
 
-TAKEN = Counter("freshtrack_api_readings", "Readings by what became of them", ["result"])
-UNSENT = Gauge("freshtrack_api_unsent_bytes", "Bodies of requests that wait for the broker")
+TAKEN = Counter("freshtrack_api_readings", "Readings by result", ["result"])
+UNSENT = Gauge("freshtrack_api_unsent_bytes", "Request bodies waiting for the broker")
 KNOWN_UNITS = 200_000
-# Well below what workers take as one record (1 MiB).
+# Well below the largest record that workers accept (1 MiB).
 RECORD_READINGS = 5_000
 
 
 class Acknowledgements:
-    """Brings the broker's answers from the producer's thread to the event loop: one wake-up for many answers."""
+    """Passes delivery reports from the producer's thread to the event loop, many per wake-up."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -49,11 +49,11 @@ class Acknowledgements:
             try:
                 self._loop.call_soon_threadsafe(self._deliver)
             except RuntimeError:
-                # The loop is closed: whoever waited is gone as well.
+                # The loop is closed, so nobody waits any longer.
                 self._arrived.clear()
 
     def _deliver(self) -> None:
-        # Cleared first: what arrives from here on wakes the loop once more.
+        # Cleared first: later arrivals wake the loop again.
         self._woken = False
         while self._arrived:
             waiter, error = self._arrived.popleft()
@@ -61,7 +61,7 @@ class Acknowledgements:
 
 
 class Waiter:
-    """One request that waits until the broker answered for all of its records."""
+    """One request waiting until the broker has answered for all its records."""
 
     def __init__(self, acknowledgements: Acknowledgements) -> None:
         self._acknowledgements = acknowledgements
@@ -87,7 +87,7 @@ class Waiter:
 
 
 class Ingest:
-    """Sends a request's readings and waits for the broker; memory is bounded by bytes, whatever the broker does."""
+    """Sends a request's readings and waits for the broker. The bytes in flight are bounded."""
 
     def __init__(
         self, engine: AsyncEngine, producer: ReadingsProducer, settings: ApiSettings, clock: Callable[[], float]
@@ -102,17 +102,17 @@ class Ingest:
         self._unsent_bytes = 0
 
     def forget(self, unit_id: str) -> None:
-        """Ask the database again whose unit this is."""
+        """Drop the cached owner of a unit."""
         self._owners.pop(unit_id, None)
 
     async def send(self, parts: Sequence[Part], organization_id: str, body_bytes: int) -> None:
-        """Returns when the broker has every reading that is left in `parts`; the others are refused there.
+        """Returns when the broker has acknowledged all readings that remain in `parts`; the others are refused there.
 
-        Raises Problem (503) when the broker does not take them all in time, or too much already waits.
+        Raises Problem (503) when the broker does not acknowledge in time, or too many bytes are waiting already.
         """
         if self._unsent_bytes + body_bytes > self._settings.unsent_limit_bytes:
             TAKEN.labels("unavailable").inc(sum(len(part.readings) for part in parts))
-            raise unavailable("Kafka takes readings more slowly than they come, or is away. Send this again later.")
+            raise unavailable("Kafka is unavailable or slower than the incoming readings. Send this again later.")
         self._unsent_bytes += body_bytes
         UNSENT.set(self._unsent_bytes)
         try:
@@ -136,10 +136,10 @@ class Ingest:
         for part in parts:
             owner = owners.get(part.unit_id)
             if owner is None or owner[0] != organization_id:
-                part.refuse_all(Reason.UNKNOWN_UNIT, f"there is no unit {part.unit_id}; make it first")
+                part.refuse_all(Reason.UNKNOWN_UNIT, f"there is no unit {part.unit_id}; create it first")
 
     async def _look_up(self, unit_ids: Sequence[str], now: float) -> None:
-        # PostgreSQL has no text with NUL, so no unit has one in its id.
+        # PostgreSQL text cannot hold NUL, so no unit id does.
         possible = {unit_id for unit_id in unit_ids if "\x00" not in unit_id}
         wanted = select(UnitRow.unit_id, UnitRow.organization_id).where(UnitRow.unit_id.in_(possible))
         async with self._engine.connect() as connection:
@@ -160,15 +160,15 @@ class Ingest:
                     waiter.sent()
             await waiter.wait(self._settings.delivery_limit_s + 1)
         except (TimeoutError, QueueFullError) as error:
-            raise self._not_stored(str(error) or "no answer in time") from None
+            raise self._not_stored(str(error) or "no acknowledgement in time") from None
         if waiter.error is not None:
             raise self._not_stored(waiter.error)
 
     def _not_stored(self, why: str) -> Exception:
         TAKEN.labels("unavailable").inc()
         return unavailable(
-            f"Kafka did not acknowledge all readings ({why}). Send the whole request again: what did arrive"
-            " is recognized and not counted twice."
+            f"Kafka did not acknowledge all readings ({why}). Send the whole request again: readings that"
+            " did arrive are not counted twice."
         )
 
 

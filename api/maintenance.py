@@ -1,4 +1,4 @@
-"""Maintenance windows: paging is silent, the record goes on."""
+"""Maintenance windows: nobody is paged, recording goes on."""
 
 import uuid
 from http import HTTPStatus
@@ -9,10 +9,11 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import idempotency, paging
+from api.ownership import row_of
 from api.problems import conflict, not_found, responses
 from api.services import Configurer, Reader, Used
-from api.units import UnitId, unit_of
-from database.configuration import MaintenanceWindowRow
+from api.units import UnitId
+from database.configuration import MaintenanceWindowRow, UnitRow
 from outbox.writer import publish_units
 from schemas.http.fields import ID_PATTERN
 from schemas.http.maintenance import MaintenanceBody, MaintenanceView
@@ -20,43 +21,30 @@ from schemas.http.paging import Page
 
 router = APIRouter(tags=["maintenance"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 
-# Every window that is not over is part of the unit's configuration message.
+# Every window that is not yet over is part of the unit's configuration message.
 MAX_COMING = 500
 
 
-def _view(row: MaintenanceWindowRow) -> MaintenanceView:
-    return MaintenanceView(
-        window_id=row.window_id,
-        unit_id=row.unit_id,
-        starts_at=row.starts_at,
-        ends_at=row.ends_at,
-        reason=row.reason,
-        created_at=row.created_at,
-    )
-
-
 @router.get("/v1/units/{unit_id}/maintenance-windows")
-async def list_windows(
-    unit_id: UnitId, caller: Reader, services: Used, limit: paging.Limit = 50, cursor: paging.Cursor = None
-) -> Page[MaintenanceView]:
+async def list_windows(unit_id: UnitId, caller: Reader, services: Used, wanted: paging.Wanted) -> Page[MaintenanceView]:
     """A unit's windows, the one that ends last first."""
-    after = paging.position(cursor, str)
-    wanted = select(MaintenanceWindowRow).where(MaintenanceWindowRow.unit_id == unit_id)
+    after = paging.position(wanted.cursor, str)
+    windows = select(MaintenanceWindowRow).where(MaintenanceWindowRow.unit_id == unit_id)
     async with services.transaction() as session:
-        await unit_of(session, caller, unit_id)
+        await row_of(session, UnitRow, caller, unit_id)
         if after is not None:
             last = await session.get(MaintenanceWindowRow, after[0])
             if last is None or last.unit_id != unit_id:
-                raise conflict("The window that the cursor stands at was deleted; begin without a cursor.")
-            wanted = wanted.where(
+                raise conflict("The cursor's window was deleted; start without a cursor.")
+            windows = windows.where(
                 or_(
                     MaintenanceWindowRow.ends_at < last.ends_at,
                     (MaintenanceWindowRow.ends_at == last.ends_at) & (MaintenanceWindowRow.window_id > last.window_id),
                 )
             )
         order = (MaintenanceWindowRow.ends_at.desc(), MaintenanceWindowRow.window_id)
-        rows = list(await session.scalars(wanted.order_by(*order).limit(limit + 1)))
-    return paging.page(rows, limit, _view, lambda row: paging.cursor_of(row.window_id))
+        rows = list(await session.scalars(windows.order_by(*order).limit(wanted.limit + 1)))
+    return paging.page(rows, wanted.limit, MaintenanceView.model_validate, lambda row: paging.cursor_of(row.window_id))
 
 
 @router.post(
@@ -69,15 +57,15 @@ async def list_windows(
 async def create_window(
     unit_id: UnitId, body: MaintenanceBody, caller: Configurer, services: Used, request: Request
 ) -> Response:
-    """Keep a unit silent for a time; one that began already takes effect at once."""
+    """Page nobody for a unit during a period; a window that has already begun takes effect at once."""
 
     async def work(session: AsyncSession) -> Response:
-        unit = await unit_of(session, caller, unit_id, lock=True)
+        unit = await row_of(session, UnitRow, caller, unit_id, lock=True)
         coming = select(func.count()).where(
             MaintenanceWindowRow.unit_id == unit_id, MaintenanceWindowRow.ends_at > services.now()
         )
         if (await session.execute(coming)).scalar_one() >= MAX_COMING:
-            raise conflict(f"A unit may have {MAX_COMING} windows that are not over.")
+            raise conflict(f"A unit may have {MAX_COMING} windows that are not yet over.")
         row = MaintenanceWindowRow(
             window_id=str(uuid.uuid4()),
             unit_id=unit_id,
@@ -90,7 +78,7 @@ async def create_window(
         await session.flush()
         await publish_units(session, [unit_id])
         return Response(
-            _view(row).model_dump_json(),
+            MaintenanceView.model_validate(row).model_dump_json(),
             HTTPStatus.CREATED,
             {"Location": f"/v1/units/{unit_id}/maintenance-windows/{row.window_id}"},
             "application/json",
@@ -103,9 +91,9 @@ async def create_window(
 async def delete_window(
     unit_id: UnitId, window_id: Annotated[str, Path(pattern=ID_PATTERN)], caller: Configurer, services: Used
 ) -> None:
-    """End a window early or call it off."""
+    """End a window early, or cancel it."""
     async with services.transaction() as session:
-        unit = await unit_of(session, caller, unit_id, lock=True)
+        unit = await row_of(session, UnitRow, caller, unit_id, lock=True)
         gone = await session.execute(
             delete(MaintenanceWindowRow)
             .where(MaintenanceWindowRow.unit_id == unit_id, MaintenanceWindowRow.window_id == window_id)

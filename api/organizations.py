@@ -1,4 +1,4 @@
-"""The organization itself; making organizations takes a key that is for all of them."""
+"""The organization itself. Creating organizations takes a key for all of them."""
 
 from http import HTTPStatus
 from typing import Annotated
@@ -19,6 +19,8 @@ from schemas.http.paging import Page
 
 router = APIRouter(tags=["organization"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 
+BY_ID = paging.Order(OrganizationRow.organization_id)
+
 
 async def organization_of(session: AsyncSession, organization_id: str, *, lock: bool = False) -> OrganizationRow:
     """Raises Problem (404); only a key for all organizations can name one that does not exist."""
@@ -29,26 +31,15 @@ async def organization_of(session: AsyncSession, organization_id: str, *, lock: 
     return row
 
 
-def _view(row: OrganizationRow) -> OrganizationView:
-    return OrganizationView(
-        organization_id=row.organization_id,
-        name=row.name,
-        display_unit=row.display_unit,
-        max_units=row.max_units,
-        max_contacts=row.max_contacts,
-        sms_per_hour=row.sms_per_hour,
-    )
-
-
-async def _tell_units(session: AsyncSession, organization_id: str) -> None:
+async def _publish_units(session: AsyncSession, organization_id: str) -> None:
     """The name and the display unit are part of every unit's configuration."""
     await session.flush()
     wanted = select(UnitRow.unit_id).where(UnitRow.organization_id == organization_id)
     await publish_units(session, list(await session.scalars(wanted)))
 
 
-async def _tell_contacts(session: AsyncSession, organization_id: str) -> None:
-    """The cap of SMS is part of every contact, because the workers that keep it know no organizations."""
+async def _publish_contacts(session: AsyncSession, organization_id: str) -> None:
+    """The SMS cap is part of every contact: the workers that keep it read no organizations."""
     await session.flush()
     wanted = select(ContactRow.user_id).where(ContactRow.organization_id == organization_id)
     await publish_contacts(session, list(await session.scalars(wanted)))
@@ -64,7 +55,7 @@ async def get_organization(caller: Reader, services: Used, request: Request) -> 
     """The key's organization."""
     async with services.transaction() as session:
         row = await organization_of(session, caller.organization_id)
-        return entity_tags.answer(request, _view(row), row.version)
+        return entity_tags.answer(request, OrganizationView.model_validate(row), row.version)
 
 
 @router.put(
@@ -76,28 +67,22 @@ async def get_organization(caller: Reader, services: Used, request: Request) -> 
 async def replace_organization(
     body: OrganizationBody, caller: Administrator, services: Used, request: Request
 ) -> Response:
-    """Change the name and the unit in which temperatures are shown."""
+    """Change the name and the display unit of temperatures."""
     async with services.transaction() as session:
         row = await organization_of(session, caller.organization_id, lock=True)
         entity_tags.must_match(request, row.version)
         row.name, row.display_unit = body.name, body.display_unit
         row.version += 1
-        await _tell_units(session, row.organization_id)
-        return entity_tags.answer(request, _view(row), row.version)
+        await _publish_units(session, row.organization_id)
+        return entity_tags.answer(request, OrganizationView.model_validate(row), row.version)
 
 
 @router.get("/v1/organizations")
-async def list_organizations(
-    _: Operator, services: Used, limit: paging.Limit = 50, cursor: paging.Cursor = None
-) -> Page[OrganizationView]:
+async def list_organizations(_: Operator, services: Used, wanted: paging.Wanted) -> Page[OrganizationView]:
     """All organizations of this installation."""
-    after = paging.position(cursor, str)
-    wanted = select(OrganizationRow).order_by(OrganizationRow.organization_id).limit(limit + 1)
-    if after is not None:
-        wanted = wanted.where(OrganizationRow.organization_id > after[0])
     async with services.transaction() as session:
-        rows = list(await session.scalars(wanted))
-    return paging.page(rows, limit, _view, lambda row: paging.cursor_of(row.organization_id))
+        found = await BY_ID.find(session, select(OrganizationRow), wanted)
+    return found.page(OrganizationView.model_validate)
 
 
 @router.put(
@@ -113,7 +98,7 @@ async def put_organization(
     services: Used,
     request: Request,
 ) -> Response:
-    """Make an organization, or change its terms."""
+    """Create an organization, or change its terms."""
     async with services.transaction() as session:
         await session.execute(
             insert(OrganizationRow)
@@ -123,11 +108,11 @@ async def put_organization(
         row = await organization_of(session, organization_id, lock=True)
         entity_tags.must_match(request, row.version)
         made, former_cap = row.version == 0, row.sms_per_hour
-        row.name, row.display_unit = body.name, body.display_unit
-        row.max_units, row.max_contacts, row.sms_per_hour = body.max_units, body.max_contacts, body.sms_per_hour
+        for name in OrganizationTerms.model_fields:
+            setattr(row, name, getattr(body, name))
         row.version += 1
-        await _tell_units(session, organization_id)
+        await _publish_units(session, organization_id)
         if row.sms_per_hour != former_cap:
-            await _tell_contacts(session, organization_id)
+            await _publish_contacts(session, organization_id)
         status = HTTPStatus.CREATED if made else HTTPStatus.OK
-        return entity_tags.answer(request, _view(row), row.version, status=status)
+        return entity_tags.answer(request, OrganizationView.model_validate(row), row.version, status=status)

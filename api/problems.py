@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problems: what is wrong, and what to do. No trace of the code leaves the process."""
+"""Errors as RFC 9457 problems: what is wrong, and what to do. No stack trace leaves the process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RETRY_AFTER = {"Retry-After": "2"}
 
 
 class Problem(HTTPException):
-    """An error that the client is told of. `slug` names its kind, `more` adds members to the body."""
+    """An error for the client. `slug` names its kind, `more` adds members to the body."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Problem(HTTPException):
 
 
 def not_found(what: str, name: str) -> Problem:
-    """The same whether it does not exist or belongs to somebody else."""
+    """The same for a missing resource and for another organization's."""
     return Problem(HTTPStatus.NOT_FOUND, f"There is no {what} {name}.")
 
 
@@ -57,7 +57,7 @@ def conflict(detail: str) -> Problem:
 
 
 def invalid(pointer: str, detail: str) -> Problem:
-    """A body of the right shape that cannot be used for what it says."""
+    """A well-formed value that cannot be used."""
     return Problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         f"{pointer}: {detail}",
@@ -71,7 +71,7 @@ def unavailable(detail: str) -> Problem:
 
 
 def rendered(error: HTTPException) -> Response:
-    """The answer that tells of an error."""
+    """The response for an error."""
     status = HTTPStatus(error.status_code)
     slug = getattr(error, "slug", None) or status.phrase.lower().replace(" ", "-")
     body = {
@@ -86,7 +86,7 @@ def rendered(error: HTTPException) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Turn every error into a problem."""
+    """Render every error as a problem."""
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _wrong_shape)
     app.add_exception_handler(MessageTooLargeError, _too_large)
@@ -106,7 +106,7 @@ def _http(request: Request, error: Exception) -> Response:
         }
         error = Problem(
             HTTPStatus.METHOD_NOT_ALLOWED,
-            f"{request.method} is not possible here, only {', '.join(sorted(methods))}.",
+            f"{request.method} is not allowed here, only {', '.join(sorted(methods))}.",
             headers={"Allow": ", ".join(sorted(methods))},
         )
     return rendered(error)
@@ -117,7 +117,7 @@ def _wrong_shape(_: Request, error: Exception) -> Response:
     parts = [InvalidPart(pointer=_pointer(part["loc"]), detail=part["msg"]) for part in error.errors()][:20]
     detail = "; ".join(f"{part.pointer}: {part.detail}" for part in parts[:3])
     if any(part["type"] == "json_invalid" for part in error.errors()):
-        return rendered(Problem(HTTPStatus.BAD_REQUEST, f"The body is no JSON: {detail}", slug="not-json"))
+        return rendered(Problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {detail}", slug="not-json"))
     return rendered(Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, slug="invalid", errors=parts))
 
 
@@ -134,17 +134,17 @@ def _too_large(_: Request, error: Exception) -> Response:
 
 def _database(request: Request, error: Exception) -> Response:
     if isinstance(error, IntegrityError):
-        return rendered(conflict("Somebody else changed the same at the same moment; read it again and repeat."))
+        return rendered(conflict("Somebody else changed this at the same time; read it again, then retry."))
     if isinstance(error, DataError | ProgrammingError):
         return rendered(unexpected(request.url.path, error))
     log.warning("api.database_unavailable", path=request.url.path, error=type(error).__name__)
-    return rendered(unavailable("The database does not answer; nothing was changed. Try again."))
+    return rendered(unavailable("The database does not answer; nothing changed. Try again."))
 
 
 def unexpected(path: str, error: Exception) -> Problem:
-    """What nobody foresaw: logged here with its trace, told without it."""
+    """An unexpected error: logged with its stack trace, reported without."""
     log.error("api.failed", path=path, error=type(error).__name__, exc_info=error)
-    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something failed here; it was logged.")
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "An unexpected error occurred and was logged.")
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, object]]:

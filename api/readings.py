@@ -1,19 +1,20 @@
-"""`POST /v1/readings`: the way in for gateways that speak HTTP."""
+"""`POST /v1/readings`: ingest by HTTP."""
 
 from http import HTTPStatus
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 
+from api import submission_forms as forms
 from api import submissions
-from api.keys import INGEST
+from api.authentication import INGEST
 from api.problems import Problem, responses
 from api.services import services_of
 
 router = APIRouter(tags=["readings"])
 
 _SCHEMAS, _COMPONENTS = msgspec.json.schema_components(
-    [submissions.OneReading, submissions.UnitReadings, submissions.SeveralUnits, submissions.Receipt],
+    [forms.OneReading, forms.UnitReadings, forms.SeveralUnits, forms.Receipt],
     ref_template="#/components/schemas/{name}",
 )
 COMPONENTS = _COMPONENTS
@@ -25,7 +26,7 @@ _JSON = "application/json"
     status_code=HTTPStatus.ACCEPTED,
     responses={
         202: {
-            "description": "Kafka has what is counted as accepted, on all its in-sync replicas",
+            "description": "All in-sync replicas have the readings counted as accepted",
             "content": {_JSON: {"schema": _SCHEMAS[-1]}},
         },
         **responses(400, 401, 403, 413, 422, 429, 503),
@@ -33,7 +34,7 @@ _JSON = "application/json"
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {_JSON: {"schema": {"oneOf": _SCHEMAS[:-1]}, "examples": submissions.EXAMPLES}},
+            "content": {_JSON: {"schema": {"oneOf": _SCHEMAS[:-1]}, "examples": forms.EXAMPLES}},
         },
     },
     response_class=Response,
@@ -41,8 +42,8 @@ _JSON = "application/json"
 async def ingest(request: Request) -> Response:
     """Send readings: one, many of a unit, or of several units.
 
-    A reading that cannot be used is refused alone, with its reason; when nothing is left the answer is 422. Sending
-    the same again is harmless: readings are recognized by unit and time. For gateways, ops and admins.
+    An unusable reading is refused alone, with its reason; if none is left, the response is 422. Repeating a request
+    is harmless: a reading is identified by unit and time. For gateways, ops and admins.
     """
     services = services_of(request)
     caller = await services.keys.caller(request, INGEST)
@@ -51,7 +52,7 @@ async def ingest(request: Request) -> Response:
     await services.ingest.send(parts, caller.organization_id, len(body))
     items = [part.item() for part in parts]
     accepted = sum(item.accepted for item in items)
-    receipt = submissions.Receipt(accepted, sum(item.refused for item in items), items)
+    receipt = forms.Receipt(accepted, sum(item.refused for item in items), items)
     if not accepted:
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,

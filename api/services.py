@@ -1,4 +1,4 @@
-"""What a process of the API holds while it runs, and how endpoints get at it."""
+"""What a process of the API holds while it runs, as dependencies of its endpoints."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import msgspec
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from api import keys
-from api.keys import Caller, Keys
+from api import authentication
+from api.authentication import Caller, Keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from api.ingest import Ingest
     from api.settings import ApiSettings, TrustSettings
-    from api.webhooks.telnyx_intake import TelnyxWebhooks
+    from api.webhooks.telnyx.intake import TelnyxWebhooks
     from broker.settings import KafkaSettings
     from schemas.roles import Role
 
 
 class Services(msgspec.Struct, frozen=True):
-    """One a process. `now` gives the wall clock, aware and in UTC; `broker_answers` blocks up to the given seconds."""
+    """One per process. `now` is the wall clock, aware and in UTC; `broker_answers` blocks up to the given seconds."""
 
     settings: ApiSettings
     trust: TrustSettings
@@ -40,7 +40,7 @@ class Services(msgspec.Struct, frozen=True):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """Commits at the end, before the answer leaves; an error takes everything back."""
+        """Commits at the end, before the response is sent; an error rolls back."""
         async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
@@ -70,7 +70,7 @@ async def _operator(request: Request) -> str:
 
 
 Used = Annotated[Services, Depends(services_of)]
-Reader = Annotated[Caller, Depends(_allowing(keys.READ))]
-Configurer = Annotated[Caller, Depends(_allowing(keys.CONFIGURE))]
-Administrator = Annotated[Caller, Depends(_allowing(keys.ADMINISTER))]
+Reader = Annotated[Caller, Depends(_allowing(authentication.READ))]
+Configurer = Annotated[Caller, Depends(_allowing(authentication.CONFIGURE))]
+Administrator = Annotated[Caller, Depends(_allowing(authentication.ADMINISTER))]
 Operator = Annotated[str, Depends(_operator)]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from api.webhooks.telnyx_signature import public_key
+from api.webhooks.telnyx.signature import public_key
 from domain.digest.unsubscribe import SHORTEST_SECRET_BYTES
 
 
@@ -21,11 +21,13 @@ class ApiSettings(BaseSettings):
     body_limit_bytes: Annotated[int, Field(ge=1_024, description="Larger requests get 413")] = 4_194_304
     time_limit_s: Annotated[float, Field(gt=0, description="A request that takes longer gets 503")] = 15.0
     delivery_limit_s: Annotated[float, Field(gt=0, description="How long ingest waits for the broker")] = 5.0
-    unsent_limit_bytes: Annotated[int, Field(ge=1_024, description="Bodies that may wait for the broker")] = 67_108_864
-    key_cache_s: Annotated[float, Field(ge=0, description="A revoked key may work this long")] = 5.0
-    unit_cache_s: Annotated[float, Field(ge=0, description="A deleted unit may be written this long")] = 5.0
-    requests_per_s: Annotated[float, Field(gt=0, description="Of one key, apart from gateways")] = 100.0
-    gateway_requests_per_s: Annotated[float, Field(gt=0, description="Of one gateway key")] = 10_000.0
+    unsent_limit_bytes: Annotated[int, Field(ge=1_024, description="Limit of bodies waiting for the broker")] = (
+        67_108_864
+    )
+    key_cache_s: Annotated[float, Field(ge=0, description="A revoked key works up to this long")] = 5.0
+    unit_cache_s: Annotated[float, Field(ge=0, description="A deleted unit accepts readings up to this long")] = 5.0
+    requests_per_s: Annotated[float, Field(gt=0, description="Rate of one key, except gateways'")] = 100.0
+    gateway_requests_per_s: Annotated[float, Field(gt=0, description="Rate of one gateway key")] = 10_000.0
 
 
 def _provider_key(base64_text: str) -> str:
@@ -35,15 +37,15 @@ def _provider_key(base64_text: str) -> str:
 
 def _long_enough(secret: SecretStr) -> SecretStr:
     if len(secret.get_secret_value().encode()) < SHORTEST_SECRET_BYTES:
-        raise ValueError(f"takes at least {SHORTEST_SECRET_BYTES} bytes; openssl rand -base64 32 makes a good one")
+        raise ValueError(f"must have at least {SHORTEST_SECRET_BYTES} bytes; openssl rand -base64 32 makes one")
     return secret
 
 
 class TrustSettings(BaseSettings):
-    """By what the API knows who calls without an API key; the variables have the fields' names, with no prefix.
+    """Secrets that authenticate callers without an API key; the variables are the fields' names, without a prefix.
 
-    What is left out switches its endpoint off (503 with a sentence), or for Disruptive the check. Each may also lie in
-    a file that the variable with `_FILE` behind it names.
+    Without its secret an endpoint answers 503; Disruptive's goes unchecked. Each variable may instead name a file, with
+    `_FILE` appended.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)

@@ -1,4 +1,4 @@
-"""Of many requests that miss the same entry of a cache at once, one asks the database and all get its answer."""
+"""When many requests miss the same cache entry at once, one asks the database and all get its answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Answer = TypeVar("Answer")
 
 
 class SingleFlight(Generic[Answer]):
-    """Calls by key: a call that is under way is joined instead of made again. Errors reach all who wait."""
+    """Calls by key: callers join a call under way instead of repeating it. Errors reach all of them."""
 
     def __init__(self) -> None:
         self._under_way: dict[str, asyncio.Future[Answer]] = {}
@@ -23,10 +23,10 @@ class SingleFlight(Generic[Answer]):
             flight = asyncio.ensure_future(ask())
             self._under_way[key] = flight
             flight.add_done_callback(lambda done: self._landed(key, done))
-        # A request that is given up must not take the others' answer with it.
+        # A cancelled request must not cancel the others' answer.
         return await asyncio.shield(flight)
 
     def _landed(self, key: str, done: asyncio.Future[Answer]) -> None:
         self._under_way.pop(key, None)
         if not done.cancelled():
-            done.exception()  # seen, also when everybody who waited is gone
+            done.exception()  # retrieved, even if nobody waits any longer

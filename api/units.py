@@ -1,103 +1,56 @@
-"""Units and their rules."""
+"""Units; their rules one by one are in `rules`."""
 
 import uuid
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from sqlalchemy import delete, func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import entity_tags, idempotency, paging
-from api.keys import Caller
 from api.organizations import organization_of
-from api.problems import conflict, not_found, responses
+from api.ownership import assign, insert_row, must_have_room, row_of
+from api.problems import conflict, responses
+from api.rule_rows import replace_rules, rules_of
 from api.services import Configurer, Reader, Used
-from database.configuration import RuleRow, UnitRow
+from database.configuration import UnitRow
 from outbox.writer import publish_units
 from schemas.http.fields import ID_PATTERN, Id
 from schemas.http.paging import Page
-from schemas.http.units import NewUnit, RuleBody, RuleView, UnitBody, UnitView
+from schemas.http.units import NewUnit, RuleView, UnitBody, UnitFields, UnitView
 
 router = APIRouter(tags=["units"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 
 UnitId = Annotated[str, Path(pattern=ID_PATTERN)]
-RuleId = Annotated[str, Path(pattern=ID_PATTERN)]
-MAX_RULES = 50
+BY_ID = paging.Order(UnitRow.unit_id)
 
 
-async def unit_of(session: AsyncSession, caller: Caller, unit_id: str, *, lock: bool = False) -> UnitRow:
-    """The caller's unit; raises Problem (404) also when it is another organization's."""
-    wanted = select(UnitRow).where(UnitRow.unit_id == unit_id, UnitRow.organization_id == caller.organization_id)
-    unit = (await session.scalars(wanted.with_for_update() if lock else wanted)).one_or_none()
-    if unit is None:
-        raise not_found("unit", unit_id)
-    return unit
+async def answer_with(
+    session: AsyncSession, row: UnitRow, request: Request, status: HTTPStatus = HTTPStatus.OK
+) -> Response:
+    """The unit with its rules and its tag."""
+    rules = await rules_of(session, [row.unit_id])
+    return entity_tags.answer(request, _view(row, rules[row.unit_id]), row.version, status=status)
 
 
-async def _rules_of(session: AsyncSession, unit_ids: list[str]) -> dict[str, list[RuleView]]:
-    rules: dict[str, list[RuleView]] = {unit_id: [] for unit_id in unit_ids}
-    wanted = select(RuleRow).where(RuleRow.unit_id.in_(unit_ids)).order_by(RuleRow.unit_id, RuleRow.rule_id)
-    for row in await session.scalars(wanted):
-        rules[row.unit_id].append(_rule_view(row))
-    return rules
-
-
-def _rule_view(row: RuleRow) -> RuleView:
-    return RuleView.model_validate(
-        {
-            "rule_id": row.rule_id,
-            "limit": row.limit_side,
-            "severity": row.severity,
-            "limit_c": row.limit_c,
-            "clear_c": row.clear_c,
-            "confirm_s": row.confirm_s,
-            "recover_readings": row.recover_readings,
-        }
-    )
+async def announce_change(session: AsyncSession, row: UnitRow) -> None:
+    """Count the change, and enqueue the unit for the workers."""
+    row.version += 1
+    await publish_units(session, [row.unit_id])
 
 
 def _view(row: UnitRow, rules: list[RuleView]) -> UnitView:
-    return UnitView(
-        unit_id=row.unit_id,
-        name=row.name,
-        gateway_id=row.gateway_id,
-        device_id=row.device_id,
-        expected_interval_s=row.expected_interval_s,
-        offline_after_missed=row.offline_after_missed,
-        live_window_s=row.live_window_s,
-        rules=rules,
-        created_at=row.created_at,
-    )
-
-
-def _rule_row(unit_id: str, rule_id: str, body: RuleBody) -> dict[str, object]:
-    return {
-        "unit_id": unit_id,
-        "rule_id": rule_id,
-        "limit_side": body.limit,
-        "severity": body.severity,
-        "limit_c": body.limit_c,
-        "clear_c": body.clear_c,
-        "confirm_s": body.confirm_s,
-        "recover_readings": body.recover_readings,
-    }
+    columns = UnitView.model_fields.keys() - {"rules"}
+    return UnitView.model_validate({name: getattr(row, name) for name in columns} | {"rules": rules})
 
 
 async def _write(session: AsyncSession, row: UnitRow, body: UnitBody) -> None:
     if body.device_id is not None and body.device_id != row.device_id:
         await _device_must_be_free(session, row, body.device_id)
-    row.name = body.name
-    row.gateway_id = body.gateway_id
-    row.device_id = body.device_id
-    row.expected_interval_s = body.expected_interval_s
-    row.offline_after_missed = body.offline_after_missed
-    row.live_window_s = body.live_window_s
+    assign(row, body, UnitFields.model_fields)
     await session.flush()
-    await session.execute(delete(RuleRow).where(RuleRow.unit_id == row.unit_id))
-    if body.rules:
-        await session.execute(insert(RuleRow), [_rule_row(row.unit_id, rule.rule_id, rule) for rule in body.rules])
+    await replace_rules(session, row.unit_id, body.rules)
 
 
 async def _device_must_be_free(session: AsyncSession, row: UnitRow, device_id: str) -> None:
@@ -106,40 +59,24 @@ async def _device_must_be_free(session: AsyncSession, row: UnitRow, device_id: s
         UnitRow.organization_id == row.organization_id, UnitRow.device_id == device_id, UnitRow.unit_id != row.unit_id
     )
     if (other := (await session.scalars(wanted)).first()) is not None:
-        raise conflict(f"The device {device_id} belongs to the unit {other}; take it away there first.")
-
-
-async def _changed(session: AsyncSession, row: UnitRow) -> None:
-    row.version += 1
-    await publish_units(session, [row.unit_id])
-
-
-async def _shown(session: AsyncSession, row: UnitRow, request: Request, status: int = HTTPStatus.OK) -> Response:
-    rules = await _rules_of(session, [row.unit_id])
-    return entity_tags.answer(request, _view(row, rules[row.unit_id]), row.version, status=status)
+        raise conflict(f"The device {device_id} belongs to the unit {other}; remove it there first.")
 
 
 @router.get("/v1/units")
 async def list_units(
     caller: Reader,
     services: Used,
-    limit: paging.Limit = 50,
-    cursor: paging.Cursor = None,
+    wanted: paging.Wanted,
     gateway_id: Annotated[Id | None, Query(description="Only the units of this gateway")] = None,
 ) -> Page[UnitView]:
     """The organization's units in the order of their ids."""
-    after = paging.position(cursor, str)
-    wanted = select(UnitRow).where(UnitRow.organization_id == caller.organization_id)
-    if after is not None:
-        wanted = wanted.where(UnitRow.unit_id > after[0])
+    units = select(UnitRow).where(UnitRow.organization_id == caller.organization_id)
     if gateway_id is not None:
-        wanted = wanted.where(UnitRow.gateway_id == gateway_id)
+        units = units.where(UnitRow.gateway_id == gateway_id)
     async with services.transaction() as session:
-        rows = list(await session.scalars(wanted.order_by(UnitRow.unit_id).limit(limit + 1)))
-        rules = await _rules_of(session, [row.unit_id for row in rows])
-    return paging.page(
-        rows, limit, lambda row: _view(row, rules[row.unit_id]), lambda row: paging.cursor_of(row.unit_id)
-    )
+        found = await BY_ID.find(session, units, wanted)
+        rules = await rules_of(session, [row.unit_id for row in found.rows])
+    return found.page(lambda row: _view(row, rules[row.unit_id]))
 
 
 @router.post(
@@ -154,23 +91,18 @@ async def create_unit(body: NewUnit, caller: Configurer, services: Used, request
 
     async def work(session: AsyncSession) -> Response:
         organization = await organization_of(session, caller.organization_id, lock=True)
-        if organization.max_units is not None:
-            mine = select(func.count()).where(UnitRow.organization_id == caller.organization_id)
-            if (await session.execute(mine)).scalar_one() >= organization.max_units:
-                raise conflict(f"Your organization may have {organization.max_units} units.")
+        await must_have_room(session, UnitRow, caller.organization_id, organization.max_units)
         unit_id = body.unit_id or str(uuid.uuid4())
-        made = await session.scalars(
-            insert(UnitRow)
-            .values(unit_id=unit_id, organization_id=caller.organization_id, name=body.name)
-            .on_conflict_do_nothing()
-            .returning(UnitRow)
+        row = await insert_row(
+            session,
+            UnitRow,
+            {"unit_id": unit_id, "organization_id": caller.organization_id, "name": body.name},
         )
-        row = made.one_or_none()
         if row is None:
             raise conflict(f"The unit id {unit_id} is taken; choose another or leave it out.")
         await _write(session, row, body)
         await publish_units(session, [unit_id])
-        response = await _shown(session, row, request, HTTPStatus.CREATED)
+        response = await answer_with(session, row, request, HTTPStatus.CREATED)
         response.headers["Location"] = f"/v1/units/{unit_id}"
         return response
 
@@ -189,7 +121,7 @@ async def create_unit(body: NewUnit, caller: Configurer, services: Used, request
 async def get_unit(unit_id: UnitId, caller: Reader, services: Used, request: Request) -> Response:
     """A unit with its rules."""
     async with services.transaction() as session:
-        return await _shown(session, await unit_of(session, caller, unit_id), request)
+        return await answer_with(session, await row_of(session, UnitRow, caller, unit_id), request)
 
 
 @router.put(
@@ -203,11 +135,11 @@ async def replace_unit(
 ) -> Response:
     """Replace a unit with all its rules; If-Match guards against overwriting somebody's change."""
     async with services.transaction() as session:
-        row = await unit_of(session, caller, unit_id, lock=True)
+        row = await row_of(session, UnitRow, caller, unit_id, lock=True)
         entity_tags.must_match(request, row.version)
         await _write(session, row, body)
-        await _changed(session, row)
-        return await _shown(session, row, request)
+        await announce_change(session, row)
+        return await answer_with(session, row, request)
 
 
 @router.delete(
@@ -219,54 +151,8 @@ async def replace_unit(
 async def delete_unit(unit_id: UnitId, caller: Configurer, services: Used, request: Request) -> None:
     """Delete a unit with its rules and maintenance windows; its alerts stay in the records."""
     async with services.transaction() as session:
-        row = await unit_of(session, caller, unit_id, lock=True)
+        row = await row_of(session, UnitRow, caller, unit_id, lock=True)
         entity_tags.must_match(request, row.version)
         await session.delete(row)
         await publish_units(session, [unit_id])
     services.ingest.forget(unit_id)
-
-
-@router.put(
-    "/v1/units/{unit_id}/rules/{rule_id}",
-    response_model=UnitView,
-    responses={**entity_tags.tagged(), **entity_tags.guarded(409)},
-    openapi_extra=entity_tags.GUARDED,
-)
-async def put_rule(
-    unit_id: UnitId, rule_id: RuleId, body: RuleBody, caller: Configurer, services: Used, request: Request
-) -> Response:
-    """Add a rule to a unit or replace it. If-Match takes the unit's tag."""
-    async with services.transaction() as session:
-        row = await unit_of(session, caller, unit_id, lock=True)
-        entity_tags.must_match(request, row.version)
-        values = _rule_row(unit_id, rule_id, body)
-        await session.execute(
-            insert(RuleRow).values(values).on_conflict_do_update(index_elements=["unit_id", "rule_id"], set_=values)
-        )
-        count = await session.execute(select(func.count()).where(RuleRow.unit_id == unit_id))
-        if count.scalar_one() > MAX_RULES:
-            raise conflict(f"A unit may have {MAX_RULES} rules.")
-        await _changed(session, row)
-        return await _shown(session, row, request)
-
-
-@router.delete(
-    "/v1/units/{unit_id}/rules/{rule_id}",
-    response_model=UnitView,
-    responses={**entity_tags.tagged(), **entity_tags.guarded()},
-    openapi_extra=entity_tags.GUARDED,
-)
-async def delete_rule(
-    unit_id: UnitId, rule_id: RuleId, caller: Configurer, services: Used, request: Request
-) -> Response:
-    """Take a rule away; an alert of it that still fires is resolved."""
-    async with services.transaction() as session:
-        row = await unit_of(session, caller, unit_id, lock=True)
-        entity_tags.must_match(request, row.version)
-        gone = await session.execute(
-            delete(RuleRow).where(RuleRow.unit_id == unit_id, RuleRow.rule_id == rule_id).returning(RuleRow.rule_id)
-        )
-        if gone.first() is None:
-            raise not_found("rule", rule_id)
-        await _changed(session, row)
-        return await _shown(session, row, request)

@@ -1,7 +1,7 @@
-"""One-click unsubscribe (RFC 8058): the link in a summary shows a page, and only a POST takes the summary away.
+"""One-click unsubscribe (RFC 8058): the link in a digest shows a page, and only a POST unsubscribes.
 
-Mail programs, scanners and previews follow links by themselves; so a GET changes nothing. The POST comes from the
-page's button, or from the mail program itself (`List-Unsubscribe-Post`), with the same body.
+Mail programs, scanners and previews follow links, so a GET changes nothing. The POST comes from the page's button, or
+from the mail program (`List-Unsubscribe-Post`), with the same body.
 """
 
 from html import escape
@@ -12,9 +12,9 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Path, Request, Response
 from sqlalchemy import select
 
+from api.bodies import small_body
 from api.problems import Problem, responses, unavailable
 from api.services import Services, Used
-from api.webhooks.bodies import small_body
 from database.configuration import DigestPreferenceRow
 from domain.digest.unsubscribe import read
 from outbox.writer import publish_digest_preferences
@@ -22,7 +22,7 @@ from schemas.messages import Cadence
 
 router = APIRouter(tags=["digests"])
 
-Token = Annotated[str, Path(max_length=700, description="From the link in a summary")]
+Token = Annotated[str, Path(max_length=700, description="From the link in a digest")]
 FIELD, VALUE = "List-Unsubscribe", "One-Click"
 BODY_LIMIT_BYTES = 4_096
 
@@ -46,15 +46,15 @@ button {{ font: inherit; padding: .6rem 1.2rem; }}
 {content}
 </html>
 """
-_BUTTON = """<p>Press the button, and no further {cadence} summary will be sent to you. Alerts are not affected.</p>
+_BUTTON = """<p>Press the button to stop your {cadence} summary. Alerts are not affected.</p>
 <form method="post"><button name="List-Unsubscribe" value="One-Click">Unsubscribe</button></form>"""
-_DONE = "<p>No further {cadence} summary will be sent to you. Whoever set it up for you can turn it on again.</p>"
-_UNKNOWN = """<p>It may have been cut off on its way: open it from the mail again, or copy all of it.
-Whoever set the summaries up for you can also take you off the list.</p>"""
+_DONE = "<p>You will get no further {cadence} summary. Whoever set it up for you can turn it on again.</p>"
+_UNKNOWN = """<p>It may have been cut off: open it from the mail again, or copy all of it.
+Whoever set the summaries up for you can also remove you.</p>"""
 _PAGES = {_HTML: {"schema": {"type": "string"}}}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "A page for people", "content": _PAGES},
-    404: {"description": "A page that says that the link is none of ours", "content": _PAGES},
+    404: {"description": "A page that says that the link is not valid", "content": _PAGES},
 }
 
 
@@ -63,12 +63,12 @@ def _page(title: str, content: str, status: HTTPStatus = HTTPStatus.OK) -> Respo
 
 
 def _meant(services: Services, token: str) -> tuple[str, Cadence] | None:
-    """Whom and which summary a link is about; raises Problem (503) where this installation cannot know."""
+    """The user and the cadence of a link; raises Problem (503) without the secret."""
     secret = services.trust.unsubscribe_secret
     if secret is None:
         raise unavailable(
-            "This installation cannot read unsubscribe links. Set UNSUBSCRIBE_SECRET to the value that the digests"
-            " worker has, and start the api anew."
+            "This installation cannot read unsubscribe links. Set UNSUBSCRIBE_SECRET to the digests worker's"
+            " value, then restart the api."
         )
     return read(secret.get_secret_value().encode(), token)
 
@@ -84,7 +84,7 @@ def _unknown() -> Response:
     openapi_extra={"security": []},
 )
 async def show_unsubscribe(token: Token, services: Used) -> Response:
-    """A page with a button. Changes nothing."""
+    """A page with a button. It changes nothing."""
     meant = _meant(services, token)
     if meant is None:
         return _unknown()
@@ -113,7 +113,7 @@ async def show_unsubscribe(token: Token, services: Used) -> Response:
     },
 )
 async def unsubscribe(token: Token, services: Used, request: Request) -> Response:
-    """Take the summary away. Doing it twice is harmless, and so is doing it for somebody who is gone."""
+    """Unsubscribe from a digest. Harmless when repeated, or for a deleted user."""
     meant = _meant(services, token)
     body = await small_body(request, BODY_LIMIT_BYTES)
     if meant is None:
@@ -132,7 +132,7 @@ async def unsubscribe(token: Token, services: Used, request: Request) -> Respons
 
 
 def _one_click(body: bytes, content_type: str) -> bool:
-    """RFC 8058 (section 3.1) lets the sender choose between the two kinds of form."""
+    """RFC 8058 (section 3.1) allows both kinds of form."""
     if content_type.startswith("multipart/form-data"):
         return f'name="{FIELD}"'.encode() in body and VALUE.encode() in body
     return VALUE in parse_qs(body.decode(errors="replace")).get(FIELD, [])

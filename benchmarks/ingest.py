@@ -23,7 +23,7 @@ import httpx
 import uvloop
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.keys import make_key
+from api.authentication import make_key
 from broker.topics import create_topics
 from database.configuration import ApiKeyRow, OrganizationRow, UnitRow
 from database.engine import DatabaseSettings, make_engine

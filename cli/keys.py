@@ -31,7 +31,7 @@ def create(
     async def work(engine: AsyncEngine) -> str | None:
         from sqlalchemy.ext.asyncio import AsyncSession
 
-        from api.keys import make_key
+        from api.authentication import make_key
         from database.configuration import ApiKeyRow, OrganizationRow
 
         made = make_key()

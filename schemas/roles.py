@@ -1,4 +1,4 @@
-"""What API keys may do, in four words."""
+"""Roles of API keys."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """The role of an API key; `api.keys` says which endpoint asks for which."""
+    """The role of an API key; `api.authentication` says which endpoint asks for which."""
 
     GATEWAY = "gateway"
     MEMBER = "member"

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.app import create_app
-from api.keys import make_key
+from api.authentication import make_key
 from api.settings import ApiSettings, TrustSettings
 from broker.settings import KafkaSettings
 from broker.topics import create_topics

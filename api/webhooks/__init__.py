@@ -1,1 +1,1 @@
-"""What other services send us by HTTP: the SMS provider's events, and the readings of sensor vendors' networks."""
+"""Webhooks: `telnyx` takes the SMS provider's events, `sensors` the readings of sensor vendors' networks."""

@@ -1,4 +1,4 @@
-"""What the API takes and gives about alerts."""
+"""Alerts, their timelines, and commands about them."""
 
 from typing import Annotated, Self
 
@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from schemas.http.fields import Id, Instant, Shape
 from schemas.messages import AlertKind, Severity
 
-MOST_SILENT_MINUTES = 43_200
+MAX_SILENCE_MINUTES = 43_200
 
 
 class AlertView(Shape):
@@ -37,34 +37,34 @@ class TimelineEntry(Shape):
     detail: dict[str, str]
 
 
-class Order(Shape):
-    """Who orders; null is whoever the key was made for."""
+class AlertOrder(Shape):
+    """Who gives the command; null means the caller's key."""
 
     user_id: Id | None = None
 
 
-class SilenceOrder(Order):
-    """How long an alert stays silent: until an instant, or for some minutes from now; at most 30 days."""
+class SilenceOrder(AlertOrder):
+    """How long to silence an alert: until an instant, or for some minutes from now; at most 30 days."""
 
     until: Instant | None = None
-    minutes: Annotated[int, Field(strict=True, ge=1, le=MOST_SILENT_MINUTES, examples=[60])] | None = None
+    minutes: Annotated[int, Field(strict=True, ge=1, le=MAX_SILENCE_MINUTES, examples=[60])] | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if (self.until is None) == (self.minutes is None):
-            raise ValueError("give either until or minutes")
+            raise ValueError("give until or minutes, not both")
         return self
 
 
-class Ordered(Shape):
-    """The order was recorded and is on its way to the workers."""
+class Accepted(Shape):
+    """The command is recorded and on its way to the workers."""
 
     alert_id: str
     at: Instant
     by: str
 
 
-class Silenced(Ordered):
-    """Nobody is told of the alert before `until`."""
+class Silenced(Accepted):
+    """Nobody is notified of the alert before `until`."""
 
     until: Instant

@@ -1,4 +1,4 @@
-"""What the API takes and gives about summaries: how far each is, one to be sent now, one to look at."""
+"""Digests: their progress, one to send now, one to preview."""
 
 from typing import Annotated
 
@@ -9,14 +9,14 @@ from schemas.messages import Cadence
 
 
 class DigestOrder(Shape):
-    """A summary of the newest whole period is sent at once; the schedule stays as it is."""
+    """Send the digest of the newest complete period now; the schedule does not change."""
 
     user_id: Id
     cadence: Cadence = Cadence.DAILY
 
 
-class OrderedDigest(Shape):
-    """It is on its way; `GET /v1/digests?user_id=…` tells how far."""
+class RequestedDigest(Shape):
+    """The digest is on its way; `GET /v1/digests?user_id=…` shows its progress."""
 
     digest_id: str
     cadence: Cadence
@@ -26,7 +26,7 @@ class OrderedDigest(Shape):
 
 
 class DigestEntry(Shape):
-    """One user's summary of one period."""
+    """One user's digest of one period."""
 
     digest_id: str
     user_id: str
@@ -36,14 +36,14 @@ class DigestEntry(Shape):
     period_ends_at: Instant
     status: Annotated[str, Field(examples=["sent"])]
     progress: Annotated[int, Field(ge=0, le=100, description="Percent")]
-    asked_for: Annotated[bool, Field(description="A person asked for it; it came beside the regular one")]
+    asked_for: Annotated[bool, Field(description="Somebody requested it, in addition to the scheduled one")]
     changed_at: Instant
     sent_at: Instant | None
     error: str | None
 
 
 class DigestPreview(Shape):
-    """What would be sent now; nothing is. `html` has its pictures inside."""
+    """What would be sent now. `html` embeds its pictures."""
 
     subject: str
     cadence: Cadence
@@ -51,7 +51,7 @@ class DigestPreview(Shape):
     display_unit: DisplayUnit
     period_starts_at: Instant
     period_ends_at: Instant
-    complete: Annotated[bool, Field(description="False while recorded buckets do not reach the period's end")]
+    complete: Annotated[bool, Field(description="False while the recorded buckets end before the period does")]
     total_readings: int
     total_alerts: int
     critical_alerts: int

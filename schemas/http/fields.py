@@ -13,7 +13,7 @@ INT4 = 2_147_483_647
 
 def _in_database_range(at: datetime) -> datetime:
     if not 2000 <= at.year < 9000:
-        raise ValueError(f"the year {at.year} is outside of 2000 to 8999")
+        raise ValueError(f"the year {at.year} is outside 2000 to 8999")
     return at.astimezone(UTC)
 
 
@@ -32,6 +32,6 @@ DisplayUnit = Annotated[str, Field(pattern="^[CF]$", description="Temperatures a
 
 
 class Shape(BaseModel):
-    """A body of a request or an answer."""
+    """A body of a request or an answer; an answer may be read from the row with the same names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)

@@ -8,6 +8,8 @@ from schemas.http.fields import Id, Instant, Line, Shape
 from schemas.messages import Limit, Severity
 
 RuleCelsius = Annotated[float, Field(strict=True, ge=-100, le=150, allow_inf_nan=False, examples=[8.0])]
+MAX_RULES = 50
+
 Seconds = Annotated[int, Field(strict=True, ge=1, le=31_536_000)]
 
 
@@ -36,7 +38,9 @@ class RuleView(RuleBody):
     rule_id: Id
 
 
-class UnitBody(Shape):
+class UnitFields(Shape):
+    """What is set of a unit besides its rules: each field is a column of `UnitRow` with the same name."""
+
     name: Annotated[Line, Field(examples=["Walk-in freezer"])]
     gateway_id: Id | None = None
     device_id: Id | None = Field(
@@ -45,7 +49,10 @@ class UnitBody(Shape):
     expected_interval_s: Seconds = 300
     offline_after_missed: Annotated[int, Field(strict=True, ge=1, le=1_000)] = 3
     live_window_s: Seconds = 900
-    rules: list[RuleView] = Field([], max_length=50)
+
+
+class UnitBody(UnitFields):
+    rules: list[RuleView] = Field([], max_length=MAX_RULES)
 
     @model_validator(mode="after")
     def _rule_ids_differ(self) -> Self:

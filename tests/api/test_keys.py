@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.keys import Keys
+from api.authentication import Keys
 from api.settings import ApiSettings
 from database.configuration import ApiKeyRow
 from schemas.roles import Role

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.keys import make_key
+from api.authentication import make_key
 from broker.settings import KafkaSettings
 from database.configuration import ApiKeyRow, OrganizationRow, UnitRow
 from database.engine import DatabaseSettings, make_engine

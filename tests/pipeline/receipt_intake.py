@@ -7,7 +7,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from api.webhooks.telnyx_events import addressed, event_of, payload_of, receipt_of
+from api.webhooks.telnyx.events import addressed, event_of, payload_of, receipt_of
 from local.ports import LOOPBACK
 from schemas.messages import encode
 from schemas.topics import SMS_RECEIPTS

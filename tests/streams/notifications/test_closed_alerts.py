@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from broker.settings import KafkaSettings
 from schemas import messages as m
-from schemas.http.alerts import MOST_SILENT_MINUTES
+from schemas.http.alerts import MAX_SILENCE_MINUTES
 from schemas.topics import DAY_MS
 from streams.notifications.closed_alerts import ORDERS_REMEMBERED_MS, ClosedAlerts
 from tests.streams.fakes import NOW_MS, FakeRecord
@@ -135,7 +135,7 @@ async def test_an_order_is_remembered_for_longer_than_the_longest_silence() -> N
     """A reminder that a silence put off must find an acknowledgement that came in it."""
     world = World()
     world.read(acknowledge("first"))
-    world.now_ms += MOST_SILENT_MINUTES * 60_000
+    world.now_ms += MAX_SILENCE_MINUTES * 60_000
     world.read(acknowledge("second"))
     assert world.closed.why_closed("first", world.now_ms) == "acknowledged"
     world.now_ms += ORDERS_REMEMBERED_MS + 1

@@ -1,7 +1,7 @@
-"""Whether a webhook comes from Telnyx: Ed25519 over `{timestamp}|{body}`, not older or newer than five minutes.
+"""Telnyx's webhook signature: Ed25519 over `{timestamp}|{body}`, at most five minutes old or ahead.
 
 Headers `telnyx-signature-ed25519` (base64) and `telnyx-timestamp` (seconds); source: "Receiving webhooks" in Telnyx's
-developer pages. A copy of a genuine webhook passes here for five minutes: the event's id tells it from the first.
+developer pages. A copy of a genuine webhook passes for five minutes; the event's id identifies it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class SignatureProblem(StrEnum):
 
 
 def public_key(base64_text: str) -> VerifyKey:
-    """The provider's key as its portal shows it. Raises ValueError for anything else: a mistake in the settings."""
+    """The provider's key as its portal shows it. Raises ValueError for anything else."""
     try:
         return VerifyKey(base64.b64decode(base64_text, validate=True))
     except (binascii.Error, ValueError) as error:
@@ -42,7 +42,7 @@ def public_key(base64_text: str) -> VerifyKey:
 def signature_problem(
     key: VerifyKey, *, signature: str | None, timestamp: str | None, body: bytes, now_ms: int
 ) -> SignatureProblem | None:
-    """What is wrong with a webhook, or None. `body` is the raw one: parsed and written again it would not fit."""
+    """What is wrong with a webhook, or None. `body` is the raw body; a re-encoded one would not match."""
     read = _read(signature, timestamp)
     if isinstance(read, SignatureProblem):
         return read
@@ -53,7 +53,7 @@ def signature_problem(
     if age_ms < -TOLERANCE_S * 1000:
         return SignatureProblem.TOO_NEW
     try:
-        # The timestamp is signed as it was written: digits only, as `_read` made sure.
+        # The timestamp is signed as written; `_read` has checked that it is digits only.
         key.verify(f"{timestamp}|".encode() + body, raw_signature)
     except BadSignatureError:
         return SignatureProblem.WRONG

@@ -1,4 +1,4 @@
-"""What follows from one event of the SMS provider: a receipt, an answer of a person, or nothing; each id once."""
+"""Handles each event of the SMS provider once: publishes a receipt or a reply, or ignores it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.problems import Problem, unavailable
 from api.single_flight import SingleFlight
-from api.webhooks import telnyx_events
-from api.webhooks.answers import heed
-from api.webhooks.seen import SeenEvents
-from api.webhooks.telnyx_signature import (
+from api.webhooks.telnyx import events
+from api.webhooks.telnyx.event_log import SeenEvents
+from api.webhooks.telnyx.opt_outs import heed
+from api.webhooks.telnyx.signature import (
     SIGNATURE_HEADER,
     TIMESTAMP_HEADER,
     SignatureProblem,
@@ -44,7 +44,7 @@ STALE = frozenset({SignatureProblem.TOO_OLD, SignatureProblem.TOO_NEW})
 
 
 class Result(StrEnum):
-    """What became of an event that was taken."""
+    """The result of an accepted event."""
 
     RECEIPT = "receipt"
     REPLY = "reply"
@@ -56,7 +56,7 @@ class Result(StrEnum):
 
 
 class TelnyxWebhooks:
-    """`clock` is monotonic, in seconds; `now` the wall clock, aware. Without a key nothing is taken."""
+    """`clock` is monotonic, in seconds; `now` the wall clock, aware. Without a key every event is refused."""
 
     def __init__(
         self,
@@ -74,18 +74,17 @@ class TelnyxWebhooks:
         self._under_way: SingleFlight[Result] = SingleFlight()
 
     async def take(self, body: bytes, headers: Mapping[str, str], query: Mapping[str, str]) -> Result:
-        """Raises Problem: whatever is not 200 is sent again by the provider."""
+        """Raises Problem; the provider repeats whatever does not get 200."""
         self._check(body, headers)
-        event = telnyx_events.event_of(body)
-        # A copy that comes while the first is under way, also one that was sent again because the answer took too long,
-        # waits for the same effect instead of having one of its own.
+        event = events.event_of(body)
+        # A copy that arrives while the first is under way joins it instead of having an effect of its own.
         return await self._under_way.call(event.id, lambda: self._once(event, query))
 
     def _check(self, body: bytes, headers: Mapping[str, str]) -> None:
         if self._key is None:
             raise unavailable(
-                "This installation does not know the provider's key. Set TELNYX_PUBLIC_KEY to the public key that"
-                " Telnyx's portal shows under Keys & Credentials, and start the api anew."
+                "This installation does not know the provider's key. Set TELNYX_PUBLIC_KEY to the public key under Keys"
+                " & Credentials in Telnyx's portal, then restart the api."
             )
         problem = signature_problem(
             self._key,
@@ -100,23 +99,23 @@ class TelnyxWebhooks:
         if problem in STALE:
             raise Problem(
                 HTTPStatus.BAD_REQUEST,
-                f"This webhook is refused: {problem.value}. Send it anew with a fresh timestamp; where every one is"
-                " refused, compare this machine's clock with the true time.",
+                f"This webhook is refused: {problem.value}. Send it again with a fresh timestamp. If every one is"
+                " refused, check this machine's clock.",
                 slug="webhook-stale",
             )
         raise Problem(
             HTTPStatus.FORBIDDEN,
-            f"This webhook is refused: {problem.value}. Where genuine ones are refused, TELNYX_PUBLIC_KEY is another"
-            " account's, or a proxy changes bodies.",
+            f"This webhook is refused: {problem.value}. If genuine ones are refused, TELNYX_PUBLIC_KEY belongs to"
+            " another account, or a proxy changes bodies.",
             slug="webhook-signature",
         )
 
-    async def _once(self, event: telnyx_events.Event, query: Mapping[str, str]) -> Result:
+    async def _once(self, event: events.Event, query: Mapping[str, str]) -> Result:
         if await self._seen.knows(event.id):
             return Result.REPEATED
-        if event.event_type in telnyx_events.DELIVERY:
+        if event.event_type in events.DELIVERY:
             result = await self._delivery(event, query)
-        elif event.event_type == telnyx_events.RECEIVED:
+        elif event.event_type == events.RECEIVED:
             result = await self._inbound(event)
         else:
             log.info("telnyx.ignored", event_type=event.event_type[:40])
@@ -124,35 +123,35 @@ class TelnyxWebhooks:
         await self._seen.add(event.id)
         return result
 
-    async def _delivery(self, event: telnyx_events.Event, query: Mapping[str, str]) -> Result:
-        payload = telnyx_events.payload_of(event)
-        about = telnyx_events.addressed(payload, query)
+    async def _delivery(self, event: events.Event, query: Mapping[str, str]) -> Result:
+        payload = events.payload_of(event)
+        about = events.addressed(payload, query)
         if about is None:
             log.warning("telnyx.unaddressed", event_type=event.event_type, message=payload.id[:60])
             return Result.UNADDRESSED
-        await self._publish([telnyx_events.receipt_of(event, payload, about, self._now_ms())])
+        await self._publish([events.receipt_of(event, payload, about, self._now_ms())])
         return Result.RECEIPT
 
-    async def _inbound(self, event: telnyx_events.Event) -> Result:
-        payload = telnyx_events.payload_of(event)
+    async def _inbound(self, event: events.Event) -> Result:
+        payload = events.payload_of(event)
         number, reply = payload.from_number, understand(payload.text or "")
         if isinstance(reply, HelpWanted):
             log.info("telnyx.help_wanted", number=masked(number))
             return Result.HELP
         users: list[str] = []
-        # A short code or a name is nobody of ours.
+        # Short codes and alphanumeric senders are not contacts.
         if phone_problem(number) is None:
-            at = datetime.fromtimestamp(telnyx_events.occurred_at_ms(event, self._now_ms()) / 1000, UTC)
+            at = datetime.fromtimestamp(events.occurred_at_ms(event, self._now_ms()) / 1000, UTC)
             async with AsyncSession(self._engine) as session, session.begin():
                 users = await heed(session, number, reply, at)
         if not users:
             log.warning("telnyx.unknown_number", number=masked(number), reply=type(reply).__name__)
             return Result.UNKNOWN_NUMBER
-        await self._publish([telnyx_events.reply_of(event, payload, user, self._now_ms()) for user in users])
+        await self._publish([events.reply_of(event, payload, user, self._now_ms()) for user in users])
         return Result.REPLY
 
     async def _publish(self, receipts: Sequence[m.Receipt]) -> None:
-        """Returns when the broker has them all; raises Problem (503) when the producer gave one up."""
+        """Returns when the broker has acknowledged them all; raises Problem (503) otherwise."""
         try:
             deliveries = [
                 asyncio.wrap_future(
@@ -171,7 +170,7 @@ class TelnyxWebhooks:
                     raise error
         except (QueueFullError, NotDeliveredError) as error:
             log.warning("telnyx.not_stored", error=type(error).__name__, records=len(receipts))
-            raise unavailable("Kafka did not take this. Send it again: what did arrive is recognized.") from None
+            raise unavailable("Kafka did not acknowledge this. Send it again: repetitions have no effect.") from None
 
     def _now_ms(self) -> int:
         return round(self._now().timestamp() * 1000)

@@ -1,11 +1,11 @@
-"""Which events were taken already, so that a copy of one takes no effect.
+"""Which events were handled already, so that a repeated event has no effect.
 
-The memory is a table that all processes of the API share, and beside it the last ids in each process. An id is written
-down after its effect: the other way round, a crash in between would lose the event. So two processes that get the same
-event within the same milliseconds may both take it; who reads the topic takes receipts idempotently.
+The log is a table that all processes of the API share, with the latest ids cached per process. An id is written after
+its effect: in the opposite order, a crash in between would lose the event. Two processes that get the same event within
+milliseconds may both handle it; consumers treat receipts idempotently.
 
-Receipts must flow without the database. While it is away, the process remembers by itself, and asks the database again
-only after a pause, so that it does not wait for it at every event.
+Receipts must flow without the database. While it is unavailable, the process uses its cache alone and retries the
+database after a pause instead of waiting for it at every event.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TAKEN = text(
 
 
 class _Round:
-    """Events that ask together: all that come while the database answers those before them."""
+    """Events that share one statement: all that arrive while the previous statement runs."""
 
     def __init__(self) -> None:
         self.event_ids: list[str] = []
@@ -48,7 +48,7 @@ class _Round:
 
 
 class _Together:
-    """At a burst, one statement for many events. `ask` gets the ids, each once or more, and raises nothing."""
+    """Batches the events of a burst into one statement. `ask` gets the ids, with repetitions, and must not raise."""
 
     def __init__(self, ask: Callable[[Sequence[str]], Awaitable[AbstractSet[str]]]) -> None:
         self._ask = ask
@@ -59,7 +59,7 @@ class _Together:
         mine = self._gathering
         mine.event_ids.append(event_id)
         async with self._asking:
-            # The first of a round asks for all of it; when it is given up meanwhile, the next one does.
+            # The first of a round asks for all of it; if it is cancelled, the next one does.
             if mine.answer is None:
                 if self._gathering is mine:
                     self._gathering = _Round()
@@ -79,11 +79,11 @@ class SeenEvents:
         self._taken = _Together(self._write)
 
     async def knows(self, event_id: str) -> bool:
-        """Whether it was taken, as far as can be known now."""
+        """Whether it was handled, as far as is known now."""
         return event_id in self._mine or event_id in await self._known.call(event_id)
 
     async def add(self, event_id: str) -> None:
-        """It was taken."""
+        """Mark an event as handled."""
         self._mine[event_id] = None
         if len(self._mine) > REMEMBERED:
             self._mine.popitem(last=False)
@@ -96,7 +96,7 @@ class SeenEvents:
         return await self._within_limit(TAKEN, event_ids)
 
     async def _within_limit(self, statement: TextClause, event_ids: Sequence[str]) -> AbstractSet[str]:
-        """The ids that come back; none while the database is away."""
+        """The returned ids; none while the database is unavailable."""
         if self._clock() < self._ask_again_at:
             return frozenset()
         try:

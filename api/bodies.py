@@ -1,4 +1,4 @@
-"""Bodies of webhooks: small ones only, read before anything else is known about the caller."""
+"""Bodies of limited size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people answer by SMS: who they are, and whether they want any more."""
+"""STOP and START by SMS: numbers that opt out, and in again."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ VIA = "sms"
 
 
 async def heed(session: AsyncSession, number: str, reply: Reply, at: datetime) -> list[str]:
-    """Do what `reply` says about further SMS; returns the ids of all users with this number, over all organizations.
+    """Opt the number out or in as `reply` says; returns the ids of all users with it, over all organizations.
 
-    A STOP is kept also for a number that nobody has: whoever adds it later must not text it. The opt-out and the news
-    of it for the workers are one transaction, the caller's. A START that is older than the STOP changes nothing: the
-    provider repeats what was not answered, and so may bring it late.
+    A STOP is kept for unknown numbers too: whoever adds the number later must not text it. The row and the message to
+    the workers share the caller's transaction. A START older than the STOP changes nothing: the provider repeats
+    unanswered webhooks, so it may arrive late.
     """
     users = list(await session.scalars(select(ContactRow.user_id).where(ContactRow.phone_e164 == number)))
     changed = False

@@ -120,7 +120,7 @@ async def test_what_cannot_be_taken_is_answered_with_its_reason(
 async def test_what_carries_no_temperature_is_answered_with_why(api: Api, gateway: dict[str, str]) -> None:
     things = await api.client.post(THINGS, json={"end_device_ids": {"device_id": "dev-1"}}, headers=gateway)
     disruptive = await api.client.post(DISRUPTIVE, json=dt_event("emuc16e9", "touch"), headers=gateway)
-    for answer, because in ((things, "is no uplink"), (disruptive, "touch events carry no temperature")):
+    for answer, because in ((things, "is not an uplink"), (disruptive, "touch events carry no temperature")):
         assert (answer.status_code, answer.json()["accepted"], answer.json()["refused"]) == (202, 0, 0)
         assert because in answer.json()["nothing_because"]
 

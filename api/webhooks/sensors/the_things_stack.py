@@ -1,13 +1,13 @@
 """Uplinks of The Things Stack v3 (The Things Network), as its webhook integration sends them.
 
-Source: "Data Formats" in The Things Industries' documentation. The temperature is searched in this order:
+Source: "Data Formats" in The Things Industries' documentation. The temperature is looked up in this order:
 
 1. the field of `decoded_payload` that the caller names;
-2. a probe on a cable (`TempC_DS`, `TempC1`), which hangs in what is to be kept cold, while the device hangs outside;
-3. `air.temperature` of `normalized_payload`, which the device repository gives for many devices, always in °C;
-4. the names that payload formatters usually give it.
+2. a probe on a cable (`TempC_DS`, `TempC1`), which is inside the unit while the device hangs outside;
+3. `air.temperature` of `normalized_payload`, which the device repository provides for many devices, always in °C;
+4. the names that payload formatters usually use.
 
-The time is that of the network's server: devices send none, and gateways' clocks may be wrong.
+The time is the network server's: devices send none, and gateways' clocks may be wrong.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from api.webhooks.translated import PayloadError, Translated, at_ms, wrong_shape
+from api.webhooks.sensors.payload import PayloadError, Translated, at_ms, wrong_shape
 from schemas import messages as m
 
 PROBES = ("TempC_DS", "TempC1")
@@ -55,7 +55,7 @@ _decode_number = msgspec.json.Decoder(float).decode
 
 
 def translate(body: bytes, field: str | None = None) -> Translated:
-    """The reading in an uplink. Raises PayloadError, and msgspec.DecodeError for what is no JSON."""
+    """The reading in an uplink. Raises PayloadError, and msgspec.DecodeError for a body that is not JSON."""
     try:
         message = _decode(body)
     except msgspec.ValidationError as error:
@@ -63,18 +63,18 @@ def translate(body: bytes, field: str | None = None) -> Translated:
     device_id = message.end_device_ids.device_id
     uplink = message.uplink_message or message.uplink_normalized
     if uplink is None:
-        return Translated(device_id, (), "the message is no uplink; only uplinks carry measurements")
+        return Translated(device_id, (), "the message is not an uplink; only uplinks carry measurements")
     found = _temperature(uplink, field)
     if isinstance(found, _None):
         return Translated(device_id, (), found.because)
     at = uplink.received_at or message.received_at
     if at is None:
-        raise PayloadError("/received_at", "is missing; the network's server sets it in every uplink")
+        raise PayloadError("/received_at", "is missing; the network server sets it in every uplink")
     return Translated(device_id, [m.Reading(at_ms("/received_at", at), found)])
 
 
 def _temperature(uplink: _Uplink, field: str | None) -> float | _None:
-    """Degrees Celsius, or why there are none. Raises PayloadError for what is no number."""
+    """Degrees Celsius, or why there are none. Raises PayloadError for anything but a number."""
     decoded = uplink.decoded_payload
     if field is not None:
         if decoded is None or field not in decoded:
@@ -113,5 +113,6 @@ def _number(pointer: str, raw: msgspec.Raw) -> float:
     except msgspec.ValidationError:
         shown = bytes(raw)[:40].decode(errors="replace")
         raise PayloadError(
-            pointer, f"{shown} is no number of °C; change the payload formatter, or name another field with ?field=NAME"
+            pointer,
+            f"{shown} is not a number of °C; change the payload formatter, or name another field with ?field=NAME",
         ) from None

@@ -1,4 +1,4 @@
-"""What the API gives of the records: decisions about SMS, and what failed for good."""
+"""Decisions about SMS, from the log."""
 
 from typing import Annotated
 
@@ -26,20 +26,3 @@ class SmsEntry(Shape):
     by_request_id: Annotated[str | None, Field(description="The earlier SMS that this one was limited by")]
     error_code: str | None
     error: str | None
-
-
-class JobFailure(Shape):
-    """A dead letter; `settled_at` is set when a person sent it again or put it aside."""
-
-    failure_id: int
-    request_id: str | None
-    user_id: str | None
-    lane: Annotated[str, Field(examples=["sms-critical"])]
-    reason: str
-    error_code: str | None
-    error: str | None
-    attempts: int
-    redrives: int
-    failed_at: Instant
-    settled_at: Instant | None
-    settled_by: str | None

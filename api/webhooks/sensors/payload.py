@@ -1,4 +1,4 @@
-"""What a vendor's payload comes to: readings of one device, or the reason why there are none."""
+"""The content of a vendor's payload: readings of one device, or the reason why there are none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Translated(NamedTuple):
-    """`readings` is empty for a payload that is in order and carries no temperature; `nothing_because` tells why."""
+    """`readings` is empty for a valid payload without a temperature; `nothing_because` says why."""
 
     device_id: str
     readings: Sequence[m.Reading]
@@ -22,7 +22,7 @@ class Translated(NamedTuple):
 
 
 class PayloadError(ValueError):
-    """A payload that cannot be used; `pointer` is the JSON pointer to what is wrong, the text says what to do."""
+    """An unusable payload; `pointer` is the JSON pointer to the error, the text says what to do."""
 
     def __init__(self, pointer: str, detail: str) -> None:
         super().__init__(detail)
@@ -33,14 +33,14 @@ class PayloadError(ValueError):
 def at_ms(pointer: str, at: datetime) -> int:
     """Milliseconds since 1970 UTC. Raises PayloadError for a time without a zone."""
     if at.tzinfo is None:
-        raise PayloadError(pointer, f"{at.isoformat()} has no zone; write Z or an offset behind it")
+        raise PayloadError(pointer, f"{at.isoformat()} has no zone; append Z or an offset")
     return round(at.timestamp() * 1000)
 
 
 def wrong_shape(error: ValidationError, hint: str, *, under: str = "") -> PayloadError:
-    """What msgspec found, with its place as a JSON pointer: it writes "Expected `str`, got `int` - at `$.a.b`".
+    """The error with its place as a JSON pointer: msgspec writes "Expected `str`, got `int` - at `$.a.b`".
 
-    `under` is the pointer to what was decoded, where that is only a part of the payload.
+    `under` is the pointer to the decoded part of the payload.
     """
     detail, _, path = str(error).partition(" - at `$")
     pointer = under + path.rstrip("`").replace(".", "/").replace("[", "/").replace("]", "")

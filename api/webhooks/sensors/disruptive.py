@@ -1,8 +1,8 @@
 """Events of Disruptive Technologies' data connectors, and their signature.
 
-Source: "Receiving Events" and "Events" in Disruptive Technologies' developer documentation. A body holds one event, and
-the device's labels beside it. Temperature events may hold several samples between two heartbeats; humidity sensors
-tell the temperature too. Everything else (touch, network status, battery …) carries none.
+Source: "Receiving Events" and "Events" in Disruptive Technologies' developer documentation. A body holds one event
+and the device's labels. Temperature events may hold several samples between two heartbeats; humidity sensors report the
+temperature too. All other events (touch, network status, battery …) carry none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import datetime  # noqa: TC003 - msgspec reads the annotation
 import jwt
 import msgspec
 
-from api.webhooks.translated import PayloadError, Translated, at_ms, wrong_shape
+from api.webhooks.sensors.payload import PayloadError, Translated, at_ms, wrong_shape
 from schemas import messages as m
 
 SIGNATURE_HEADER = "x-dt-signature"
@@ -56,7 +56,7 @@ _decode_data = msgspec.json.Decoder(_Data).decode
 
 
 def translate(body: bytes) -> Translated:
-    """The readings in an event. Raises PayloadError, and msgspec.DecodeError for what is no JSON."""
+    """The readings in an event. Raises PayloadError, and msgspec.DecodeError for a body that is not JSON."""
     try:
         event = _decode(body).event
     except msgspec.ValidationError as error:
@@ -64,7 +64,7 @@ def translate(body: bytes) -> Translated:
     device = _DEVICE.fullmatch(event.target_name)
     if device is None:
         raise PayloadError(
-            "/event/targetName", f"{event.target_name[:80]!r} does not read projects/PROJECT/devices/DEVICE"
+            "/event/targetName", f"{event.target_name[:80]!r} does not match projects/PROJECT/devices/DEVICE"
         )
     device_id = device.group(1)
     if event.event_type not in _Data.__struct_fields__:
@@ -91,7 +91,7 @@ def _reading(pointer: str, sample: _Sample) -> m.Reading:
 def signature_problem(secret: str, signature: str | None, body: bytes) -> str | None:
     """What is wrong with the header `X-Dt-Signature`, or None: a JWT (HS256) that holds the body's checksum.
 
-    It expires an hour after it was made. A copy within that hour passes; its readings are recognized as known.
+    It expires after an hour. A copy within that hour passes; its readings are recognized as repeated.
     """
     if not signature:
         return "the header X-Dt-Signature is missing"
@@ -100,9 +100,9 @@ def signature_problem(secret: str, signature: str | None, body: bytes) -> str | 
     except jwt.ExpiredSignatureError:
         return "the signature has expired"
     except jwt.InvalidTokenError:
-        return "the signature is none of this secret's"
+        return "the signature was not made with this secret"
     for claim, digest in (("checksum_sha256", hashlib.sha256), ("checksum", hashlib.sha1)):
         if isinstance(told := claims.get(claim), str):
             fits = hmac.compare_digest(told.lower().encode(), digest(body).hexdigest().encode())
-            return None if fits else "the signature is another body's"
+            return None if fits else "the signature belongs to another body"
     return "the signature holds no checksum of the body"

@@ -1,8 +1,8 @@
-"""`POST /webhooks/telnyx`: what the SMS provider reports and what people answer, on its way to `sms-receipts`.
+"""`POST /webhooks/telnyx`: delivery reports and replies, which go to `sms-receipts`.
 
-The answer is 200 only when the broker has what follows from the event; anything else makes Telnyx send it again (three
-times to each address). It gives up after two seconds, so this says 503 before; what is under way goes on, and the same
-event finds it done, or waits for it.
+The response is 200 only when the broker has acknowledged the result; otherwise Telnyx repeats the event (three times to
+each address). Telnyx gives up after two seconds, so this answers 503 before that. The work goes on; the repeated event
+finds it done, or waits for it.
 """
 
 import asyncio
@@ -12,21 +12,21 @@ from fastapi import APIRouter, Request
 from prometheus_client import Counter
 from starlette.exceptions import HTTPException
 
+from api.bodies import small_body
 from api.problems import responses, unavailable
 from api.services import Used
-from api.webhooks.bodies import small_body
-from api.webhooks.telnyx_intake import Result
-from api.webhooks.telnyx_signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
+from api.webhooks.telnyx.intake import Result
+from api.webhooks.telnyx.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from schemas.http.fields import Shape
 
 router = APIRouter(tags=["webhooks"])
 
-EVENTS = Counter("freshtrack_api_telnyx_events", "The SMS provider's webhooks by what became of them", ["result"])
+EVENTS = Counter("freshtrack_api_telnyx_events", "The SMS provider's webhooks by result", ["result"])
 WHOLE_LIMIT_S = 1.7
 
 
 class Taken(Shape):
-    """For whoever reads the provider's webhook log; the provider itself looks at the status only."""
+    """For readers of the provider's webhook log; the provider looks at the status only."""
 
     result: Result
 
@@ -36,7 +36,7 @@ def _header(name: str, description: str) -> dict[str, object]:
 
 
 def _id(name: str) -> dict[str, object]:
-    description = f"The {name}, as the worker wrote it into the message's webhook address"
+    description = f"The {name}, from the message's webhook address"
     return {"name": name, "in": "query", "required": False, "description": description, "schema": {"type": "string"}}
 
 
@@ -54,14 +54,14 @@ def _id(name: str) -> dict[str, object]:
     },
 )
 async def take_telnyx_event(request: Request, services: Used) -> Taken:
-    """For Telnyx: delivery events and answers of people. Known by its signature, not by an API key."""
+    """For Telnyx: delivery events and replies. Authenticated by signature, not by API key."""
     try:
         async with asyncio.timeout(WHOLE_LIMIT_S):
             body = await small_body(request)
             result = await services.telnyx.take(body, request.headers, request.query_params)
     except TimeoutError:
         EVENTS.labels("too_slow").inc()
-        raise unavailable(f"This takes longer than {WHOLE_LIMIT_S:g} s. Send it again.") from None
+        raise unavailable(f"This took longer than {WHOLE_LIMIT_S:g} s. Send it again.") from None
     except HTTPException as error:
         EVENTS.labels("unavailable" if error.status_code == HTTPStatus.SERVICE_UNAVAILABLE else "refused").inc()
         raise

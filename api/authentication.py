@@ -1,4 +1,4 @@
-"""API keys: `ft.<key id>.<secret>`. Who calls, what the role may do, and how often."""
+"""Authentication by API key, `ft.<key id>.<secret>`: who calls, what the role may do, and how often."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from api.problems import Problem, invalid
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 PREFIX = "ft"
 ORGANIZATION_HEADER = "FreshTrack-Organization"
 
-# What a role may do. A gateway only sends; a member looks and answers alerts; ops configures; an admin makes keys.
+# A gateway only sends; a member reads and acknowledges; ops configures; an admin manages keys.
 INGEST: Final = frozenset({Role.GATEWAY, Role.OPS, Role.ADMIN})
 READ: Final = frozenset({Role.MEMBER, Role.OPS, Role.ADMIN})
 CONFIGURE: Final = frozenset({Role.OPS, Role.ADMIN})
@@ -37,13 +36,13 @@ ADMINISTER: Final = frozenset({Role.ADMIN})
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="freshtrack"'}
 KNOWN_KEYS = 10_000
-# What two seconds allow may come at once before a key must slow down.
+# A burst of two seconds' worth is allowed.
 BURST_S = 2.0
 ROUNDING_S = 1e-6
 
 
 class Made(msgspec.Struct, frozen=True):
-    """A new key: its id, what is stored of the secret, and the whole key, which is shown once."""
+    """A new key: its id, the stored digest of its secret, and the key itself, which is shown once."""
 
     key_id: str
     secret_sha256: bytes
@@ -51,7 +50,7 @@ class Made(msgspec.Struct, frozen=True):
 
 
 def make_key() -> Made:
-    """128 random bits name it, 256 are the secret."""
+    """An id of 128 random bits and a secret of 256."""
     key_id, secret = secrets.token_hex(16), secrets.token_urlsafe(32)
     return Made(key_id, _digest(secret), f"{PREFIX}.{key_id}.{secret}")
 
@@ -61,7 +60,7 @@ def _digest(secret: str) -> bytes:
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who calls: the key, its role, and the organization that the request is about."""
+    """The calling key, its role, and the organization of the request."""
 
     key_id: str
     role: Role
@@ -69,7 +68,7 @@ class Caller(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """How records name someone who is no user."""
+        """How records name a caller who is not a user."""
         return f"key:{self.key_id}"
 
 
@@ -79,12 +78,12 @@ class _Known(msgspec.Struct):
     secret_sha256: bytes
     ends_at: datetime | None
     loaded_at: float
-    # The theoretical arrival time of GCRA: how far the key's budget is used up, on the monotonic clock.
+    # GCRA's theoretical arrival time, on the monotonic clock.
     used_until: float = 0.0
 
 
 class Keys:
-    """Checks keys against the database, and remembers them for a few seconds. `clock` is monotonic, in seconds."""
+    """Checks keys against the database and caches them for a few seconds. `clock` is monotonic, in seconds."""
 
     def __init__(
         self, engine: AsyncEngine, settings: ApiSettings, clock: Callable[[], float], now: Callable[[], datetime]
@@ -97,12 +96,12 @@ class Keys:
         self._asking: SingleFlight[_Known | None] = SingleFlight()
 
     async def caller(self, request: Request, allowed: AbstractSet[Role]) -> Caller:
-        """Who calls; raises Problem: 401 without a good key, 403 for another role, 429 when too often."""
+        """The caller. Raises Problem: 401 without a valid key, 403 for another role, 429 over the rate."""
         key_id, known = await self.checked(request)
         if known.role not in allowed:
             raise Problem(
                 HTTPStatus.FORBIDDEN,
-                f"A key with the role {known.role} may not do this; it takes {' or '.join(sorted(allowed))}.",
+                f"A key with the role {known.role} may not do this; it requires {' or '.join(sorted(allowed))}.",
             )
         organization_id = known.organization_id
         if organization_id is None:
@@ -110,21 +109,21 @@ class Keys:
             if organization_id is None:
                 raise Problem(
                     HTTPStatus.BAD_REQUEST,
-                    f"This key is for all organizations: name one in the header {ORGANIZATION_HEADER}.",
+                    f"This key is for all organizations: choose one with the header {ORGANIZATION_HEADER}.",
                 )
             if not (organization_id.isascii() and organization_id.isprintable()):
                 raise invalid(ORGANIZATION_HEADER, "not the id of an organization")
         return Caller(key_id, known.role, organization_id)
 
     async def operator(self, request: Request) -> str:
-        """The id of a key that is for all organizations; raises Problem for any other."""
+        """The id of a key for all organizations; raises Problem for any other key."""
         key_id, known = await self.checked(request)
         if known.organization_id is not None:
-            raise Problem(HTTPStatus.FORBIDDEN, "This takes a key for all organizations.")
+            raise Problem(HTTPStatus.FORBIDDEN, "This requires a key for all organizations.")
         return key_id
 
     async def checked(self, request: Request) -> tuple[str, _Known]:
-        """A key that exists, with its right secret, neither expired nor revoked, and not used too often."""
+        """A key that is valid now and within its rate; raises Problem otherwise."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         parts = token.strip().split(".")
         if scheme.lower() != "bearer" or len(parts) != 3 or parts[0] != PREFIX or not token.isascii():
@@ -133,7 +132,7 @@ class Keys:
             )
         _, key_id, secret = parts
         known = await self._look_up(key_id)
-        # An unknown key takes the comparison too, so that the time tells nothing.
+        # An unknown key takes the comparison too, so that the timing reveals nothing.
         expected = known.secret_sha256 if known else bytes(32)
         right = hmac.compare_digest(_digest(secret), expected)
         if known is None or not right or (known.ends_at is not None and known.ends_at <= self._now()):
@@ -142,7 +141,7 @@ class Keys:
         return key_id, known
 
     def forget(self, key_id: str) -> None:
-        """Ask the database again at the next call."""
+        """Drop a key from the cache."""
         self._known.pop(key_id, None)
 
     async def _look_up(self, key_id: str) -> _Known | None:
@@ -173,7 +172,7 @@ class Keys:
         return fresh
 
     def _count(self, known: _Known) -> None:
-        """The generic cell rate algorithm; raises Problem with the time to wait."""
+        """The generic cell rate algorithm; raises Problem (429) with the time to wait."""
         gateway = known.role is Role.GATEWAY
         per_s = self._settings.gateway_requests_per_s if gateway else self._settings.requests_per_s
         now = self._clock()
@@ -186,11 +185,3 @@ class Keys:
                 headers={"Retry-After": str(int(wait_s) + 1)},
             )
         known.used_until = used_until
-
-
-async def keys_of(session: AsyncSession, organization_id: str, after: str | None, limit: int) -> list[ApiKeyRow]:
-    """An organization's keys in the order of their ids."""
-    wanted = select(ApiKeyRow).where(ApiKeyRow.organization_id == organization_id)
-    if after is not None:
-        wanted = wanted.where(ApiKeyRow.key_id > after)
-    return list(await session.scalars(wanted.order_by(ApiKeyRow.key_id).limit(limit)))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from api.webhooks.telnyx_signature import SignatureProblem, public_key, signature_problem
+from api.webhooks.telnyx.signature import SignatureProblem, public_key, signature_problem
 
 SECRET = SigningKey(b"k" * 32)
 KEY = public_key(base64.b64encode(bytes(SECRET.verify_key)).decode())

@@ -1,4 +1,4 @@
-"""The SMS log and the failures by HTTP."""
+"""The SMS log by HTTP."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
 @pytest.fixture
 async def ops(api: Api) -> dict[str, str]:
-    """Ann was texted about a1, and was not about a2 because of that; a settled and an open failure."""
+    """Ann was texted about a1, and was not about a2 because of that."""
     await furnish(api.database)
     async with AsyncSession(api.database) as session, session.begin():
         session.add(decision("rate_limited", 5, alert_id="a2", request_id="s2", by_request_id="s1", until_at=BEGAN))
         session.add(decision("sent", 7, user_id="bob", request_id="s3"))
-        session.add(failure(2, lane="sms-info", settled_at=BEGAN, settled_by="ann"))
     return await api.key(Role.OPS, "acme")
 
 
@@ -51,23 +50,7 @@ async def test_decisions_are_found_newest_first(
     assert [row["request_id"] for row in answer.json()["items"]] == found
 
 
-async def test_pages_hold_each_failure_once(api: Api, ops: dict[str, str]) -> None:
-    first = (await api.client.get("/v1/job-failures", params={"limit": 1}, headers=ops)).json()
-    query = {"limit": 1, "cursor": first["next_cursor"]}
-    second = (await api.client.get("/v1/job-failures", params=query, headers=ops)).json()
-    assert [row["lane"] for page in (first, second) for row in page["items"]] == ["sms-info", "sms-critical"]
-    assert second["next_cursor"] is None
-
-
-@pytest.mark.parametrize(
-    ("query", "lanes"), [({"open_only": "true"}, ["sms-critical"]), ({"lane": "sms-info"}, ["sms-info"])]
-)
-async def test_failures_are_filtered(api: Api, ops: dict[str, str], query: dict[str, str], lanes: list[str]) -> None:
-    answer = await api.client.get("/v1/job-failures", params=query, headers=ops)
-    assert [row["lane"] for row in answer.json()["items"]] == lanes
-
-
-@pytest.mark.parametrize("path", ["/v1/job-failures", "/v1/sms-log"])
+@pytest.mark.parametrize("path", ["/v1/dead-letters", "/v1/sms-log"])
 async def test_what_a_provider_wrote_is_shown_without_the_number(api: Api, ops: dict[str, str], path: str) -> None:
     async with AsyncSession(api.database) as session, session.begin():
         session.add(failure(3, failed_at=datetime.now(UTC), error="no such number +12025550123"))

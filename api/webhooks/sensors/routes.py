@@ -1,10 +1,10 @@
-"""Webhooks of sensor vendors' networks: their payloads become readings, on the same way as everybody's.
+"""Webhooks of sensor vendors' networks: their payloads become readings, as if a gateway had sent them.
 
-Both vendors can send a header of one's own: `Authorization: Bearer KEY` with a gateway key, which says whose units the
-devices may write. A device is the unit that names it in `device_id`, else the unit with the device's own id.
+Both vendors can send a custom header: `Authorization: Bearer KEY` with a gateway key, which determines whose units the
+devices may write. A device maps to the unit that names it in `device_id`, else to the unit with the device's own id.
 
-What was understood is answered with 202 even when nothing of it could be taken, and says why. A network that only sees
-the status would otherwise count one device that is no unit yet as failures of the whole webhook, and some stop sending.
+A valid payload gets 202 with an explanation even if nothing of it could be accepted. Networks look at the status only:
+a device without a unit would otherwise count as a failing webhook, and some networks then stop sending.
 """
 
 import re
@@ -20,12 +20,12 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import submissions
-from api.keys import INGEST, Caller
+from api.authentication import INGEST, Caller
+from api.bodies import small_body
 from api.problems import Problem, invalid, responses
 from api.services import Services, Used
-from api.webhooks import disruptive, the_things_stack
-from api.webhooks.bodies import small_body
-from api.webhooks.translated import PayloadError, Translated
+from api.webhooks.sensors import disruptive, the_things_stack
+from api.webhooks.sensors.payload import PayloadError, Translated
 from database.configuration import UnitRow
 from schemas import messages as m
 from schemas.http.fields import ID_PATTERN, Shape
@@ -33,13 +33,13 @@ from schemas.http.fields import ID_PATTERN, Shape
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["webhooks"])
 
-TAKEN = Counter("freshtrack_api_vendor_webhooks", "Vendors' webhooks by what became of them", ["vendor", "result"])
+TAKEN = Counter("freshtrack_api_vendor_webhooks", "Vendors' webhooks by result", ["vendor", "result"])
 PLAIN = "^[ -~]+$"
 _REQUEST_BODY = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
 
 
 class RefusedReading(Shape):
-    """`index` counts in the order of the payload; null when it is all of them."""
+    """`index` counts in the payload's order and is null for all of them."""
 
     reason: str
     detail: str
@@ -47,7 +47,7 @@ class RefusedReading(Shape):
 
 
 class Uplink(Shape):
-    """What became of a payload; the broker has every reading that is counted as accepted."""
+    """The result for a payload; the broker has acknowledged every reading counted as accepted."""
 
     device_id: str
     unit_id: str
@@ -72,7 +72,7 @@ async def take_the_things_stack(
             min_length=1,
             max_length=100,
             pattern=PLAIN,
-            description="The field of decoded_payload that is the temperature in °C, where it is not found by itself",
+            description="The field of decoded_payload with the temperature in °C, where it is not found automatically",
         ),
     ] = None,
 ) -> Uplink:
@@ -93,7 +93,7 @@ async def take_the_things_stack(
                 "name": disruptive.SIGNATURE_HEADER,
                 "in": "header",
                 "required": False,
-                "description": "Checked where DISRUPTIVE_SIGNATURE_SECRET is set; then it must be there",
+                "description": "Required and checked where DISRUPTIVE_SIGNATURE_SECRET is set",
                 "schema": {"type": "string"},
             }
         ],
@@ -119,7 +119,7 @@ async def take_disruptive(request: Request, services: Used) -> Uplink:
 
 
 async def _take(services: Services, caller: Caller, vendor: str, translate: Callable[[], Translated]) -> Uplink:
-    """Raises Problem: 400 for no JSON, 422 for another shape, 503 when the broker does not take it."""
+    """Raises Problem: 400 if not JSON, 422 for the wrong shape, 503 if the broker does not acknowledge."""
     try:
         told = translate()
     except PayloadError as error:
@@ -127,9 +127,9 @@ async def _take(services: Services, caller: Caller, vendor: str, translate: Call
         raise invalid(error.pointer, error.detail) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         TAKEN.labels(vendor, "no_json").inc()
-        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is no JSON: {error}.", slug="not-json") from None
+        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.", slug="not-json") from None
     if re.fullmatch(ID_PATTERN, told.device_id) is None:
-        raise invalid("/", f"{told.device_id[:100]!r} can be no unit's id: letters, digits, . _ : -")
+        raise invalid("/", f"{told.device_id[:100]!r} cannot be a unit's id: use letters, digits, . _ : -")
     async with services.transaction() as session:
         unit_id = await unit_of_device(session, caller, told.device_id)
     if not told.readings:
@@ -142,7 +142,7 @@ async def _take(services: Services, caller: Caller, vendor: str, translate: Call
             refusals=[],
             nothing_because=told.nothing_because,
         )
-    # From here on as if a gateway had sent it: the same rules, the same refusals.
+    # From here on the same path as for gateways.
     submission = m.encode(m.ReadingBatch(unit_id, list(told.readings)))
     [part] = submissions.read(submission, round(services.now().timestamp() * 1000))
     await services.ingest.send([part], caller.organization_id, len(submission))
@@ -160,7 +160,7 @@ async def _take(services: Services, caller: Caller, vendor: str, translate: Call
 
 
 async def unit_of_device(session: AsyncSession, caller: Caller, device_id: str) -> str:
-    """The caller's unit that names the device; else the device's own id, be there such a unit or not."""
+    """The caller's unit that names the device; else the device's own id, whether or not it is a unit."""
     wanted = select(UnitRow.unit_id).where(
         UnitRow.organization_id == caller.organization_id, UnitRow.device_id == device_id
     )

@@ -1,6 +1,6 @@
-"""Telnyx's events in our words. Source: "Receiving webhooks" and "Message detail records" in Telnyx's developer pages.
+"""Telnyx's events as our messages. Source: "Receiving webhooks" and "Message detail records" in Telnyx's documentation.
 
-Only what is needed is read, everything else may change: an event that lacks it is refused with the field's name.
+Only the needed fields are read; an event without one of them is refused with the field's name.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LONGEST_ID = 200
 
 
 class Phone(msgspec.Struct, frozen=True):
-    """One end of a message; `status` is how far it came at this end."""
+    """One end of a message, with its delivery status."""
 
     phone_number: str = ""
     status: str = ""
@@ -38,7 +38,7 @@ class ErrorItem(msgspec.Struct, frozen=True):
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """The message that an event is about. Older accounts get `from` as a bare number."""
+    """The message of an event. Older accounts get `from` as a bare number."""
 
     id: str = ""
     sender: Phone | str = msgspec.field(name="from", default="")
@@ -64,7 +64,7 @@ class _Envelope(msgspec.Struct, frozen=True):
 
 
 class Addressed(msgspec.Struct, frozen=True):
-    """Which attempt a delivery event is about, as the worker wrote it into the webhook's address."""
+    """The attempt that a delivery event is about, from the webhook's address."""
 
     user_id: str
     request_id: str
@@ -76,31 +76,31 @@ _decode_payload = msgspec.json.Decoder(Payload).decode
 
 
 def event_of(body: bytes) -> Event:
-    """Raises Problem: 400 for what is no JSON, 422 for JSON that is no event."""
+    """Raises Problem: 400 for a body that is not JSON, 422 for JSON that is not an event."""
     try:
         event = _decode_envelope(body).data
     except msgspec.ValidationError as error:
-        raise invalid("/data", f"no event of Telnyx: {error}") from None
+        raise invalid("/data", f"not a Telnyx event: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is no JSON: {error}.", slug="not-json") from None
+        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.", slug="not-json") from None
     if not event.id.isprintable():
-        raise invalid("/data/id", "an event's id has printable characters only")
+        raise invalid("/data/id", "an event's id must consist of printable characters")
     return event
 
 
 def payload_of(event: Event) -> Payload:
-    """Raises Problem (422) for what is no message."""
+    """Raises Problem (422) for anything but a message."""
     try:
         return _decode_payload(event.payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise invalid("/data/payload", f"no message of Telnyx: {error}") from None
+        raise invalid("/data/payload", f"not a Telnyx message: {error}") from None
 
 
 def addressed(payload: Payload, query: Mapping[str, str]) -> Addressed | None:
-    """Whom a delivery event is about; None for the event of an account-wide webhook, whose address has no ids.
+    """The attempt of a delivery event; None for an account-wide webhook, whose address has no ids.
 
-    The signature covers the body and not the address, so the address that the body names goes first: a copy that is
-    sent to another address tells of the same attempt.
+    The signature covers the body but not the address, so the address inside the body takes precedence: a copy sent to
+    another address reports the same attempt.
     """
     signed = {name: values[0] for name, values in parse_qs(urlsplit(payload.webhook_url or "").query).items()}
     return _ids(signed) or _ids(query)
@@ -112,7 +112,7 @@ def _ids(query: Mapping[str, str]) -> Addressed | None:
 
 
 def receipt_of(event: Event, payload: Payload, about: Addressed, now_ms: int) -> m.DeliveryReceipt:
-    """Raises Problem (422) when the event does not say which message it is about and how far that came."""
+    """Raises Problem (422) for an event without the message's id or status."""
     status = payload.to[0].status if payload.to else ""
     if not payload.id or not status:
         raise invalid("/data/payload", "a delivery event needs the message's id and to[0].status")
@@ -130,7 +130,7 @@ def receipt_of(event: Event, payload: Payload, about: Addressed, now_ms: int) ->
 
 
 def reply_of(event: Event, payload: Payload, user_id: str, now_ms: int) -> m.InboundReply:
-    """A picture without words is an empty text."""
+    """An MMS without text becomes an empty text."""
     return m.InboundReply(
         event_id=event.id,
         user_id=user_id,
@@ -140,6 +140,6 @@ def reply_of(event: Event, payload: Payload, user_id: str, now_ms: int) -> m.Inb
 
 
 def occurred_at_ms(event: Event, now_ms: int) -> int:
-    """When it happened by Telnyx's clock; now, where it does not say so with a zone."""
+    """The time by Telnyx's clock; now, where it is missing or has no zone."""
     at = event.occurred_at
     return now_ms if at is None or at.tzinfo is None else round(at.timestamp() * 1000)
