@@ -16,7 +16,7 @@ from api.problems import conflict, invalid, responses
 from api.services import Configurer, Reader, Used
 from database.configuration import ContactRow
 from domain.notification.phone import masked, phone_problem
-from outbox import writer
+from outbox import configuration, writer
 from schemas import messages as m
 from schemas.http.contacts import ContactBody, ContactView, NewContact
 from schemas.http.fields import ID_PATTERN
@@ -55,13 +55,13 @@ async def _shown(
     session: AsyncSession, row: ContactRow, caller: Caller, request: Request, status: int = HTTPStatus.OK
 ) -> Response:
     await session.flush()
-    contact = (await writer.contacts(session, [row.user_id]))[row.user_id]
+    contact = (await configuration.contacts(session, [row.user_id]))[row.user_id]
     view = _view(row, contact, whole=caller.role in CONFIGURE)
     return entity_tags.answer(request, view, _version(row, contact), status=status)
 
 
 async def _must_match(session: AsyncSession, row: ContactRow, request: Request) -> None:
-    contact = (await writer.contacts(session, [row.user_id]))[row.user_id]
+    contact = (await configuration.contacts(session, [row.user_id]))[row.user_id]
     entity_tags.must_match(request, _version(row, contact))
 
 
@@ -76,7 +76,7 @@ async def list_contacts(caller: Reader, services: Used, wanted: paging.Wanted) -
     mine = select(ContactRow).where(ContactRow.organization_id == caller.organization_id)
     async with services.transaction() as session:
         found = await BY_ID.find(session, mine, wanted)
-        contacts = await writer.contacts(session, [row.user_id for row in found.rows])
+        contacts = await configuration.contacts(session, [row.user_id for row in found.rows])
     return found.page(lambda row: _view(row, contacts[row.user_id], whole=False))
 
 

@@ -1,4 +1,4 @@
-"""Dead letters: what was given up, and sending it again. SQL and the outbox change together, so nothing goes twice."""
+"""Dead letters: what was given up, and sending it again."""
 
 from http import HTTPStatus
 from typing import Annotated
@@ -9,23 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import idempotency, paging
 from api.problems import not_found, responses
-from api.redrives import (
-    Judged,
-    judge_rows,
-    options_of,
-    place_of,
-    refusal_of,
-    refused_problem,
-    send_rows,
-    sent_again,
-    view_of,
-)
+from api.redrives import options_of, refusal_of, refused_problem, sent_again, view_of
 from api.services import Configurer, Used
 from database.declarative import to_ms
 from database.records import JobFailureRow
 from domain.redrive.dead_letters import KINDS
-from domain.redrive.redrive import Options, Refused
-from domain.redrive.redrive_record import Revived
+from domain.redrive.redrive import Refused
+from domain.redrive.redrive_record import RedriveRecord
+from outbox.redrives import Judged, judge_rows, redrive
 from schemas.http.dead_letters import (
     CODE_PATTERN,
     DeadLetterKind,
@@ -93,7 +84,7 @@ async def list_dead_letters(
         bool | None, Query(description="Only what was sent again or put aside, or only what was not")
     ] = None,
 ) -> Page[DeadLetterView]:
-    """Dead letters, the newest first, each with what a retry would be told. For ops and admins."""
+    """Dead letters, the newest first, each with the answer that a retry would get. For ops and admins."""
     after = paging.position(cursor, int, int)
     wanted = _of(
         caller.organization_id,
@@ -113,7 +104,7 @@ async def list_dead_letters(
     order = (JobFailureRow.failed_at.desc(), JobFailureRow.failure_id.desc())
     async with services.transaction() as session:
         rows = list(await session.scalars(wanted.order_by(*order).limit(limit + 1)))
-        judged = await judge_rows(session, rows, now=services.now(), options=Options())
+        judged = await judge_rows(session, rows, now=services.now(), options=options_of(RetryOrder()))
     return paging.page(
         judged, limit, view_of, lambda one: paging.cursor_of(to_ms(one.row.failed_at), one.row.failure_id)
     )
@@ -129,7 +120,8 @@ async def list_dead_letters(
 async def retry_one(
     failure_id: FailureId, caller: Configurer, services: Used, request: Request, order: RetryOrder | None = None
 ) -> Response:
-    """Send one dead letter again. 409 names what speaks against it; one that was sent again never goes twice."""
+    """Send one dead letter again. 409 says why not; one that was sent again is never sent a second time."""
+    order = order or RetryOrder()
 
     async def work(session: AsyncSession) -> Response:
         found = select(JobFailureRow).where(
@@ -139,21 +131,23 @@ async def retry_one(
         if row is None:
             raise not_found("dead letter", str(failure_id))
         now = services.now()
-        [judged] = await judge_rows(session, [row], now=now, options=options_of(order or RetryOrder()))
+        [judged] = await judge_rows(session, [row], now=now, options=options_of(order))
         if isinstance(judged.decision, Refused):
             raise refused_problem(judged.decision)
-        await send_rows(session, [judged], by=caller.name, now=now)
+        if not order.dry_run:
+            await redrive(session, [judged], by=caller.name, now=now)
         view = RetriedLetter(
             failure_id=failure_id, letter=str(judged.place), **sent_again(judged.decision).model_dump()
         )
-        return Response(view.model_dump_json(), HTTPStatus.ACCEPTED, media_type="application/json")
+        status = HTTPStatus.OK if order.dry_run else HTTPStatus.ACCEPTED
+        return Response(view.model_dump_json(), status, media_type="application/json")
 
     return await idempotency.once(request, caller, services, work)
 
 
 @router.post("/v1/dead-letters/retry", response_model=RetryReport, openapi_extra=idempotency.DOCUMENTED)
 async def retry_filtered(order: RetryFilter, caller: Configurer, services: Used, request: Request) -> Response:
-    """Send the dead letters that fit a filter again, at most `limit` a call. Without `dry_run: false` it only tells."""
+    """Send dead letters that match a filter again, at most `limit` a call. Without `dry_run: false` nothing is sent."""
 
     async def work(session: AsyncSession) -> Response:
         wanted = _of(
@@ -170,12 +164,12 @@ async def retry_filtered(order: RetryFilter, caller: Configurer, services: Used,
             wanted = wanted.where(JobFailureRow.failure_id > order.after_failure_id)
         if not order.dry_run:
             wanted = wanted.with_for_update()
-        # One more than is acted on tells whether there is more.
+        # One row more than the limit shows whether more follow.
         rows = list(await session.scalars(wanted.order_by(JobFailureRow.failure_id).limit(order.limit + 1)))
         now = services.now()
         judged = await judge_rows(session, rows[: order.limit], now=now, options=options_of(order))
         if not order.dry_run:
-            await send_rows(session, judged, by=caller.name, now=now)
+            await redrive(session, judged, by=caller.name, now=now)
         refused = sum(isinstance(one.decision, Refused) for one in judged)
         report = RetryReport(
             dry_run=order.dry_run,
@@ -192,7 +186,7 @@ async def retry_filtered(order: RetryFilter, caller: Configurer, services: Used,
 def _item(one: Judged) -> RetryItem:
     return RetryItem(
         failure_id=one.row.failure_id,
-        letter=str(place_of(one.row)),
-        again=sent_again(one.decision) if isinstance(one.decision, Revived) else None,
+        letter=str(one.place),
+        again=sent_again(one.decision) if isinstance(one.decision, RedriveRecord) else None,
         refusal=refusal_of(one.decision),
     )

@@ -18,7 +18,8 @@ from database.declarative import to_ms
 from database.records import DigestLedgerRow
 from domain.digest.plan import asked_for_id, newest_period
 from domain.digest.schedule import ScheduleError, zone
-from outbox.writer import publish_digest_order, unit_configs
+from outbox.configuration import unit_configs
+from outbox.writer import publish_digest_command
 from schemas.http.digests import DigestEntry, DigestOrder, DigestPreview, RequestedDigest
 from schemas.http.fields import DisplayUnit, Id
 from schemas.http.paging import Page
@@ -70,7 +71,7 @@ async def send_digest_now(body: DigestOrder, caller: Configurer, services: Used,
             display_unit=preference.display_unit,
             requested_at_ms=now_ms,
         )
-        await publish_digest_order(session, order)
+        await publish_digest_command(session, order)
         period = newest_period(order.cadence, order.timezone, now_ms)
         made = RequestedDigest(
             digest_id=asked_for_id(order.command_id),

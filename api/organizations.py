@@ -12,7 +12,7 @@ from api import entity_tags, paging
 from api.problems import not_found, responses
 from api.services import Administrator, Operator, Reader, Used
 from database.configuration import ContactRow, OrganizationRow, UnitRow
-from outbox.writer import publish_contacts, publish_units
+from outbox.writer import publish_contacts, publish_organizations, publish_units
 from schemas.http.fields import ID_PATTERN
 from schemas.http.organizations import OrganizationBody, OrganizationTerms, OrganizationView
 from schemas.http.paging import Page
@@ -71,8 +71,9 @@ async def replace_organization(
     async with services.transaction() as session:
         row = await organization_of(session, caller.organization_id, lock=True)
         entity_tags.must_match(request, row.version)
-        row.name, row.display_unit = body.name, body.display_unit
+        row.name, row.display_unit, row.escalation_wait_s = body.name, body.display_unit, body.escalation_wait_s
         row.version += 1
+        await publish_organizations(session, [row.organization_id])
         await _publish_units(session, row.organization_id)
         return entity_tags.answer(request, OrganizationView.model_validate(row), row.version)
 
@@ -111,6 +112,7 @@ async def put_organization(
         for name in OrganizationTerms.model_fields:
             setattr(row, name, getattr(body, name))
         row.version += 1
+        await publish_organizations(session, [organization_id])
         await _publish_units(session, organization_id)
         if row.sms_per_hour != former_cap:
             await _publish_contacts(session, organization_id)

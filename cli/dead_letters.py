@@ -1,266 +1,178 @@
-"""`dead-letters`: look at what was given up, and send it again."""
+"""`dead-letters`: list what was given up, and send it again, through the API."""
 
 from __future__ import annotations
 
-import getpass
-import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+import json
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.instants import instant_ms
+from cli.api_client import DEFAULT_URL, Url, answer, api_client, document, problems, reported
+from cli.instants import instant
+from schemas.http.dead_letters import DeadLetterKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from broker.settings import KafkaSettings
-    from domain.redrive.dead_letters import LetterId, Selection
-    from domain.redrive.redrive import AlertStanding
-    from outbox.redrives import Filed, Verdict
+    import httpx
 
-commands = typer.Typer(no_args_is_help=True, help="Dead letters: look at what was given up, and send it again.")
+commands = typer.Typer(no_args_is_help=True, help="Dead letters: list what was given up, and send it again.")
 
-Topic = Annotated[list[str] | None, typer.Option(help="sms, readings or email; may be repeated", show_default="all")]
-Organization = Annotated[str | None, typer.Option(help="only of this organization; dead readings name none")]
+PAGE = 200
+CALL = 500
+
+Kind = Annotated[DeadLetterKind | None, typer.Option(help="only these", show_default="all")]
+Organization = Annotated[str | None, typer.Option(help="whose; for keys that are for all organizations")]
 User = Annotated[str | None, typer.Option(help="only for this user")]
 Reason = Annotated[str | None, typer.Option(help="only given up for this reason, such as exhausted")]
 Code = Annotated[str | None, typer.Option(help="only with this error code, such as 40001 or timeout")]
 Since = Annotated[str | None, typer.Option(help="given up at or after: 2026-03-01T12:00Z, or 36h ago as 36h")]
 Until = Annotated[str | None, typer.Option(help="given up before: written like --since")]
-TimeLimit = Annotated[float, typer.Option(min=0.1, help="how long to read at most")]
-Force = Annotated[bool, typer.Option("--force", help="overrule what speaks against it")]
-MaxAge = Annotated[float, typer.Option(min=0, help="hours; what is older is refused as stale")]
+Force = Annotated[bool, typer.Option("--force", help="overrule objections that can be overruled")]
+MaxAge = Annotated[
+    float | None, typer.Option(min=0, help="hours; anything older is refused as stale", show_default="the API's, 24")
+]
 
 
 @commands.command("list")
 def list_(
-    topic: Topic = None,
+    kind: Kind = None,
     organization: Organization = None,
     user: User = None,
     reason: Reason = None,
     code: Code = None,
     since: Since = None,
     until: Until = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="the newest so many")] = 50,
-    open_only: Annotated[bool, typer.Option("--open", help="only what was not sent again yet")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="how many, the newest first")] = 50,
+    open_only: Annotated[bool, typer.Option("--open", help="only what nobody settled")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
-    time_limit_s: TimeLimit = 60.0,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Show dead letters, the newest first; numbers and addresses are masked."""
-    from outbox.redrives import find
-
-    selection = _selection(topic, organization, user, reason, code, since, until)
-    with told():
-        found = find(kafka_settings(), selection, limit=limit, open_only=open_only, limit_s=time_limit_s)
-    for filed in found.letters:
-        typer.echo(_as_json(filed) if as_json else _as_line(filed))
+    query = _filter(kind, user, reason, code, since, until) | ({"settled": False} if open_only else {})
+    with reported(), api_client(url, organization) as client:
+        shown = 0
+        for dead in _listed(client, query, limit):
+            shown += 1
+            typer.echo(json.dumps(dead) if as_json else _as_line(dead))
     if not as_json:
-        more = f", the newest {len(found.letters)} are shown" if found.count > len(found.letters) else ""
-        typer.echo(f"{found.count} dead letters{more}")
+        typer.echo(f"{shown} dead letters{', there may be more' if shown == limit else ''}")
 
 
 @commands.command()
 def redrive(
-    letters: Annotated[
-        list[str] | None, typer.Argument(metavar="ID...", help="TOPIC/PARTITION/OFFSET, as `list` shows them")
-    ] = None,
-    topic: Topic = None,
+    numbers: Annotated[list[int] | None, typer.Argument(metavar="NUMBER...", help="as `list` shows them")] = None,
+    kind: Kind = None,
     organization: Organization = None,
     user: User = None,
     reason: Reason = None,
     code: Code = None,
     since: Since = None,
     until: Until = None,
-    everything: Annotated[bool, typer.Option("--all", help="a filter that takes all")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="the oldest so many that the filter takes")] = 500,
+    everything: Annotated[bool, typer.Option("--all", help="a filter that matches all")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="how many that match, the oldest first")] = 500,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, do nothing")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="with a filter: do it")] = False,
     force: Force = False,
-    max_age_h: MaxAge = 24.0,
-    time_limit_s: TimeLimit = 60.0,
+    max_age_h: MaxAge = None,
+    url: Url = DEFAULT_URL,
 ) -> None:
-    """Send dead letters again: those that are named, or those that a filter takes and nobody sent again yet.
+    """Send dead letters again: those with the given numbers, or those that match a filter and that nobody settled.
 
-    With a filter nothing is done without --yes. What is older than --max-age-h, was sent again five times already, or
-    is about an alert that is over (when DATABASE_URL is set), is refused; --force overrules that. Exits 1 when a letter
-    that was named is refused, or when the broker did not take one.
+    With a filter nothing is sent without --yes. A dead letter that is too old, was sent again five times, or is about
+    an alert that has ended is refused; --force overrules that. Exits 1 if a dead letter that was named is refused.
     """
-    from domain.redrive.redrive import Options
-    from outbox.redrives import find, judge
-
-    filters = (topic, organization, user, reason, code, since, until)
-    filtered = everything or any(option is not None for option in filters)
-    if bool(letters) == filtered:
-        raise typer.BadParameter("name letters, or filter them (--all takes every one); not both")
-    places = _places(letters or [])
-    selection = _selection(*filters)
-    kafka, now_ms = kafka_settings(), time.time_ns() // 1_000_000
-    with told():
-        if filtered:
-            matches = find(kafka, selection, limit=limit, newest=False, open_only=True, limit_s=time_limit_s)
-            chosen, left = matches.letters, matches.count - len(matches.letters)
-        else:
-            chosen, left = _fetched(kafka, places, time_limit_s), 0
-        alerts = alerts_of(sorted({filed.facts.alert_id for filed in chosen if filed.facts.alert_id is not None}))
-        options = Options(force=force, max_age_ms=round(max_age_h * 3_600_000))
-        verdicts = judge(chosen, now_ms=now_ms, options=options, alerts=alerts)
-        failed = _carry_out(kafka, verdicts, dry_run=dry_run or (filtered and not yes), now_ms=now_ms, left=left)
-    refused = len(chosen) < len(places) or any(not _goes(verdict) for verdict in verdicts)
-    raise typer.Exit(bool(failed or (refused and not filtered)))
-
-
-def _carry_out(kafka: KafkaSettings, verdicts: Sequence[Verdict], *, dry_run: bool, now_ms: int, left: int) -> int:
-    """Send what may be sent, say what became of each; returns how many the broker did not take."""
-    from outbox.redrives import send_again
-    from producers.kafka import KafkaProducer
-
-    failed: dict[LetterId, str] = {}
-    if not dry_run and any(map(_goes, verdicts)):
-        with KafkaProducer({"log_level": 2, **kafka.librdkafka()}, prefix=kafka.topic_prefix) as producer:
-            failed = send_again(producer, verdicts, by=f"cli:{_user()}", now_ms=now_ms).failed
-    for verdict in verdicts:
-        typer.echo(_verdict_line(verdict, failed.get(verdict.filed.place), dry_run=dry_run))
-    going = sum(map(_goes, verdicts)) - len(failed)
-    words = "would be sent again" if dry_run else "sent again"
-    rest = f", {left} more that the filter takes: run it again" if left else ""
-    typer.echo(f"{going} {words}, {sum(not _goes(v) for v in verdicts)} refused, {len(failed)} failed{rest}")
+    wanted = _filter(kind, user, reason, code, since, until)
+    filtered = everything or bool(wanted)
+    if bool(numbers) == filtered:
+        raise typer.BadParameter("give numbers of dead letters, or a filter (--all matches every one); not both")
+    dry_run = dry_run or (filtered and not yes)
+    order = {"force": force, "dry_run": dry_run} | ({} if max_age_h is None else {"max_age_h": max_age_h})
+    sent = refused = 0
+    with reported(), api_client(url, organization) as client:
+        for item in _matching(client, order | wanted, limit) if filtered else _named(client, numbers or [], order):
+            sent += item["again"] is not None
+            refused += item["again"] is None
+            typer.echo(_result(item, dry_run=dry_run))
+    typer.echo(f"{sent} {'would be sent again' if dry_run else 'sent again'}, {refused} refused")
     if dry_run:
         typer.echo("nothing was done")
-    return len(failed)
+    raise typer.Exit(int(refused > 0 and not filtered))
 
 
-def _verdict_line(verdict: Verdict, failure: str | None, *, dry_run: bool) -> str:
-    from domain.redrive.redrive import Refused
-
-    place, decision = verdict.filed.place, verdict.decision
-    if isinstance(decision, Refused):
-        return f"{place}  refused ({decision.reason}): {decision.detail}"
-    if failure is not None:
-        return f"{place}  failed: {failure}"
-    return f"{place}  {'would go' if dry_run else 'sent'} to {decision.topic.name} as redrive {decision.redrives}"
-
-
-def _goes(verdict: Verdict) -> bool:
-    from domain.redrive.redrive import Refused
-
-    return not isinstance(verdict.decision, Refused)
+def _listed(client: httpx.Client, query: dict[str, Any], limit: int) -> Iterator[dict[str, Any]]:
+    cursor: dict[str, str] = {}
+    while limit > 0:
+        page = document(answer(client, "GET", "/v1/dead-letters", query=query | {"limit": min(limit, PAGE)} | cursor))
+        yield from page["items"]
+        limit -= len(page["items"])
+        if page["next_cursor"] is None:
+            return
+        cursor = {"cursor": page["next_cursor"]}
 
 
-def _places(names: Sequence[str]) -> list[LetterId]:
-    from domain.redrive.dead_letters import LetterId as Id
-
-    try:
-        return list(dict.fromkeys(Id.parse(name) for name in names))
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def _fetched(kafka: KafkaSettings, places: Sequence[LetterId], limit_s: float) -> list[Filed]:
-    from outbox.redrives import fetch
-
-    found = []
-    for place in places:
-        filed = fetch(kafka, place, limit_s=limit_s)
-        if filed is None:
-            typer.secho(f"{place}  no dead letter lies there", fg="red", err=True)
+def _named(client: httpx.Client, numbers: list[int], order: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for number in dict.fromkeys(numbers):
+        found = answer(client, "POST", f"/v1/dead-letters/{number}/retry", body=order)
+        item: dict[str, Any] = {"failure_id": number, "again": None, "refusal": None}
+        if found.is_success:
+            yield item | {"again": found.json()}
+        elif found.status_code in {404, 409}:
+            [(_, words)] = problems(found)
+            told = found.json()
+            yield item | {"refusal": {"reason": told.get("reason", "unknown"), "detail": told.get("detail", words)}}
         else:
-            found.append(filed)
-    return found
+            document(found)
 
 
-def alerts_of(alert_ids: Sequence[str]) -> dict[str, AlertStanding]:
-    """What the database knows of the alerts; nothing where none is set."""
-    import os
-
-    if not alert_ids or not os.environ.get("DATABASE_URL"):
-        return {}
-    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-
-    from cli.db import with_engine
-    from outbox.alert_states import alert_standings
-
-    async def ask(engine: AsyncEngine) -> dict[str, AlertStanding]:
-        async with AsyncSession(engine) as session:
-            return await alert_standings(session, alert_ids)
-
-    return with_engine(ask)
+def _matching(client: httpx.Client, order: dict[str, Any], limit: int) -> Iterator[dict[str, Any]]:
+    after: dict[str, int] = {}
+    while limit > 0:
+        body = order | {"limit": min(limit, CALL)} | after
+        report = document(answer(client, "POST", "/v1/dead-letters/retry", body=body))
+        yield from report["items"]
+        limit -= len(report["items"])
+        if report["next_after"] is None:
+            return
+        after = {"after_failure_id": report["next_after"]}
+    typer.echo("more match: run it again")
 
 
-def _selection(
-    topics: Sequence[str] | None,
-    organization: str | None,
+def _filter(
+    kind: DeadLetterKind | None,
     user: str | None,
     reason: str | None,
     code: str | None,
     since: str | None,
     until: str | None,
-) -> Selection:
-    from domain.redrive.dead_letters import NAMES
-    from domain.redrive.dead_letters import Selection as Chosen
-
-    if unknown := sorted(set(topics or ()) - set(NAMES)):
-        raise typer.BadParameter(f"--topic {unknown[0]!r} is none of {', '.join(NAMES)}")
-    return Chosen(
-        names=None if topics is None else frozenset(topics),
-        organization_id=organization,
-        user_id=user,
-        reason=reason,
-        error_code=code,
-        since_ms=None if since is None else instant_ms("--since", since),
-        until_ms=None if until is None else instant_ms("--until", until),
-    )
+) -> dict[str, Any]:
+    """The fields of the API's filter, without those that are not set."""
+    fields = {
+        "kind": None if kind is None else kind.value,
+        "user_id": user,
+        "reason": reason,
+        "error_code": code,
+        "since": None if since is None else instant("--since", since).isoformat(),
+        "until": None if until is None else instant("--until", until).isoformat(),
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
-def _as_line(filed: Filed) -> str:
-    from datetime import UTC, datetime
+def _result(item: dict[str, Any], *, dry_run: bool) -> str:
+    if item["again"] is None:
+        return f"{item['failure_id']:>8}  refused ({item['refusal']['reason']}): {item['refusal']['detail']}"
+    again = item["again"]
+    verb = "would go" if dry_run else "sent"
+    return f"{item['failure_id']:>8}  {verb} to {again['sent_to']} as redrive {again['redrives']}"
 
-    from domain.redrive.dead_letters import masked_text
 
-    facts = filed.facts
-    at = datetime.fromtimestamp(facts.at_ms / 1000, UTC)
-    settled = f"  sent again by {filed.settled.by}" if filed.settled else ""
+def _as_line(dead: dict[str, Any]) -> str:
+    settled = f"  settled by {dead['settled_by']}" if dead["settled_by"] else ""
     return (
-        f"{filed.place!s:24} {at:%F %T}Z  {facts.lane:14} {facts.organization_id or '-':12} {facts.user_id or '-':12}"
-        f" {facts.reason} {facts.error_code}, attempts {facts.attempts}, redrives {facts.redrives}:"
-        f" {masked_text(facts.error)}{settled}"
+        f"{dead['failure_id']:>8}  {dead['failed_at']:20.20} {dead['lane']:14} {dead['user_id'] or '-':12}"
+        f" {dead['reason']} {dead['error_code']}, attempts {dead['attempts']}, redrives {dead['redrives']}:"
+        f" {dead['error']}  [{dead['letter']}]{settled}"
     )
-
-
-def _as_json(filed: Filed) -> str:
-    import msgspec
-
-    from domain.redrive.dead_letters import masked_text
-
-    facts = msgspec.structs.asdict(msgspec.structs.replace(filed.facts, error=masked_text(filed.facts.error)))
-    line = {"letter": str(filed.place), "topic": filed.kind.name} | facts | {"settled": filed.settled}
-    return msgspec.json.encode(line).decode()
-
-
-@contextmanager
-def told() -> Iterator[None]:
-    """What the broker or the topics are in the way with ends the command with one sentence."""
-    from outbox.topic_scan import TopicReadError
-    from producers.errors import NotDeliveredError, QueueFullError
-
-    try:
-        yield
-    except (TopicReadError, NotDeliveredError, QueueFullError) as error:
-        typer.secho(str(error), fg="red", err=True)
-        raise typer.Exit(1) from None
-
-
-def kafka_settings() -> KafkaSettings:
-    from broker.settings import KafkaSettings as Settings
-
-    return Settings()
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"
 
 
 def register(app: typer.Typer) -> None:

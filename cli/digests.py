@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
-from pathlib import Path  # noqa: TC003  # typer reads the annotations
+from pathlib import Path  # typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,7 +43,7 @@ def send_now(
 
         from database.configuration import DigestPreferenceRow
         from domain.digest.plan import newest_period
-        from outbox.writer import publish_digest_order
+        from outbox.writer import publish_digest_command
         from schemas.messages import SendDigestNow
 
         now_ms = time.time_ns() // 1_000_000
@@ -63,7 +63,7 @@ def send_now(
                 display_unit=preference.display_unit,
                 requested_at_ms=now_ms,
             )
-            await publish_digest_order(session, order)
+            await publish_digest_command(session, order)
             await session.commit()
         return f"The {cadence} summary from {period.first} to {period.until} (not included) is on its way to {user}."
 
@@ -139,7 +139,7 @@ async def _units(engine: AsyncEngine, organization: str) -> list[UnitConfig]:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from database.configuration import UnitRow
-    from outbox.writer import unit_configs
+    from outbox.configuration import unit_configs
 
     async with AsyncSession(engine) as session:
         ids = await session.scalars(select(UnitRow.unit_id).where(UnitRow.organization_id == organization))

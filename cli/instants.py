@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import typer
 
@@ -12,10 +11,10 @@ _AGO = re.compile(r"([0-9]{1,6})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
-def instant_ms(option: str, text: str) -> int:
-    """Milliseconds since 1970-01-01 UTC; ends the command with one sentence when it is no time, or has no offset."""
+def instant(option: str, text: str) -> datetime:
+    """Aware. Ends the command with one sentence if the text is no time, or has no offset."""
     if found := _AGO.fullmatch(text):
-        return time.time_ns() // 1_000_000 - int(found[1]) * _SECONDS[found[2]] * 1000
+        return datetime.now(UTC) - timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
@@ -25,4 +24,4 @@ def instant_ms(option: str, text: str) -> int:
             f"{option} {text!r} is no instant; write one with its offset, such as 2026-03-01T12:00:00Z, or how long"
             " ago, such as 90m, 36h or 7d"
         )
-    return round(at.timestamp() * 1000)
+    return at

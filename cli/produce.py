@@ -7,7 +7,7 @@ import threading
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path  # noqa: TC003  # typer reads the annotations
+from pathlib import Path  # typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -146,14 +146,14 @@ def _set_limits(
     low_c: float | None,
     live_window_s: int,
 ) -> None:
+    from cli.api_client import ApiError, api_client
     from cli.seed.apply import sow_unit
-    from cli.seed.command import api_client
     from cli.seed.seed_file import SeedError, unit_with_limits
 
     try:
         with api_client(api_url) as client:
             sow_unit(client, organization, unit_with_limits(unit_id, high_c, low_c, live_window_s))
-    except SeedError as error:
+    except (ApiError, SeedError) as error:
         raise _fail(str(error)) from None
 
 

@@ -1,4 +1,4 @@
-"""`relay` and `config republish`: configuration and orders on their way from the database to Kafka."""
+"""`relay` and `config republish`: from the database to Kafka."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ config = typer.Typer(no_args_is_help=True, help="The configuration topics.")
 def relay(
     metrics_port: Annotated[int | None, typer.Option(help="serve Prometheus metrics on 127.0.0.1")] = None,
 ) -> None:
-    """Publish what the database's outbox holds; one works, the others stand by."""
+    """Publish the messages of the outbox; one relay works, the others stand by."""
     from broker.settings import KafkaSettings
     from outbox.relay import Relay
     from streams.engine import logs
@@ -39,11 +39,11 @@ def relay(
 
 @config.command()
 def republish() -> None:
-    """Fill units, contacts and digest preferences in Kafka anew from the database."""
+    """Rewrite the configuration topics from the database."""
     from broker.settings import KafkaSettings
     from database.engine import make_engine
     from outbox.republish import republish as enqueue
-    from producers.errors import NotDeliveredError
+    from outbox.topic_scan import TopicReadError
 
     database = database_settings()
 
@@ -57,7 +57,7 @@ def republish() -> None:
 
     try:
         asyncio.run(run())
-    except (OSError, NotDeliveredError) as error:
+    except (OSError, TopicReadError) as error:
         typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(1) from None
 

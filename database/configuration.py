@@ -21,6 +21,7 @@ class OrganizationRow(Row):
     __table_args__ = (
         one_of("display_unit", DISPLAY_UNITS),
         CheckConstraint("sms_per_hour >= 1", name="sms_per_hour"),
+        CheckConstraint("escalation_wait_s >= 1", name="escalation_wait_s"),
     )
 
     organization_id: Mapped[str] = mapped_column(primary_key=True)
@@ -29,6 +30,7 @@ class OrganizationRow(Row):
     max_units: Mapped[int | None]
     max_contacts: Mapped[int | None]
     sms_per_hour: Mapped[int | None]
+    escalation_wait_s: Mapped[int | None]
     version: Mapped[Version]
     created_at: Mapped[CreatedAt]
 

@@ -1,4 +1,4 @@
-"""What the database knows of alerts: are they over, or taken on by somebody?"""
+"""Which alerts have ended or were acknowledged, according to the database."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from database.records import AlertRow
-from domain.redrive.redrive import AlertStanding
+from domain.redrive.redrive import AlertState
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 
-async def alert_standings(session: AsyncSession, alert_ids: Collection[str]) -> dict[str, AlertStanding]:
-    """By the alert's id; those that the database does not have are left out."""
+async def alert_states(session: AsyncSession, alert_ids: Collection[str]) -> dict[str, AlertState]:
+    """By alert id, without those that the database does not have."""
     if not alert_ids:
         return {}
     rows = await session.execute(
@@ -25,7 +25,7 @@ async def alert_standings(session: AsyncSession, alert_ids: Collection[str]) -> 
         )
     )
     return {
-        row.alert_id: AlertStanding(
+        row.alert_id: AlertState(
             resolved=row.resolved_at is not None,
             acknowledged_by=None if row.acknowledged_at is None else row.acknowledged_by or "somebody",
         )

@@ -1,10 +1,11 @@
-"""Reads what a topic holds now: all of it, or from a time on, or one record. Joins no group and commits nothing."""
+"""Reads the present content of a topic, whole or from a time on. Joins no group and commits nothing."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from aiokafka.partitioner import murmur2
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 if TYPE_CHECKING:
@@ -24,41 +25,38 @@ class TopicReadError(RuntimeError):
 
 
 class Found(NamedTuple):
-    """A record. `topic` is the declared name, `at_ms` the time that the broker keeps with it."""
+    """A record; `at_ms` is the broker's time of it."""
 
-    topic: str
-    partition: int
-    offset: int
     at_ms: int
     key: bytes | None
     value: bytes | None
-    headers: dict[str, bytes]
 
 
 def scan(
     kafka: KafkaSettings,
     topic: AnyTopic,
     *,
-    partitions: Iterable[int] | None = None,
+    key: str | None = None,
     since_ms: int | None = None,
     limit_s: float = READ_LIMIT_S,
 ) -> Iterator[Found]:
-    """What lies in the partitions (all by default) up to their present ends, each in its order.
+    """Every record up to the present ends, in order within a partition; with `key` only those of its partition.
 
-    Raises TopicReadError when the topic is not there, or its end was not reached in time.
+    Raises TopicReadError if the topic does not exist, or its end is not reached in time.
     """
     deadline = time.monotonic() + limit_s
     name = kafka.topic_prefix + topic.name
     consumer = _consumer(kafka)
     try:
         unread = _partitions(consumer, name, limit_s)
-        if partitions is not None:
-            unread &= set(partitions)
+        if key is not None:
+            # Where every producer of ours puts the key.
+            unread = {int(murmur2(key.encode()) & 0x7FFF_FFFF) % len(unread)}
         consumer.assign(_places(consumer, name, unread, since_ms, limit_s))
         while unread:
             message = _next(consumer, name, deadline, limit_s)
             if (error := message.error()) is None:
-                yield _found(topic, message)
+                yield _found(message)
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name for it
                 unread.discard(message.partition() or 0)
             else:
@@ -69,35 +67,11 @@ def scan(
         consumer.close()
 
 
-def read_one(
-    kafka: KafkaSettings, topic: AnyTopic, partition: int, offset: int, *, limit_s: float = READ_LIMIT_S
-) -> Found | None:
-    """The record at a place; None when nothing lies there. Raises TopicReadError."""
-    deadline = time.monotonic() + limit_s
-    name = kafka.topic_prefix + topic.name
-    consumer = _consumer(kafka)
-    try:
-        if partition not in _partitions(consumer, name, limit_s):
-            return None
-        low, high = consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=limit_s)
-        if not low <= offset < high:
-            return None
-        consumer.assign([TopicPartition(name, partition, offset)])
-        message = _next(consumer, name, deadline, limit_s)
-        if message.error() is not None or message.offset() != offset:
-            return None
-        return _found(topic, message)
-    except KafkaException as error:
-        raise TopicReadError(f"{name} cannot be read: {error.args[0].str()}; is the broker up?") from error
-    finally:
-        consumer.close()
-
-
 def _consumer(kafka: KafkaSettings) -> Consumer:
     return Consumer(
         kafka.librdkafka()
         | {
-            # A group's name is asked for and never used: partitions are assigned by hand and nothing is committed.
+            # Required, but unused: partitions are assigned by hand and nothing is committed.
             "group.id": "freshtrack-scan",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
@@ -134,14 +108,10 @@ def _next(consumer: Consumer, name: str, deadline: float, limit_s: float) -> Mes
             )
 
 
-def _found(topic: AnyTopic, message: Message) -> Found:
+def _found(message: Message) -> Found:
     key, value = message.key(), message.value()
     return Found(
-        topic.name,
-        message.partition() or 0,
-        message.offset() or 0,
         message.timestamp()[1],
         key.encode() if isinstance(key, str) else key,
         value.encode() if isinstance(value, str) else value,
-        {name: content for name, content in dict(message.headers() or ()).items() if isinstance(content, bytes)},
     )

@@ -1,31 +1,20 @@
-"""The transactional outbox: what a transaction changes and the message that tells of it are committed together.
+"""The transactional outbox: a change and the message about it are committed together.
 
-A writer changes its rows, then names here what changed. The newest state is read back and enqueued under a lock on
-the message's key, so that messages of one key stand in the outbox in the order in which their transactions commit.
-A row that is gone becomes a tombstone: deleting needs no call of its own.
+The caller changes rows, then names the changed keys here. The newest state is read back and enqueued under a lock on
+the message's key, so that messages of one key lie in the outbox in the order in which their transactions commit.
+A missing row becomes a tombstone: a deletion needs no call of its own.
 """
 
 from __future__ import annotations
 
 import uuid
 import zlib
-from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import func, insert, select, text
 
-from database.configuration import (
-    ContactRow,
-    DigestPreferenceRow,
-    EscalationStepRow,
-    MaintenanceWindowRow,
-    OptOutRow,
-    OrganizationRow,
-    RuleRow,
-    UnitRow,
-)
-from database.declarative import to_ms
 from database.queues import OutboxRow
+from outbox.configuration import contacts, digest_preferences, organizations, unit_configs
 from schemas import messages as m
 from schemas.headers import new_traceparent, type_name
 from schemas.topics import (
@@ -34,6 +23,7 @@ from schemas.topics import (
     DEAD_LETTER_SETTLEMENTS,
     DIGEST_PREFERENCES,
     DIGEST_RUNS,
+    ORGANIZATIONS,
     REDRIVE_TOPICS,
     UNITS,
     AnyTopic,
@@ -49,6 +39,7 @@ if TYPE_CHECKING:
 
 CHANNEL = "freshtrack_outbox"
 OUTBOX_TOPICS = (
+    ORGANIZATIONS,
     UNITS,
     CONTACTS,
     DIGEST_PREFERENCES,
@@ -58,50 +49,50 @@ OUTBOX_TOPICS = (
     DEAD_LETTER_SETTLEMENTS,
 )
 TOMBSTONE = "tombstone"
-# Keys share this many locks: enough that writers rarely meet, few enough for a change of 10,000 units at once.
+# Keys share this many locks: enough that writers rarely collide, few enough for a change of 10,000 units at once.
 LOCK_SLOTS = 256
-# The relay could never get rid of a message that the broker refuses; key, headers and framing count too.
+# The relay could never send a message that the broker refuses; key, headers and framing count too.
 FRAMING_BYTES = 4_096
 
 
 class MessageTooLargeError(ValueError):
-    """A configuration has grown beyond what its topic takes; the transaction must not commit."""
+    """A configuration is larger than its topic allows; the transaction must not commit."""
 
 
 async def publish_units(session: AsyncSession, unit_ids: Collection[str]) -> None:
     """Enqueue the present configuration of each unit, or a tombstone where there is no such unit."""
-    await _publish(session, UNITS, unit_ids, await _locked(session, UNITS, unit_ids, unit_configs))
+    await _publish_state(session, UNITS, unit_ids, unit_configs)
 
 
 async def publish_contacts(session: AsyncSession, user_ids: Collection[str]) -> None:
     """Enqueue each contact as it is now, or a tombstone."""
-    await _publish(session, CONTACTS, user_ids, await _locked(session, CONTACTS, user_ids, contacts))
+    await _publish_state(session, CONTACTS, user_ids, contacts)
 
 
 async def publish_digest_preferences(session: AsyncSession, user_ids: Collection[str]) -> None:
     """Enqueue each user's digest preference as it is now, or a tombstone."""
-    await _publish(
-        session,
-        DIGEST_PREFERENCES,
-        user_ids,
-        await _locked(session, DIGEST_PREFERENCES, user_ids, digest_preferences),
-    )
+    await _publish_state(session, DIGEST_PREFERENCES, user_ids, digest_preferences)
+
+
+async def publish_organizations(session: AsyncSession, organization_ids: Collection[str]) -> None:
+    """Enqueue each organization as it is now, or a tombstone."""
+    await _publish_state(session, ORGANIZATIONS, organization_ids, organizations)
 
 
 async def publish_command(session: AsyncSession, command: m.Command) -> None:
-    """Enqueue a person's order about an alert, under its unit's key."""
+    """Enqueue a person's command about an alert, under its unit's key."""
     await lock_keys(session, ALERT_COMMANDS, [command.unit_id])
     await _publish(session, ALERT_COMMANDS, [command.unit_id], {command.unit_id: command})
 
 
-async def publish_digest_order(session: AsyncSession, order: m.SendDigestNow) -> None:
-    """Enqueue a person's wish for a summary, under the key of the user who gets it."""
-    await lock_keys(session, DIGEST_RUNS, [order.user_id])
-    await _publish(session, DIGEST_RUNS, [order.user_id], {order.user_id: order})
+async def publish_digest_command(session: AsyncSession, command: m.SendDigestNow) -> None:
+    """Enqueue a person's request for a digest, under the key of the user who gets it."""
+    await lock_keys(session, DIGEST_RUNS, [command.user_id])
+    await _publish(session, DIGEST_RUNS, [command.user_id], {command.user_id: command})
 
 
-class Prepared(NamedTuple):
-    """A record as it shall lie in Kafka; its id is the same whenever it is prepared again."""
+class QueuedRecord(NamedTuple):
+    """A complete record for Kafka; the same input gives the same `message_id`."""
 
     topic: AnyTopic
     key: str
@@ -111,8 +102,8 @@ class Prepared(NamedTuple):
     headers: dict[str, str]
 
 
-async def publish_prepared(session: AsyncSession, records: Collection[Prepared]) -> None:
-    """Enqueue records that do not tell of rows: what a person sends again. Their order does not matter."""
+async def publish_records(session: AsyncSession, records: Collection[QueuedRecord]) -> None:
+    """Enqueue complete records, such as redrives; the relay may send them in any order."""
     if not records:
         return
     rows = [
@@ -132,7 +123,7 @@ async def publish_prepared(session: AsyncSession, records: Collection[Prepared])
 
 
 async def lock_keys(session: AsyncSession, topic: AnyTopic, keys: Collection[str]) -> None:
-    """Make writers of these keys wait for each other until the transaction ends; always taken in the same order."""
+    """Make writers of these keys wait for each other until the transaction ends. Locks are taken in one order."""
     slots = sorted({zlib.crc32(key.encode()) % LOCK_SLOTS for key in keys})
     number = zlib.crc32(topic.name.encode()) & 0x7FFF_FFFF
     await session.execute(
@@ -141,12 +132,10 @@ async def lock_keys(session: AsyncSession, topic: AnyTopic, keys: Collection[str
     )
 
 
-async def _locked(
-    session: AsyncSession, topic: AnyTopic, keys: Collection[str], read: _Read
-) -> Mapping[str, msgspec.Struct]:
+async def _publish_state(session: AsyncSession, topic: AnyTopic, keys: Collection[str], read: _Read) -> None:
     await session.flush()
     await lock_keys(session, topic, keys)
-    return await read(session, keys)
+    await _publish(session, topic, keys, await read(session, keys))
 
 
 async def _publish(
@@ -155,7 +144,7 @@ async def _publish(
     if not keys:
         return
     await session.execute(insert(OutboxRow), [_row(topic, key, messages.get(key)) for key in sorted(set(keys))])
-    # PostgreSQL tells the relay when this transaction commits, and only then.
+    # PostgreSQL notifies the relay when this transaction commits, and only then.
     await session.execute(select(func.pg_notify(CHANNEL, topic.name)))
 
 
@@ -173,105 +162,4 @@ def _row(topic: AnyTopic, key: str, message: msgspec.Struct | None) -> dict[str,
         "type": TOMBSTONE if message is None else type_name(type(message)),
         "value": value,
         "traceparent": new_traceparent(),
-    }
-
-
-async def unit_configs(session: AsyncSession, unit_ids: Collection[str]) -> dict[str, m.UnitConfig]:
-    """Units as workers see them: with their organization's name, rules, and maintenance that is not over for a day."""
-    wanted = list(unit_ids)
-    rules: defaultdict[str, list[m.Rule]] = defaultdict(list)
-    rows = await session.execute(
-        select(RuleRow.__table__).where(RuleRow.unit_id.in_(wanted)).order_by(RuleRow.unit_id, RuleRow.rule_id)
-    )
-    for rule in rows:
-        rules[rule.unit_id].append(
-            m.Rule(
-                rule_id=rule.rule_id,
-                limit=m.Limit(rule.limit_side),
-                severity=m.Severity(rule.severity),
-                limit_c=rule.limit_c,
-                clear_c=rule.clear_c,
-                confirm_s=rule.confirm_s,
-                recover_readings=rule.recover_readings,
-            )
-        )
-    windows: defaultdict[str, list[m.MaintenanceWindow]] = defaultdict(list)
-    rows = await session.execute(
-        select(MaintenanceWindowRow.__table__)
-        .where(MaintenanceWindowRow.unit_id.in_(wanted))
-        .where(MaintenanceWindowRow.ends_at > func.now() - text("interval '1 day'"))
-        .order_by(MaintenanceWindowRow.starts_at, MaintenanceWindowRow.window_id)
-    )
-    for window in rows:
-        windows[window.unit_id].append(m.MaintenanceWindow(to_ms(window.starts_at), to_ms(window.ends_at)))
-    rows = await session.execute(
-        select(UnitRow.__table__, OrganizationRow.name.label("organization_name"), OrganizationRow.display_unit)
-        .join(OrganizationRow, OrganizationRow.organization_id == UnitRow.organization_id)
-        .where(UnitRow.unit_id.in_(wanted))
-    )
-    return {
-        unit.unit_id: m.UnitConfig(
-            unit_id=unit.unit_id,
-            organization_id=unit.organization_id,
-            organization_name=unit.organization_name,
-            name=unit.name,
-            display_unit=unit.display_unit,
-            gateway_id=unit.gateway_id,
-            rules=tuple(rules[unit.unit_id]),
-            expected_interval_s=unit.expected_interval_s,
-            offline_after_missed=unit.offline_after_missed,
-            live_window_s=unit.live_window_s,
-            maintenance=tuple(windows[unit.unit_id]),
-        )
-        for unit in rows
-    }
-
-
-async def contacts(session: AsyncSession, user_ids: Collection[str]) -> dict[str, m.Contact]:
-    """Contacts as workers see them: with level in the chain, opt-out of the number, the organization's cap of SMS."""
-    rows = await session.execute(
-        select(
-            ContactRow.__table__,
-            func.coalesce(EscalationStepRow.level, 1).label("level"),
-            OptOutRow.phone_e164.is_not(None).label("opted_out"),
-            OrganizationRow.sms_per_hour,
-        )
-        .join(OrganizationRow, OrganizationRow.organization_id == ContactRow.organization_id)
-        .outerjoin(EscalationStepRow, EscalationStepRow.user_id == ContactRow.user_id)
-        .outerjoin(OptOutRow, OptOutRow.phone_e164 == ContactRow.phone_e164)
-        .where(ContactRow.user_id.in_(list(user_ids)))
-    )
-    return {
-        contact.user_id: m.Contact(
-            user_id=contact.user_id,
-            organization_id=contact.organization_id,
-            name=contact.name,
-            phone_e164=contact.phone_e164,
-            email=contact.email,
-            minimum_severity=m.Severity(contact.minimum_severity),
-            on_duty=contact.on_duty,
-            escalation_level=contact.level,
-            sms_opted_out=contact.opted_out,
-            organization_sms_per_hour=contact.sms_per_hour,
-        )
-        for contact in rows
-    }
-
-
-async def digest_preferences(session: AsyncSession, user_ids: Collection[str]) -> dict[str, m.DigestPreference]:
-    """Preferences as the digests worker sees them."""
-    rows = await session.execute(
-        select(DigestPreferenceRow.__table__).where(DigestPreferenceRow.user_id.in_(list(user_ids)))
-    )
-    return {
-        preference.user_id: m.DigestPreference(
-            user_id=preference.user_id,
-            organization_id=preference.organization_id,
-            cadences=tuple(m.Cadence(cadence) for cadence in preference.cadences),
-            timezone=preference.timezone,
-            hour=preference.hour,
-            display_unit=preference.display_unit,
-            paused=preference.paused,
-        )
-        for preference in rows
     }

@@ -21,21 +21,18 @@ FOR_EVER = -1
 
 
 class Writer(StrEnum):
-    """The one process that may write a topic."""
+    """The processes that may write a topic. Where it is not one, each says what for."""
 
-    PRODUCERS = "producers, api; relay and `freshtrack dead-letters` for what a person sends again"
+    PRODUCERS = "producers, api; relay for redrives"
     API = "api"
     RELAY = "relay"
     DETECTION = "worker detection"
     NOTIFICATIONS = "worker notifications"
     DIGESTS = "worker digests"
-    DIGESTS_AND_REDRIVES = "worker digests; relay and `freshtrack dead-letters` for what a person sends again"
-    RELAY_AND_DIGESTS = "worker digests; relay for what people ask for"
-    RELAY_AND_NOTIFICATIONS = "relay; worker notifications for what people answer by SMS"
-    NOTIFICATIONS_AND_REDRIVES = (
-        "worker notifications; relay, `freshtrack dead-letters` and `freshtrack sms` for what a person sends again"
-    )
-    REDRIVES = "relay; `freshtrack dead-letters`"
+    NOTIFICATIONS_AND_REDRIVES = "worker notifications; relay for redrives and reruns"
+    DIGESTS_AND_REDRIVES = "worker digests; relay for redrives"
+    RELAY_AND_DIGESTS = "worker digests; relay for what people request"
+    RELAY_AND_NOTIFICATIONS = "relay for the api; worker notifications for replies by SMS"
 
 
 class Topic(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
@@ -167,7 +164,7 @@ DEAD_LETTER_SETTLEMENTS: Topic[m.DeadLetterSettled] = Topic(
     name="dead-letter-settlements",
     key="letter id (TOPIC/PARTITION/OFFSET)",
     carries=m.DeadLetterSettled,
-    writer=Writer.REDRIVES,
+    writer=Writer.RELAY,
     about="Which dead letters were sent again, by whom",
     compacted=True,
 )
@@ -185,6 +182,14 @@ UNIT_SILENCES: Topic[m.UnitSilence] = Topic(
     carries=m.UnitSilence,
     writer=Writer.DETECTION,
     about="Units that fell silent or were heard again, gathered by gateway",
+)
+ORGANIZATIONS: Topic[m.Organization] = Topic(
+    name="organizations",
+    key="organization id",
+    carries=m.Organization,
+    writer=Writer.RELAY,
+    about="The newest terms of each organization; a tombstone deletes",
+    compacted=True,
 )
 UNITS: Topic[m.UnitConfig] = Topic(
     name="units",
@@ -283,6 +288,7 @@ TOPICS: tuple[AnyTopic, ...] = (
     DEAD_LETTER_SETTLEMENTS,
     UNIT_AGGREGATES,
     UNIT_SILENCES,
+    ORGANIZATIONS,
     UNITS,
     CONTACTS,
     DIGEST_PREFERENCES,

@@ -5,15 +5,12 @@ What is there already and the same is left alone; what differs is replaced; what
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections import Counter
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-import httpx
-
+from cli.api_client import ORGANIZATION_HEADER, answer, problems
 from cli.seed.seed_file import Lines, SeedError
 from schemas.http.contacts import ContactBody
 from schemas.http.digest_preferences import DigestPreferenceBody
@@ -24,13 +21,10 @@ from schemas.http.units import UnitBody
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import httpx
     from pydantic import BaseModel
 
     from cli.seed.seed_file import Place, SeedContact, SeedFile, SeedOrganization, SeedUnit
-
-PATIENCE_S = 30.0
-ORGANIZATION_HEADER = "FreshTrack-Organization"
-LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
 class Done(NamedTuple):
@@ -161,39 +155,14 @@ class _Seeder:
         self._body(self._answer(method, path, body), place)
 
     def _answer(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
-        """The answer; one that says "later" is asked for again for half a minute."""
-        # What was done and whose answer got lost is not done a second time.
-        headers = self.headers | ({"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {})
-        until = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                answer = self._client.request(method, path, json=body, headers=headers)
-            except httpx.TransportError as error:
-                raise SeedError(
-                    f"{self._client.base_url} does not answer ({type(error).__name__}: {error}); start it with"
-                    " `freshtrack api`, or set FRESHTRACK_API_URL to its address"
-                ) from error
-            if answer.status_code not in LATER or time.monotonic() > until:
-                return answer
-            time.sleep(min(float(answer.headers.get("Retry-After", "1")), PATIENCE_S))
+        return answer(self._client, method, path, body=body, headers=self.headers)
 
-    def _body(self, answer: httpx.Response, place: Place) -> dict[str, Any]:
-        if answer.is_success:
-            found: dict[str, Any] = answer.json()
-            return found
-        told = answer.json() if "json" in answer.headers.get("Content-Type", "") else {}
-        way_out = {
-            HTTPStatus.UNAUTHORIZED: "; make one with `freshtrack key create --role admin`, set FRESHTRACK_API_KEY",
-            HTTPStatus.FORBIDDEN: "; making organizations takes `freshtrack key create --role admin` without one",
-        }.get(HTTPStatus(answer.status_code), "")
-        problems = [(part["pointer"], part["detail"]) for part in told.get("errors") or ()] or [
-            ("", told.get("detail") or answer.text[:200])
-        ]
+    def _body(self, found: httpx.Response, place: Place) -> dict[str, Any]:
+        if found.is_success:
+            content: dict[str, Any] = found.json()
+            return content
         raise SeedError(
-            "\n".join(
-                f"{self._lines.where((*place, *_steps(pointer)))}: {detail}{way_out} ({answer.status_code})"
-                for pointer, detail in problems
-            )
+            "\n".join(f"{self._lines.where((*place, *_steps(pointer)))}: {words}" for pointer, words in problems(found))
         )
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    import httpx
+from cli.api_client import DEFAULT_URL, Url, api_client, reported
 
 IDS = ("organization_id", "unit_id", "user_id", "rule_id")
 
@@ -20,7 +18,7 @@ def seed(
     demo: Annotated[bool, typer.Option("--demo", help="the demo's two organizations instead of a file")] = False,
     copies: Annotated[int, typer.Option(min=1, max=10_000, help="with --demo: twelve units each")] = 1,
     show: Annotated[bool, typer.Option("--print", help="print what would be brought in, as a file")] = False,
-    url: Annotated[str, typer.Option(envvar="FRESHTRACK_API_URL", help="where the API is")] = "http://127.0.0.1:8080",
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Fill a running system through its API; a second run changes nothing.
 
@@ -42,7 +40,7 @@ def seed(
             return
         from cli.seed.apply import sow
 
-        with api_client(url) as client:
+        with reported(), api_client(url) as client:
             for done in sow(client, wanted, lines):
                 typer.echo(str(done))
     except SeedError as error:
@@ -57,29 +55,6 @@ def _names_first(part: object) -> object:
     if isinstance(part, dict):
         return {name: _names_first(part[name]) for name in sorted(part, key=lambda name: name not in IDS)}
     return part
-
-
-def api_client(url: str) -> httpx.Client:
-    """Raises SeedError when no key is set."""
-    import httpx
-
-    headers = {"Authorization": f"Bearer {_key()}"}
-    return httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False)
-
-
-def _key() -> str:
-    from cli.seed.seed_file import SeedError
-
-    if key := os.environ.get("FRESHTRACK_API_KEY"):
-        return key
-    if path := os.environ.get("FRESHTRACK_API_KEY_FILE"):
-        try:
-            return Path(path).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise SeedError(f"FRESHTRACK_API_KEY_FILE {path} cannot be read: {error}") from error
-    raise SeedError(
-        "Set FRESHTRACK_API_KEY to a key of `freshtrack key create`, or FRESHTRACK_API_KEY_FILE to its file."
-    )
 
 
 def register(app: typer.Typer) -> None:

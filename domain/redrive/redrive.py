@@ -1,6 +1,6 @@
-"""May a dead letter, or an SMS that was done with, be sent again? What speaks against it is named, and can be forced.
+"""Decides whether a dead letter, or a finished SMS, is sent again. Objections are named, and most can be forced.
 
-What cannot be made good is never forced: a letter that was sent again already, a record that is not there as a whole.
+Force does not help where the result would be wrong: a dead letter that was redriven before, an incomplete record.
 """
 
 from __future__ import annotations
@@ -11,28 +11,27 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from domain.redrive.dead_letters import kind_of
-from domain.redrive.redrive_record import Lifeless, Revived, request_again
+from domain.redrive.redrive_record import NotRedrivable, RedriveRecord, request_again
 from schemas.topics import SMS_LANES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from domain.redrive.dead_letters import Letter
+    from domain.redrive.dead_letters import DeadLetter
     from schemas import messages as m
 
 HOUR_MS = 3_600_000
-MAX_AGE_MS = 24 * HOUR_MS
 MOST_REDRIVES = 5
 
-# After one of these more is to come of its own accord.
+# Another outcome follows these without anybody doing anything.
 _OPEN_OUTCOMES = frozenset({"sending", "failed", "retry_scheduled", "unknown"})
 
 
 class Reason(StrEnum):
-    """Why a letter is not sent again."""
+    """Why nothing is sent again."""
 
     SETTLED = "settled"
-    LIFELESS = "lifeless"
+    NOT_REDRIVABLE = "not_redrivable"
     WOULD_FAIL = "would_fail"
     LOOP = "loop"
     STALE = "stale"
@@ -44,7 +43,7 @@ class Reason(StrEnum):
 
 
 class Refused(Struct, frozen=True):
-    """Not sent again; `detail` names the value, the rule and the way out. `forcible`: a person may overrule it."""
+    """Not sent again; `detail` names the value, the limit and the way out. `forcible`: `force` overrules it."""
 
     reason: Reason
     detail: str
@@ -54,106 +53,98 @@ class Refused(Struct, frozen=True):
 class Options(Struct, frozen=True, kw_only=True):
     """`force` overrules whatever is forcible."""
 
-    force: bool = False
-    max_age_ms: int = MAX_AGE_MS
-    most_redrives: int = MOST_REDRIVES
+    force: bool
+    max_age_ms: int
 
 
-class AlertStanding(Struct, frozen=True):
-    """What is known of the alert that an SMS is about."""
+class AlertState(Struct, frozen=True):
+    """What the database knows of an SMS's alert."""
 
     resolved: bool = False
     acknowledged_by: str | None = None
 
 
 class Past(Struct, frozen=True):
-    """An SMS as its lane holds it, with the most redrives; `outcome`: what was decided last since it came there."""
+    """The newest redrive of an SMS in its lane, and the tag of its last outcome since then (None: no outcome yet)."""
 
     request: m.SmsRequest
     outcome: str | None
 
 
 def decide(
-    letter: Letter,
-    *,
-    now_ms: int,
-    options: Options,
-    alert: AlertStanding | None = None,
-    settled: m.DeadLetterSettled | None = None,
-) -> Revived | Refused:
-    """What becomes of a dead letter. `alert`, when it is known, is the one that the letter's SMS is about."""
-    if settled is not None:
-        return already_sent(settled.by, settled.redrives)
-    kind = kind_of(letter)
-    revived = kind.revive(letter)
-    if isinstance(revived, Lifeless):
-        return Refused(Reason.LIFELESS, revived.detail, forcible=False)
+    dead: DeadLetter, *, now_ms: int, options: Options, alert: AlertState | None = None
+) -> RedriveRecord | Refused:
+    """What to do with a dead letter that nobody settled. `alert`: the alert of its SMS, if the database knows it."""
+    kind = kind_of(dead)
+    record = kind.redrive(dead)
+    if isinstance(record, NotRedrivable):
+        return Refused(Reason.NOT_REDRIVABLE, record.detail, forcible=False)
     if options.force:
-        return revived
-    facts = kind.facts(letter)
-    doubts = list(_doubts(facts.redrives, facts.at_ms, "the letter", now_ms, options, alert))
-    if doubt := kind.doubt(letter, now_ms):
-        doubts.append(Refused(Reason.WOULD_FAIL, f"{doubt}; force it when that has changed"))
-    return doubts[0] if doubts else revived
+        return record
+    facts = kind.facts(dead)
+    objections = list(_objections(facts.redrives, facts.at_ms, "the dead letter", now_ms, options, alert))
+    if doubt := kind.doubt(dead, now_ms):
+        objections.append(Refused(Reason.WOULD_FAIL, f"{doubt}; force it if that has changed"))
+    return objections[0] if objections else record
 
 
 def decide_rerun(
-    past: Past | None, *, now_ms: int, options: Options, alert: AlertStanding | None = None
-) -> Revived | Refused:
-    """What becomes of the wish to send an SMS again that was done with. `past` is None when no lane has it any more."""
+    past: Past | None, *, now_ms: int, options: Options, alert: AlertState | None = None
+) -> RedriveRecord | Refused:
+    """What to do when a person wants a finished SMS sent again. `past` is None if no lane has the request."""
     if past is None:
         return Refused(
             Reason.GONE,
-            "no lane has a request with this id: lanes keep theirs for 7 days; check the id, or tell people anew by"
-            " notifying about the alert",
+            "no lane has a request with this id, and lanes keep requests for 7 days; check the id, or send a new SMS"
+            " with the alert's notify command",
             forcible=False,
         )
     request = past.request
     if past.outcome == "dead":
-        return Refused(Reason.DEAD, "the request lies with the dead letters; send its letter again", forcible=False)
-    revived = request_again(request, SMS_LANES[request.severity], request.user_id)
+        return Refused(Reason.DEAD, "the request is a dead letter; redrive that instead", forcible=False)
+    record = request_again(request, SMS_LANES[request.severity], request.user_id)
     if options.force:
-        return revived
+        return record
     if past.outcome is None or past.outcome in _OPEN_OUTCOMES:
         return Refused(
             Reason.UNDER_WAY,
-            f"the request is not done with: its last outcome is {past.outcome or 'none yet'};"
-            " wait for its end, or force a second one",
+            f"the request is not finished: its last outcome is {past.outcome or 'none yet'};"
+            " wait for the end, or force a second SMS",
         )
-    doubts = _doubts(request.redrives, request.requested_at_ms, "the request", now_ms, options, alert)
-    return next(doubts, revived)
+    objections = _objections(request.redrives, request.requested_at_ms, "the request", now_ms, options, alert)
+    return next(objections, record)
 
 
 def already_sent(by: str | None, redrives: int) -> Refused:
-    """The refusal of a letter that was settled."""
+    """The refusal of a dead letter that was settled before."""
     return Refused(
         Reason.SETTLED,
-        f"the letter was settled by {by or 'somebody'} (redrive {redrives}); when that fails too, a newer letter"
-        " tells of it",
+        f"the dead letter was settled by {by or 'somebody'} (redrive {redrives}); if that fails too, a new dead letter"
+        " appears",
         forcible=False,
     )
 
 
-def _doubts(
-    redrives: int, at_ms: int, what: str, now_ms: int, options: Options, alert: AlertStanding | None
+def _objections(
+    redrives: int, at_ms: int, what: str, now_ms: int, options: Options, alert: AlertState | None
 ) -> Iterator[Refused]:
-    if redrives >= options.most_redrives:
+    if redrives >= MOST_REDRIVES:
         yield Refused(
             Reason.LOOP,
-            f"{what} was sent again {redrives} times, {options.most_redrives} are allowed; find out why it fails,"
+            f"{what} was sent again {redrives} times, {MOST_REDRIVES} are allowed; find out why it fails,"
             " then force it",
         )
     age_ms = now_ms - at_ms
     if age_ms > options.max_age_ms:
         yield Refused(
             Reason.STALE,
-            f"{what} is {age_ms / HOUR_MS:.1f} h old, {options.max_age_ms / HOUR_MS:g} h are allowed: what it says"
-            " may be over; allow a greater age, or force it",
+            f"{what} is {age_ms / HOUR_MS:.1f} h old, {options.max_age_ms / HOUR_MS:g} h are allowed, so its text may"
+            " be out of date; allow a greater age, or force it",
         )
     if alert is not None and alert.resolved:
-        yield Refused(Reason.ALERT_RESOLVED, "the alert is resolved: nobody needs to be told; force it all the same")
+        yield Refused(Reason.ALERT_RESOLVED, "the alert is resolved, so nobody needs this SMS; force it to send it")
     elif alert is not None and alert.acknowledged_by is not None:
         yield Refused(
             Reason.ALERT_ACKNOWLEDGED,
-            f"the alert was acknowledged by {alert.acknowledged_by}: somebody is at it; force it all the same",
+            f"the alert was acknowledged by {alert.acknowledged_by}; force it to send it anyway",
         )

@@ -1,4 +1,4 @@
-"""What the kinds of dead letters have in common: the facts that people ask about, and the record that one becomes."""
+"""What all kinds of dead letters share: the facts that people query, and the record that a redrive sends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Facts(Struct, frozen=True, kw_only=True):
-    """What lists show of a letter and filters ask about; None is what its kind does not have."""
+    """What lists show and filters compare; None where the kind has no such field."""
 
     lane: str
     reason: str
@@ -29,8 +29,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     alert_id: str | None = None
 
 
-class Revived(Struct, frozen=True, kw_only=True):
-    """The record that a letter becomes: the same each time it is made, under the same `id` header."""
+class RedriveRecord(Struct, frozen=True, kw_only=True):
+    """The record that a redrive sends: the same each time it is made, under the same `id` header."""
 
     topic: AnyTopic
     key: str
@@ -41,17 +41,17 @@ class Revived(Struct, frozen=True, kw_only=True):
     attempts: int = 0
 
 
-class Lifeless(Struct, frozen=True):
-    """Nothing can be made of the letter, for the reason given: what is wrong, and what to do instead."""
+class NotRedrivable(Struct, frozen=True):
+    """The dead letter cannot be sent again; `detail` says why, and what to do instead."""
 
     detail: str
 
 
-def request_again(request: m.SmsRequest | m.EmailRequest | m.DigestWanted, topic: AnyTopic, key: str) -> Revived:
-    """A request as it was, with its attempts before it and one redrive more: the lanes take it for a new one."""
+def request_again(request: m.SmsRequest | m.EmailRequest | m.DigestWanted, topic: AnyTopic, key: str) -> RedriveRecord:
+    """The request with no attempts made and one more redrive, so that the lanes treat it as a new one."""
     again = structs.replace(request, attempts=0, redrives=request.redrives + 1)
     value = m.encode(again)
-    return Revived(
+    return RedriveRecord(
         topic=topic,
         key=key,
         value=value,

@@ -1,4 +1,4 @@
-"""What the API takes and gives about dead letters and SMS that are sent again."""
+"""Dead letters in the API, and sending them or finished SMS again."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -23,15 +23,15 @@ class DeadLetterKind(StrEnum):
 
 
 class Refusal(Shape):
-    """Why something is not sent again: the value, the rule, and the way out."""
+    """Why something is not sent again: the value, the limit, and the way out."""
 
     reason: Annotated[str, Field(examples=["stale"])]
-    detail: Annotated[str, Field(examples=["the letter is 25.0 h old, 24 h are allowed: what it says may be over"])]
+    detail: Annotated[str, Field(examples=["the dead letter is 25.0 h old, 24 h are allowed; force it"])]
     forcible: Annotated[bool, Field(description="Whether `force` overrules it")]
 
 
 class DeadLetterView(Shape):
-    """A dead letter; `refusal` is what a retry without `force` would be told now, null when nothing is in its way."""
+    """A dead letter; `refusal` is the answer that a retry without `force` would get now, null if it would be sent."""
 
     failure_id: int
     letter: Annotated[str, Field(examples=["sms-dlq/0/17"], description="Its place in Kafka")]
@@ -45,7 +45,7 @@ class DeadLetterView(Shape):
     error_code: str | None
     error: Annotated[str | None, Field(description="Numbers and addresses are masked")]
     attempts: int
-    redrives: Annotated[int, Field(description="How often it was sent again")]
+    redrives: Annotated[int, Field(description="How many times it was sent again")]
     failed_at: Instant
     settled_at: Instant | None
     settled_by: str | None
@@ -53,16 +53,17 @@ class DeadLetterView(Shape):
 
 
 class RetryOrder(Shape):
-    """`force` overrules what speaks against it: age, the count of redrives, an alert that is over."""
+    """`force` overrules objections: age, the number of redrives, an alert that has ended."""
 
     force: StrictBool = False
-    max_age_h: Annotated[Hours, Field(description="What is older is refused as stale")] = 24.0
+    max_age_h: Annotated[Hours, Field(description="Anything older is refused as stale")] = 24.0
+    dry_run: Annotated[StrictBool, Field(description="Only say what would be sent")] = False
 
 
 class RetryFilter(RetryOrder):
-    """Of the letters that fit all of it and that nobody settled, the oldest `limit`."""
+    """The oldest `limit` dead letters that match all fields and that nobody settled."""
 
-    dry_run: StrictBool = True
+    dry_run: Annotated[StrictBool, Field(description="Only say what would be sent")] = True
     kind: DeadLetterKind | None = None
     lane: Annotated[Code | None, Field(examples=["sms-critical"])] = None
     reason: Code | None = None
@@ -70,16 +71,16 @@ class RetryFilter(RetryOrder):
     user_id: Id | None = None
     since: Annotated[Instant | None, Field(description="Given up at or after this")] = None
     until: Annotated[Instant | None, Field(description="Given up before this")] = None
-    after_failure_id: Annotated[FailureId | None, Field(description="`next_after` of the call before")] = None
+    after_failure_id: Annotated[FailureId | None, Field(description="`next_after` of the previous call")] = None
     limit: Annotated[int, Field(strict=True, ge=1, le=500)] = 100
 
 
 class SentAgain(Shape):
-    """It is on its way to the workers under this count of redrives."""
+    """What the relay sends to the workers, or in a dry run would send."""
 
     sent_to: Annotated[str, Field(examples=["sms-critical"], description="The topic")]
     redrives: int
-    message_id: Annotated[str, Field(description="The record's `id` header, the same however often it is asked for")]
+    message_id: Annotated[str, Field(description="The record's `id` header, the same in every attempt")]
 
 
 class RetriedLetter(SentAgain):
@@ -92,7 +93,7 @@ class RerunSms(SentAgain):
 
 
 class RetryItem(Shape):
-    """One letter: sent (or, in a dry run, to be sent) again, or refused."""
+    """One dead letter: sent again (in a dry run: would be), or refused."""
 
     failure_id: int
     letter: str
@@ -101,12 +102,10 @@ class RetryItem(Shape):
 
 
 class RetryReport(Shape):
-    """In a dry run `sent_again` counts what would be."""
+    """In a dry run `sent_again` counts what would be sent."""
 
     dry_run: bool
     sent_again: int
     refused: int
     items: list[RetryItem]
-    next_after: Annotated[
-        int | None, Field(description="Ask for what follows with `after_failure_id`; null at the end")
-    ]
+    next_after: Annotated[int | None, Field(description="Pass it as `after_failure_id` to continue; null at the end")]

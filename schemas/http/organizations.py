@@ -10,6 +10,10 @@ from schemas.http.fields import INT4, DisplayUnit, Id, Line, Shape
 class OrganizationBody(Shape):
     name: Annotated[Line, Field(examples=["Acme Foods"])]
     display_unit: DisplayUnit = "C"
+    escalation_wait_s: Annotated[
+        int | None,
+        Field(strict=True, ge=1, le=86_400, description="Without an answer, until the next level; null: the default"),
+    ] = None
 
 
 class OrganizationView(OrganizationBody):

@@ -29,6 +29,7 @@ from schemas.messages.configuration import (
     DigestPreference,
     Limit,
     MaintenanceWindow,
+    Organization,
     Rule,
     UnitConfig,
 )
@@ -170,6 +171,7 @@ __all__ = [
     "MailOutcome",
     "MaintenanceWindow",
     "NotifyNow",
+    "Organization",
     "Outcome",
     "Reading",
     "ReadingBatch",

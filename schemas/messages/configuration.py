@@ -54,6 +54,19 @@ class UnitConfig(Struct, frozen=True, kw_only=True):
     maintenance: tuple[MaintenanceWindow, ...] = ()
 
 
+class Organization(Struct, frozen=True, kw_only=True):
+    """A customer; key: organization id."""
+
+    organization_id: Id
+    name: str
+    display_unit: Annotated[str, Meta(pattern="^[CF]$", description="Temperatures are shown in °C or °F")] = "C"
+    sms_per_hour: Annotated[int, Meta(ge=1, description="Most SMS in any hour; no cap when null")] | None = None
+    escalation_wait_s: (
+        Annotated[int, Meta(ge=1, description="Without an answer, until the next level; the worker's own when null")]
+        | None
+    ) = None
+
+
 class Contact(Struct, frozen=True, kw_only=True):
     """A person who is told; key: user id."""
 

@@ -14,11 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from database.declarative import from_ms, to_ms
 from database.records import AlertRow, JobFailureRow
 from domain.redrive.dead_letters import NAMES
-from outbox.redrives import settlements
 from schemas import messages as m
 from schemas.http.dead_letters import DeadLetterKind
 from schemas.roles import Role
-from schemas.topics import SMS_LANES
+from schemas.topics import DEAD_LETTER_SETTLEMENTS, SMS_LANES
 from tests.api.topic_records import records
 from tests.api.worlds import alert, failure
 from tests.domain.redrive.letters import batch, dead_reading, letter
@@ -69,7 +68,12 @@ async def test_a_list_tells_what_a_retry_would_be_told_and_shows_no_number(api: 
 
     assert [row["letter"] for row in shown] == ["sms-dlq/0/1", "readings-dlq/0/3", "sms-dlq/0/4", "sms-dlq/0/2"]
     assert [row["kind"] for row in shown] == ["sms", "readings", None, "sms"]
-    assert [row["refusal"] and row["refusal"]["reason"] for row in shown] == [None, "lifeless", "lifeless", "stale"]
+    assert [row["refusal"] and row["refusal"]["reason"] for row in shown] == [
+        None,
+        "not_redrivable",
+        "not_redrivable",
+        "stale",
+    ]
     assert shown[0]["error"] == "+12*******23 is not reachable"
     assert (shown[0]["alert_id"], shown[0]["attempts"]) == ("a1", 3)
 
@@ -142,6 +146,15 @@ async def test_a_second_retry_is_told_so_and_sends_nothing(api: Api) -> None:
     assert replayed.json() == first.json()
     assert (second.status_code, second.json()["reason"], second.json()["forcible"]) == (409, "settled", False)
     assert len(await api.outbox()) == 2
+
+
+async def test_a_dry_run_of_one_says_what_would_be_sent_and_sends_nothing(api: Api) -> None:
+    key = await ops(api)
+    await put(api, 1, letter())
+    dry = await api.client.post("/v1/dead-letters/1/retry", json={"dry_run": True}, headers=key)
+    assert (dry.status_code, await api.outbox()) == (200, [])
+    done = await api.client.post("/v1/dead-letters/1/retry", headers=key)
+    assert (done.status_code, done.json()) == (202, dry.json())
 
 
 async def test_of_two_retries_at_once_one_sends(api: Api) -> None:
@@ -228,6 +241,8 @@ async def test_the_relay_brings_it_to_its_lane_and_the_mark_to_whoever_asks_kafk
     assert sms.headers["id"] == told["items"][0]["again"]["message_id"]
     assert (sms.headers["type"], sms.headers["attempt"]) == ("sms", "0")
     assert (sms.headers["original-topic"], sms.headers["original-offset"]) == ("sms-dlq", "7")
-    marks = await asyncio.to_thread(settlements, kafka_settings)
-    assert set(marks) == {"sms-dlq/0/7", "readings-dlq/0/8"}
-    assert marks["readings-dlq/0/8"].sent_to == "readings"
+    marks = [DEAD_LETTER_SETTLEMENTS.decode(mark.value) for mark in records(kafka_settings, DEAD_LETTER_SETTLEMENTS)]
+    assert {mark.letter_id: mark.sent_to for mark in marks} == {
+        "sms-dlq/0/7": "sms-warning",
+        "readings-dlq/0/8": "readings",
+    }

@@ -35,9 +35,9 @@ def kafka_address(kafka_settings: KafkaSettings) -> KafkaSettings:
 
 
 @pytest.fixture
-def box(kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[LetterBox]:
+def box(kafka_settings: KafkaSettings) -> Iterator[LetterBox]:
     with KafkaProducer(kafka_settings.librdkafka(), prefix=kafka_settings.topic_prefix) as producer:
-        yield LetterBox(kafka_settings, producer, monkeypatch, topics=[SMS_OUTCOMES])
+        yield LetterBox(kafka_settings, producer, topics=[SMS_OUTCOMES])
 
 
 async def record(api: Api, request: m.SmsRequest, outcome: str) -> None:

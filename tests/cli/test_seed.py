@@ -5,36 +5,27 @@ from __future__ import annotations
 import operator
 import subprocess
 import sys
-import threading
-import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import msgspec
 import pytest
-import uvicorn
 from msgspec.structs import replace
 from sqlalchemy import func, select
 
-from api.app import create_app
-from api.settings import ApiSettings
-from broker.settings import KafkaSettings
 from cli.seed.apply import sow, sow_unit
 from cli.seed.demo import demo_seed
 from cli.seed.seed_file import SeedError, read_seed, unit_with_limits
 from database.queues import OutboxRow
-from local.ports import free_port
 from producers.demo_fleet import demo_fleet
 from schemas import messages as m
 from schemas.roles import Role
-from tests.outbox.relays import address_of
+from tests.cli.served_api import app_of, serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator
 
-    from fastapi import FastAPI
+    import httpx
 
     from tests.api_world import Api
 
@@ -59,31 +50,6 @@ organizations:
       - {user_id: elf, name: No, email: elf@example.com, on_duty: false}
     escalation: [[nick], [elf]]
 """
-
-
-@contextmanager
-def serving(app: FastAPI, headers: dict[str, str]) -> Iterator[httpx.Client]:
-    """A client of the application, which runs in a thread with a loop of its own."""
-    server = uvicorn.Server(uvicorn.Config(app, port=free_port(), log_config=None))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        transport = httpx.HTTPTransport(retries=8)
-        address = f"http://127.0.0.1:{server.config.port}"
-        with httpx.Client(base_url=address, headers=headers, trust_env=False, transport=transport) as client:
-            yield client
-    finally:
-        server.should_exit = True
-        thread.join(20)
-
-
-def app_of(api: Api, clock: Callable[[], float] = time.monotonic, **settings: float) -> FastAPI:
-    return create_app(
-        ApiSettings.model_validate(settings),
-        address_of(api.database),
-        KafkaSettings(bootstrap_servers="127.0.0.1:1"),
-        clock=clock,
-    )
 
 
 @pytest.fixture
@@ -189,7 +155,7 @@ async def test_a_busy_api_is_asked_again(api: Api, monkeypatch: pytest.MonkeyPat
         nonlocal now_s
         now_s += seconds
 
-    monkeypatch.setattr("cli.seed.apply.time.sleep", pause)
+    monkeypatch.setattr("cli.api_client.time.sleep", pause)
     with serving(app_of(api, lambda: now_s, requests_per_s=5), await api.key(Role.ADMIN, None)) as client:
         done = sow(client, *demo_seed(demo_fleet()))
     assert sum(line.made for line in done) == 26

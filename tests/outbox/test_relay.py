@@ -105,7 +105,12 @@ async def test_a_compacted_topic_is_rebuilt_from_the_database(
         done = await republish(database, kafka_settings)
         await eventually.awaited(emptied(database))
 
-    assert [tuple(counts) for counts in done] == [("units", 1, 1), ("contacts", 0, 0), ("digest-preferences", 0, 0)]
+    assert [tuple(counts) for counts in done] == [
+        ("organizations", 1, 0),
+        ("units", 1, 1),
+        ("contacts", 0, 0),
+        ("digest-preferences", 0, 0),
+    ]
     newest = {record.key: record.value for record in records(kafka_settings, UNITS)}
     assert newest["gone"] is None
     assert msgspec.json.decode(newest["kept"] or b"", type=m.UnitConfig).organization_name == "Acme Ltd"

@@ -1,79 +1,52 @@
-"""SMS that were done with, found in their lanes and sent again, at a real broker."""
+"""The newest redrive of an SMS in its lane, and what became of it, at a real broker."""
 
 from __future__ import annotations
 
-import time
-import uuid
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
-from broker.settings import KafkaSettings
 from domain.redrive.redrive import Past
-from outbox.sms_requests import find_sms, partition_of
+from outbox.sms_requests import find_sms
 from producers.kafka import KafkaProducer
 from schemas import messages as m
-from schemas.topics import SMS_LANES
+from schemas.topics import SMS_OUTCOMES
 from tests.outbox.letter_box import LetterBox, decided
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.conftest import Kafka
+    from broker.settings import KafkaSettings
 
 pytestmark = pytest.mark.broker
 
 
 @pytest.fixture
-def box(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> Iterator[LetterBox]:
-    settings = KafkaSettings(bootstrap_servers=kafka.bootstrap, topic_prefix=f"{uuid.uuid4().hex[:8]}.")
-    with KafkaProducer(settings.librdkafka(), prefix=settings.topic_prefix) as producer:
-        yield LetterBox(settings, producer, monkeypatch)
+def box(kafka_settings: KafkaSettings) -> Iterator[LetterBox]:
+    with KafkaProducer(kafka_settings.librdkafka(), prefix=kafka_settings.topic_prefix) as producer:
+        yield LetterBox(kafka_settings, producer, topics=[SMS_OUTCOMES])
 
 
-def test_an_sms_that_was_delivered_is_sent_once_more_until_that_one_is_done_with(box: LetterBox) -> None:
+def found(box: LetterBox, request_id: str, since_ms: int | None = None) -> Past | None:
+    return find_sms(box.kafka, request_id, user_id="ann", severities=list(m.Severity), since_ms=since_ms, limit_s=20)
+
+
+def test_outcomes_of_an_earlier_redrive_do_not_count(box: LetterBox) -> None:
+    wanted = box.sent_sms("s1", "retry_scheduled", "delivered")
+    box.sent_sms("s2", "dead")
+    assert found(box, "s1") == Past(wanted, "delivered")
+    again = box.sent_sms("s1", redrives=1)
+    assert found(box, "s1") == Past(again, None)
+    box.put_outcome(decided(again, "retry_scheduled"))
+    assert found(box, "s1") == Past(again, "retry_scheduled")
+    # A retry of the same redrive is not its beginning.
+    box.sent_sms("s1", redrives=1, attempts=1)
+    assert found(box, "s1") == Past(again, "retry_scheduled")
+
+
+def test_a_request_that_no_lane_has_is_not_found(box: LetterBox) -> None:
     wanted = box.sent_sms("s1", "delivered")
-    box.sent_sms("s2", "retry_scheduled")
-    assert box.run("sms", "rerun", "s1", "--user", "ann", "--dry-run")[0] == 0
-    assert len(box.in_lane()) == 2
-    assert box.run("sms", "rerun", "s1", "--user", "ann")[0] == 0
-
-    code, told = box.run("sms", "rerun", "s1")
-
-    assert code == 1
-    assert "refused (under_way): the request is not done with: its last outcome is none yet" in told
-    again = [msgspec.json.decode(record.value or b"", type=m.SmsRequest) for record in box.in_lane()][-1]
-    assert again == msgspec.structs.replace(wanted, redrives=1)
-    box.put_outcome(decided(again, "delivered"))
-    assert box.run("sms", "rerun", "s1", "--since", "1h")[0] == 0
-    assert find_sms(box.kafka, "s1") == Past(msgspec.structs.replace(wanted, redrives=2), None)
-
-
-@pytest.mark.parametrize(
-    ("request_id", "words"),
-    [
-        ("s-none", "refused (gone)"),
-        ("s-dead", "refused (dead): the request lies with the dead letters"),
-        ("s-waits", "its last outcome is retry_scheduled"),
-        ("s-old", "refused (stale): the request is 25.0 h old"),
-    ],
-)
-def test_a_rerun_that_makes_no_sense_is_refused(box: LetterBox, request_id: str, words: str) -> None:
-    box.sent_sms("s-dead", "delivered", "dead")
-    box.sent_sms("s-waits", "retry_scheduled")
-    box.sent_sms("s-old", "delivered", requested_at_ms=time.time_ns() // 1_000_000 - 25 * 3_600_000)
-    code, told = box.run("sms", "rerun", request_id)
-    assert code == 1
-    assert words in told
-    assert len(box.in_lane()) == 3
-
-
-def test_a_user_is_looked_for_where_every_producer_puts_the_users_messages(box: LetterBox) -> None:
-    for number in range(12):
-        user = f"user-{number}"
-        box.sent_sms(f"s{number}", user_id=user)
-        past = find_sms(box.kafka, f"s{number}", user_id=user, severities=[m.Severity.WARNING])
-        assert past is not None
-        assert past.request.user_id == user
-    assert len({partition_of(f"user-{number}", SMS_LANES[m.Severity.INFO]) for number in range(12)}) == 4
+    assert found(box, "s") is None
+    assert found(box, "s1", since_ms=wanted.requested_at_ms + 3_600_000) is None
+    assert msgspec.structs.replace(wanted, request_id="s1") == wanted

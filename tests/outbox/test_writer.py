@@ -17,6 +17,7 @@ from database.configuration import (
     EscalationStepRow,
     MaintenanceWindowRow,
     OptOutRow,
+    OrganizationRow,
     RuleRow,
     UnitRow,
 )
@@ -24,6 +25,7 @@ from database.queues import OutboxRow
 from outbox import writer
 from outbox.writer import MessageTooLargeError
 from schemas import messages as m
+from schemas.topics import ORGANIZATIONS
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -72,6 +74,19 @@ async def test_a_unit_is_told_with_its_organization_rules_and_maintenance(
             ),
         ),
         maintenance=(m.MaintenanceWindow(now_ms, now_ms + 3_600_000),),
+    )
+
+
+async def test_an_organization_is_published_with_its_terms_and_deleted_by_a_tombstone(
+    database: AsyncEngine, organization: str
+) -> None:
+    async with AsyncSession(database) as session, session.begin():
+        await session.execute(update(OrganizationRow).values(sms_per_hour=40, escalation_wait_s=120))
+        await writer.publish_organizations(session, [organization, "gone"])
+    present, gone = await waiting(database)
+    assert (present.topic, present.key, gone.key, gone.value) == ("organizations", "acme", "gone", None)
+    assert ORGANIZATIONS.decode(present.value) == m.Organization(
+        organization_id="acme", name="Acme Foods", display_unit="F", sms_per_hour=40, escalation_wait_s=120
     )
 
 

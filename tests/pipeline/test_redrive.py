@@ -3,44 +3,68 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from broker.settings import KafkaSettings
 from cli.contracts.asyncapi import headers_of
-from domain.redrive.dead_letters import LetterId
-from domain.redrive.redrive import Options
+from database.queues import OutboxRow
+from database.records import JobFailureRow
 from local.telnyx.behaviour import Behaviour
-from outbox.redrives import fetch, judge, send_again
+from outbox.redrives import judge_rows, redrive
 from producers.kafka import KafkaProducer
 from schemas import messages as m
 from schemas.topics import SMS_DLQ, SMS_LANES
-from tests.domain.redrive.letters import request
-from tests.outbox.letter_box import run
+from tests.domain.redrive.letters import options, request
+from tests.outbox.relays import emptied, relaying
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from local.telnyx.client import TelnyxProcess
     from tests.conftest import Eventually
     from tests.pipeline.conftest import Space, Worker
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]
 
 ANN = m.Contact(user_id="ann", organization_id="acme", name="Ann", phone_e164="+12025550101")
 
 
-def test_a_dead_sms_that_is_sent_again_leaves_once_however_often_its_record_lies_in_the_lane(
+async def redriven(database: AsyncEngine, dead: Any) -> list[OutboxRow]:
+    """What a redrive of the dead letter leaves in the outbox."""
+    now = datetime.now(UTC)
+    row = JobFailureRow(
+        lane="sms-warning",
+        reason="recipient",
+        payload=dead.value(),
+        failed_at=now,
+        source_topic="sms-dlq",
+        source_partition=dead.partition(),
+        source_offset=dead.offset(),
+    )
+    async with AsyncSession(database, expire_on_commit=False) as session, session.begin():
+        session.add(row)
+        await session.flush()
+        await redrive(session, await judge_rows(session, [row], now=now, options=options()), by="eve", now=now)
+        return list(await session.scalars(select(OutboxRow).order_by(OutboxRow.sequence)))
+
+
+async def test_a_redriven_sms_leaves_once_however_often_its_record_lies_in_the_lane(
     space: Space,
     start_worker: Callable[..., Worker],
     telnyx: TelnyxProcess,
+    database: AsyncEngine,
     eventually: Eventually,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in space.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("DATABASE_URL", raising=False)
     kafka = KafkaSettings()
     space.send("contacts", "ann", m.encode(ANN))
     space.flush()
@@ -65,14 +89,17 @@ def test_a_dead_sms_that_is_sent_again_leaves_once_however_often_its_record_lies
         documented: Any = headers_of(SMS_DLQ, m.SmsDeadLetter)["properties"]
         assert set(dict(dead.headers() or ())) == set(documented)
 
-        place = LetterId("sms-dlq", dead.partition() or 0, dead.offset() or 0)
-        filed = fetch(kafka, place)
-        assert filed is not None
-        code, told = run("dead-letters", "redrive", str(place))
-        assert code == 0, told
-        eventually(lambda: telnyx.counts().accepted == 1, within_s=20, what="the SMS")
-        # As after a crash between the record and its mark; what comes behind it shows that it was passed over.
-        send_again(producer, judge([filed], now_ms=filed.facts.at_ms, options=Options()), by="eve", now_ms=0)
+        rows = await redriven(database, dead)
+        async with relaying(database, kafka):
+            await eventually.awaited(emptied(database))
+            eventually(lambda: telnyx.counts().accepted == 1, within_s=20, what="the SMS")
+            # As after a crash of the relay between the broker's answer and the deletion of the rows.
+            async with AsyncSession(database) as session, session.begin():
+                for row in rows:
+                    fields = ("message_id", "topic", "key", "type", "value", "traceparent", "headers")
+                    session.add(OutboxRow(**{field: getattr(row, field) for field in fields}))
+            await eventually.awaited(emptied(database))
+        # What comes behind it shows that it was passed over.
         put(request_id="r2", text="last")
         eventually(lambda: telnyx.counts().accepted >= 2, within_s=20, what="the SMS behind it")
 

@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from domain.redrive.redrive import Options, Refused, decide
-from domain.redrive.redrive_record import Revived
+from domain.redrive.redrive_record import RedriveRecord
 from schemas import messages as m
 
 NOW_MS = 1_795_000_000_000
@@ -88,16 +88,20 @@ def batch(*pairs: tuple[int, float]) -> bytes:
     return m.encode(m.ReadingBatch("u1", [m.Reading(NOW_MS + s * 1000, c) for s, c in pairs]))
 
 
-def judged(of: Any, *, force: bool = False, **context: Any) -> Revived | Refused:
-    return decide(of, now_ms=NOW_MS, options=Options(force=force), **context)
+def options(*, force: bool = False, max_age_ms: int = 24 * HOUR_MS) -> Options:
+    return Options(force=force, max_age_ms=max_age_ms)
 
 
-def revived(of: Any, *, force: bool = False) -> Revived:
+def judged(of: Any, *, force: bool = False, **context: Any) -> RedriveRecord | Refused:
+    return decide(of, now_ms=NOW_MS, options=options(force=force), **context)
+
+
+def redriven(of: Any, *, force: bool = False) -> RedriveRecord:
     decision = judged(of, force=force)
-    assert isinstance(decision, Revived), decision
+    assert isinstance(decision, RedriveRecord), decision
     return decision
 
 
-def refused(decision: Revived | Refused) -> Refused:
+def refused(decision: RedriveRecord | Refused) -> Refused:
     assert isinstance(decision, Refused), decision
     return decision

@@ -14,14 +14,13 @@ from domain.redrive.dead_letters import (
     DEAD_LETTER_TOPICS,
     KINDS,
     NAMES,
-    LetterId,
-    Selection,
+    DeadLetterId,
     kind_of,
     masked_text,
     read,
 )
-from domain.redrive.redrive import AlertStanding, Options, Past, Reason, Refused, decide, decide_rerun
-from domain.redrive.redrive_record import Revived
+from domain.redrive.redrive import AlertState, Past, Reason, Refused, decide, decide_rerun
+from domain.redrive.redrive_record import RedriveRecord
 from schemas import messages as m
 from schemas.topics import DIGEST_JOBS, EMAIL_REQUESTS, REDRIVE_TOPICS, SMS_LANES
 from tests.domain.redrive.letters import (
@@ -32,9 +31,10 @@ from tests.domain.redrive.letters import (
     email_letter,
     judged,
     letter,
+    options,
+    redriven,
     refused,
     request,
-    revived,
 )
 
 
@@ -43,7 +43,7 @@ def test_a_dead_sms_goes_to_its_lane_as_a_request_that_begins_anew(
     attempts: int, redrives: int, severity: m.Severity
 ) -> None:
     dead = letter(attempts=attempts, redrives=redrives, severity=severity)
-    again = revived(dead)
+    again = redriven(dead)
     expected = request(attempts=0, redrives=redrives + 1, severity=severity)
     assert msgspec.json.decode(again.value, type=m.SmsRequest) == expected
     assert (again.topic, again.key, again.message_type) == (SMS_LANES[severity], "ann", "sms")
@@ -54,20 +54,20 @@ def test_a_dead_sms_goes_to_its_lane_as_a_request_that_begins_anew(
 @given(redrives=st.integers(0, 4), later_ms=st.integers(0, HOUR_MS))
 def test_the_same_letter_makes_the_same_record_whenever_it_is_sent_again(redrives: int, later_ms: int) -> None:
     dead = letter(redrives=redrives)
-    assert decide(dead, now_ms=NOW_MS + later_ms, options=Options()) == revived(dead)
-    assert revived(letter(redrives=redrives + 1), force=True).message_id != revived(dead).message_id
+    assert decide(dead, now_ms=NOW_MS + later_ms, options=options()) == redriven(dead)
+    assert redriven(letter(redrives=redrives + 1), force=True).message_id != redriven(dead).message_id
 
 
 @given(redrives=st.integers(0, 20), age_ms=st.integers(0, 100 * HOUR_MS), acknowledged=st.booleans())
 def test_what_speaks_against_it_refuses_until_it_is_forced(redrives: int, age_ms: int, *, acknowledged: bool) -> None:
     dead = letter(age_ms, redrives=redrives)
-    alert = AlertStanding(acknowledged_by="bob" if acknowledged else None)
+    alert = AlertState(acknowledged_by="bob" if acknowledged else None)
     decision = judged(dead, alert=alert)
     if redrives < 5 and age_ms <= 24 * HOUR_MS and not acknowledged:
-        assert isinstance(decision, Revived)
+        assert isinstance(decision, RedriveRecord)
     else:
         assert refused(decision).forcible
-    assert isinstance(judged(dead, alert=alert, force=True), Revived)
+    assert isinstance(judged(dead, alert=alert, force=True), RedriveRecord)
 
 
 @pytest.mark.parametrize(
@@ -75,12 +75,12 @@ def test_what_speaks_against_it_refuses_until_it_is_forced(redrives: int, age_ms
     [
         (letter(redrives=5), None, Reason.LOOP, ("5 times", "5 are allowed", "force")),
         (letter(24 * HOUR_MS + 1), None, Reason.STALE, ("24.0 h old", "24 h are allowed", "force")),
-        (letter(), AlertStanding(resolved=True), Reason.ALERT_RESOLVED, ("resolved", "force")),
-        (letter(), AlertStanding(acknowledged_by="bob"), Reason.ALERT_ACKNOWLEDGED, ("by bob", "force")),
+        (letter(), AlertState(resolved=True), Reason.ALERT_RESOLVED, ("resolved", "force")),
+        (letter(), AlertState(acknowledged_by="bob"), Reason.ALERT_ACKNOWLEDGED, ("by bob", "force")),
     ],
 )
 def test_a_refusal_names_the_value_the_rule_and_the_way_out(
-    dead: m.SmsDeadLetter, alert: AlertStanding | None, reason: Reason, words: tuple[str, ...]
+    dead: m.SmsDeadLetter, alert: AlertState | None, reason: Reason, words: tuple[str, ...]
 ) -> None:
     refusal = refused(judged(dead, alert=alert))
     assert refusal.reason is reason
@@ -88,29 +88,20 @@ def test_a_refusal_names_the_value_the_rule_and_the_way_out(
 
 
 def test_an_age_of_exactly_the_limit_is_within_it_and_the_limit_is_an_option() -> None:
-    assert isinstance(judged(letter(24 * HOUR_MS)), Revived)
-    assert isinstance(decide(letter(HOUR_MS), now_ms=NOW_MS, options=Options(max_age_ms=HOUR_MS - 1)), Refused)
-
-
-def test_a_letter_that_was_settled_is_never_sent_a_second_time() -> None:
-    settled = m.DeadLetterSettled(
-        letter_id="sms-dlq/0/1", by="eve", at_ms=NOW_MS, sent_to="sms-warning", message_id="x", redrives=1
-    )
-    refusal = refused(judged(letter(), settled=settled, force=True))
-    assert (refusal.reason, refusal.forcible) == (Reason.SETTLED, False)
-    assert "eve" in refusal.detail
+    assert isinstance(judged(letter(24 * HOUR_MS)), RedriveRecord)
+    assert isinstance(decide(letter(HOUR_MS), now_ms=NOW_MS, options=options(max_age_ms=HOUR_MS - 1)), Refused)
 
 
 def test_dead_mails_and_digests_go_back_where_they_came_from() -> None:
-    mail, digest = revived(email_letter(redrives=1, attempts=2)), revived(digest_letter())
+    mail, digest = redriven(email_letter(redrives=1, attempts=2)), redriven(digest_letter())
     assert (mail.topic, mail.key, mail.redrives) == (EMAIL_REQUESTS, "ann", 2)
     assert (digest.topic, digest.key, digest.redrives) == (DIGEST_JOBS, "acme", 1)
 
 
 @pytest.mark.parametrize("outcome", ["sent", "delivered", "rate_limited", "opted_out", "unconfirmed", "cancelled"])
 def test_an_sms_that_was_done_with_may_be_sent_once_more(outcome: str) -> None:
-    again = decide_rerun(Past(request(attempts=2, redrives=1), outcome), now_ms=NOW_MS, options=Options())
-    assert isinstance(again, Revived)
+    again = decide_rerun(Past(request(attempts=2, redrives=1), outcome), now_ms=NOW_MS, options=options())
+    assert isinstance(again, RedriveRecord)
     assert msgspec.json.decode(again.value, type=m.SmsRequest) == request(attempts=0, redrives=2)
 
 
@@ -126,17 +117,17 @@ def test_an_sms_that_was_done_with_may_be_sent_once_more(outcome: str) -> None:
     ],
 )
 def test_a_rerun_is_refused_for_a_reason_that_is_named(past: Past | None, reason: Reason, *, forcible: bool) -> None:
-    refusal = refused(decide_rerun(past, now_ms=NOW_MS, options=Options()))
+    refusal = refused(decide_rerun(past, now_ms=NOW_MS, options=options()))
     assert (refusal.reason, refusal.forcible) == (reason, forcible)
-    forced = decide_rerun(past, now_ms=NOW_MS, options=Options(force=True))
-    assert isinstance(forced, Revived) == forcible
+    forced = decide_rerun(past, now_ms=NOW_MS, options=options(force=True))
+    assert isinstance(forced, RedriveRecord) == forcible
 
 
 @given(partition=st.integers(0, 99_999), offset=st.integers(0, 10**18 - 1))
 def test_the_name_of_a_letter_leads_back_to_it(partition: int, offset: int) -> None:
     for topic in DEAD_LETTER_TOPICS:
-        place = LetterId(topic.name, partition, offset)
-        assert LetterId.parse(str(place)) == place
+        place = DeadLetterId(topic.name, partition, offset)
+        assert DeadLetterId.parse(str(place)) == place
 
 
 @pytest.mark.parametrize(
@@ -144,46 +135,27 @@ def test_the_name_of_a_letter_leads_back_to_it(partition: int, offset: int) -> N
 )
 def test_what_names_no_letter_is_told(text: str) -> None:
     with pytest.raises(ValueError, match="write TOPIC/PARTITION/OFFSET"):
-        LetterId.parse(text)
+        DeadLetterId.parse(text)
 
 
 def test_every_letter_of_every_dead_letter_topic_is_registered_and_read_back() -> None:
     carried = {(topic.name, kind) for topic in DEAD_LETTER_TOPICS for kind in message_types(topic)}
-    assert carried == {(kind.topic.name, kind.letter) for kind in KINDS}
+    assert carried == {(kind.topic.name, kind.carries) for kind in KINDS}
     for dead in (letter(), email_letter(), digest_letter(), dead_reading(b"{}")):
         found = read(m.encode(dead))
         assert found == dead
         assert kind_of(found).name in NAMES
-        assert revived_topic(found) is None or revived_topic(found) in REDRIVE_TOPICS
+        assert topic_of_redrive(found) is None or topic_of_redrive(found) in REDRIVE_TOPICS
 
 
-def revived_topic(of: Any) -> Any:
+def topic_of_redrive(of: Any) -> Any:
     decision = judged(of, force=True)
-    return decision.topic if isinstance(decision, Revived) else None
+    return decision.topic if isinstance(decision, RedriveRecord) else None
 
 
 def test_an_unreadable_record_counts_to_the_topic_that_it_lies_in() -> None:
     dead = m.UnreadableRecord(topic="x", partition=0, offset=1, at_ms=NOW_MS, detail="y")
     assert [kind_of(dead, topic).name for topic in ("sms-dlq", "email-dlq")] == ["sms", "email"]
-
-
-@pytest.mark.parametrize(
-    ("selection", "taken"),
-    [
-        (Selection(), True),
-        (Selection(names=frozenset({"sms"})), True),
-        (Selection(names=frozenset({"email"})), False),
-        (Selection(organization_id="acme", user_id="ann", reason="exhausted", error_code="timeout"), True),
-        (Selection(organization_id="other"), False),
-        (Selection(since_ms=NOW_MS, until_ms=NOW_MS + 1), True),
-        (Selection(since_ms=NOW_MS + 1), False),
-        (Selection(until_ms=NOW_MS), False),
-    ],
-)
-def test_a_selection_takes_what_fits_all_of_it(selection: Selection, *, taken: bool) -> None:
-    dead = letter()
-    kind = kind_of(dead)
-    assert selection.takes(kind, kind.facts(dead)) is taken
 
 
 def test_no_number_and_no_address_is_shown() -> None:
