@@ -26,15 +26,17 @@ import msgspec
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
+from benchmarks.scale import runs, scaled
 from broker.topics import create_topics
 from local.kafka import EmbeddedKafka
 from schemas import messages as m
 from schemas.topics import ALERTS, READINGS, TOPICS
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNS = 3
+RUNS = runs(3)
 TIME_LIMIT_S = 120
 BUCKET_MS = 900_000
+MANY_UNITS = scaled(100_000, at_least=500)
 
 
 class Case(NamedTuple):
@@ -47,9 +49,11 @@ class Case(NamedTuple):
 
 
 CASES = (
-    Case("1 reading a message, 500 units", 500, 1, 1_000_000, 60, "0.3 x the loop"),
-    Case("1 reading a message, 100,000 units", 100_000, 1, 1_000_000, 60, "0.2 x the loop"),
-    Case("50 readings a message, 500 units", 500, 50, 2_000_000, 5, "1,000,000/s"),
+    Case("1 reading a message, 500 units", 500, 1, scaled(1_000_000), 60, "0.3 x the loop"),
+    Case(
+        "1 reading a message, 100,000 units", scaled(100_000, at_least=500), 1, scaled(1_000_000), 60, "0.2 x the loop"
+    ),
+    Case("50 readings a message, 500 units", 500, 50, scaled(2_000_000, at_least=500), 5, "1,000,000/s"),
 )
 
 RULES = (
@@ -151,7 +155,7 @@ def measure(module: str, arguments: list[str], environment: dict[str, str]) -> R
     with os.fdopen(reading) as output:
         lines = output.read().splitlines()
     if code != 0 or not lines:
-        raise RuntimeError(f"{module} ended with {code} and told {lines}")
+        raise RuntimeError(f"{module} ended with {code} and printed {lines}")
     return Result(**json.loads(lines[-1]))
 
 

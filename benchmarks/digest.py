@@ -29,6 +29,8 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import insert, text
 
+from benchmarks.scale import runs, scaled
+from benchmarks.stand_ins import MemoryBatch, MemoryTable
 from database.declarative import from_ms
 from database.engine import DatabaseSettings, make_engine
 from database.records import AlertRow, UnitAggregateRow
@@ -48,7 +50,6 @@ from streams.digests.mail.smtp import Smtp, SmtpServer
 from streams.digests.report.rendered_digest import Mailbox
 from streams.digests.store import DigestStore
 from streams.engine.publish import name_of
-from tests.streams.fakes import FakeBatch, FakeTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,8 +63,8 @@ if TYPE_CHECKING:
     from streams.engine.consumer import Batch
     from streams.engine.publish import Outgoing
 
-UNITS = 1000
-RECIPIENTS = 200
+UNITS = scaled(1_000, at_least=5)
+RECIPIENTS = scaled(200, at_least=3)
 ORGANIZATION = "org"
 RULE = m.Rule(rule_id="hot", limit=m.Limit.HIGH, severity=m.Severity.CRITICAL, limit_c=5.0)
 PERIOD = period_before(m.Cadence.DAILY, "America/New_York", date(2026, 6, 18))
@@ -213,7 +214,7 @@ async def one_run(engine: AsyncEngine, mailbox: MailboxProcess, run: int) -> dic
         digests=store,
         contacts=contacts,
         preferences=preferences,
-        ledger=Ledger(FakeTable()),
+        ledger=Ledger(MemoryTable()),
         records=records,
         publish=published.publish,
         sender=Mailbox("digests@freshtrack.example.com"),
@@ -231,7 +232,7 @@ async def one_run(engine: AsyncEngine, mailbox: MailboxProcess, run: int) -> dic
 
 
 def batch_of(values: Sequence[object]) -> Batch:
-    return FakeBatch(values)  # type: ignore[return-value]
+    return MemoryBatch(values)  # type: ignore[return-value]
 
 
 async def measure_all(url: str, mailbox: MailboxProcess, runs: int) -> None:
@@ -249,9 +250,8 @@ async def measure_all(url: str, mailbox: MailboxProcess, runs: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--load", metavar="URL")
-    options = parser.parse_args()
+    options, _ = parser.parse_known_args()
     if options.load:
         asyncio.run(load(options.load))
         return
@@ -263,7 +263,7 @@ def main() -> None:
         MailboxProcess(Path(folder)) as mailbox,
     ):
         subprocess.run([sys.executable, "-m", "benchmarks.digest", "--load", server.url], check=True)
-        asyncio.run(measure_all(server.url, mailbox, options.runs))
+        asyncio.run(measure_all(server.url, mailbox, runs(3)))
 
 
 if __name__ == "__main__":

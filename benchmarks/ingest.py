@@ -24,6 +24,7 @@ import uvloop
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.authentication import make_key
+from benchmarks.scale import runs
 from broker.topics import create_topics
 from database.configuration import ApiKeyRow, OrganizationRow, UnitRow
 from database.engine import DatabaseSettings, make_engine
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 UNITS = 100
 CONNECTIONS = 128
-SECONDS = 3.0
-RUNS = 3
+SECONDS = 3.0 if runs(2) > 1 else 0.2
+RUNS = runs(3)
 READINGS_A_REQUEST = (1, 100)
 END_OF_HEAD = b"\r\n\r\n"
 

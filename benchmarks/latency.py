@@ -23,14 +23,15 @@ import msgspec
 from benchmarks.bullmq import peer
 from benchmarks.latency_stack import Stack
 from benchmarks.recovery import broker
+from benchmarks.scale import runs, scaled
 from local.telnyx.behaviour import Behaviour
 from local.telnyx.client import TelnyxProcess
 
 if TYPE_CHECKING:
     from benchmarks.bullmq import Peer
 
-RUNS = 3
-BACKLOG = 20_000
+RUNS = runs(3)
+BACKLOG = scaled(20_000, at_least=400)
 PROVIDER_MS = 50
 UNIT = re.compile(r"\bUnit (\d+)\b")
 ALL_SENT_WITHIN_S = 60
@@ -43,10 +44,10 @@ class Case(NamedTuple):
     alerts: int
 
 
-CASES = (Case(10, 200), Case(100, 1_000), Case(500, 2_500))
-CRITICAL = Case(10, 200)
+CASES = tuple(Case(per_s, scaled(alerts, at_least=5)) for per_s, alerts in ((10, 200), (100, 1_000), (500, 2_500)))
+CRITICAL = Case(10, scaled(200, at_least=5))
 # A broker that has just been started compiles itself for a while, on the cores that are measured here.
-WARM_UP = Case(50, 1_500)
+WARM_UP = Case(50, scaled(1_500, at_least=5))
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -145,12 +146,12 @@ def main() -> None:
             if bullmq is not None:
                 reference(bullmq, results)
     print(f"{'ms, min / median / max':32}{'p50':>24}{'p99':>30}{'max':>30}{'others/s':>12}")
-    for name, runs in results.items():
+    for name, measured in results.items():
         cells = [f"{name:32}"]
         for field in ("p50", "p99", "max"):
-            values = [getattr(found, field) for found in runs]
+            values = [getattr(found, field) for found in measured]
             cells.append(f"{min(values):8.1f} /{statistics.median(values):7.1f} /{max(values):7.1f}  ")
-        others = [found.info_per_s for found in runs if found.info_per_s is not None]
+        others = [found.info_per_s for found in measured if found.info_per_s is not None]
         print("".join(cells) + (f"{statistics.median(others):10.0f}" if others else ""), flush=True)
     print(msgspec.json.encode({"benchmark": "latency", "runs": RUNS, "results_ms": results}).decode())
 

@@ -24,6 +24,7 @@ from confluent_kafka import Producer
 from sqlalchemy import make_url
 
 from benchmarks.detect import forget
+from benchmarks.scale import runs, scaled
 from broker.topics import create_topics
 from database.declarative import from_ms
 from database.engine import DatabaseSettings, make_engine
@@ -36,10 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).resolve().parents[1]
-ROWS = 100_000  # of each of the two topics
+ROWS = scaled(100_000, at_least=200)  # of each of the two topics
 BUCKETS_A_UNIT = 50
 BATCH = 1_000
-RUNS = 3
+RUNS = runs(3)
 LIMIT_S = 120
 PREFIX = "bench."
 NOW_MS = 1_790_000_100_000

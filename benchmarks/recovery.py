@@ -26,12 +26,14 @@ from typing import TYPE_CHECKING, Any
 import aiokafka
 import msgspec
 
+from benchmarks.scale import runs, scaled
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTITIONS = 4
-RUNS = 3
+RUNS = runs(3)
 RESULT = "RECOVERED "
 
 
@@ -57,9 +59,9 @@ class Case(msgspec.Struct, frozen=True):
 
 
 CASES = (
-    Case("1M records, 100,000 keys, RocksDB, folder wiped", 1_000_000, 100_000, "rocksdb"),
-    Case("1M records, 100,000 keys, memory", 1_000_000, 100_000, "memory"),
-    Case("100,000 units' state, RocksDB, folder wiped", 100_000, 100_000, "rocksdb"),
+    Case("1M records, 100,000 keys, RocksDB, folder wiped", scaled(1_000_000), scaled(100_000), "rocksdb"),
+    Case("1M records, 100,000 keys, memory", scaled(1_000_000), scaled(100_000), "memory"),
+    Case("100,000 units' state, RocksDB, folder wiped", scaled(100_000), scaled(100_000), "rocksdb"),
 )
 
 

@@ -23,20 +23,21 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from benchmarks.bullmq import peer
 from benchmarks.recovery import broker
-from tests.faults.timers_worker import PARTITIONS, Job, Order, encode
+from benchmarks.scale import runs, scaled
+from benchmarks.timers_worker import PARTITIONS, Job, Order, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNS = 3
-PENDING = 100_000
-FEW = 5_000
+RUNS = runs(3)
+PENDING = scaled(100_000, at_least=200)
+FEW = scaled(5_000, at_least=50)
 FEW_PER_S = 250
-MINUTE_MS = 60_000
+MINUTE_MS = scaled(60_000, at_least=1_000)
 HOUR_MS = 3_600_000
 # From the order to the first due time: the timers must all be set by then.
-SET_WITHIN_MS = 15_000
+SET_WITHIN_MS = scaled(15_000, at_least=4_000)
 QUIET_S = 60.0
 
 
@@ -87,7 +88,7 @@ class Bench:
             "KAFKA_TOPIC_PREFIX": "",
             "DATA_DIR": str(folder / "data"),
         }
-        command = [sys.executable, str(ROOT / "tests/faults/timers_worker.py"), msgspec.json.encode(self._job).decode()]
+        command = [sys.executable, "-m", "benchmarks.timers_worker", msgspec.json.encode(self._job).decode()]
         with (folder / "worker.log").open("ab") as log:
             process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log)
         try:
@@ -135,7 +136,7 @@ def run(bootstrap: str) -> dict[str, Lateness]:
             begin = now_ms() + SET_WITHIN_MS
             bench.order("pending", PENDING - 2 * FEW, lambda _: begin + HOUR_MS)
             bench.order("burst", FEW, lambda _: begin)
-            spread_from = begin + 5_000
+            spread_from = begin + scaled(5_000, at_least=500)
             bench.order("spread", FEW, lambda number: spread_from + number * 1000 / FEW_PER_S)
             found["5,000 at once"] = Lateness.of(bench.receive(FEW))
             found["5,000 at 250/s"] = Lateness.of(bench.receive(FEW))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from enum import StrEnum
 from typing import Annotated
 
@@ -20,8 +21,17 @@ class Benchmark(StrEnum):
     RECORDER = "recorder"
 
 
-def bench(name: Annotated[Benchmark, typer.Argument(help="what to measure")]) -> None:
+def bench(
+    name: Annotated[Benchmark, typer.Argument(help="what to measure")],
+    scale: Annotated[
+        float,
+        typer.Option(min=0.0001, max=1, help="below 1: one small run, to see that it works"),
+    ] = 1.0,
+) -> None:
     """Measure speed: a table, and one JSON line with min, median and max."""
+    from benchmarks.scale import VARIABLE
+
+    os.environ[VARIABLE] = str(scale)
     importlib.import_module(f"benchmarks.{name.value}").main()
 
 

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from confluent_kafka import Producer
 
-from tests.faults.timers_worker import PARTITIONS, Job, Order, encode
-from tests.faults.workers import Place
+from benchmarks.timers_worker import PARTITIONS, Job, Order, encode
+from tests.faults.workers import ROOT, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Eventually, Kafka
 
+WORKER = ROOT / "benchmarks" / "timers_worker.py"
 pytestmark = pytest.mark.broker
 
 TOUCHED = 2_000
@@ -104,7 +105,7 @@ def test_pending_timers_outlive_a_rebalance_and_a_kill_and_each_takes_effect_onc
     place = Place(kafka.bootstrap, tmp_path)
     clockwork = Clockwork(place)
     rng = random.Random(5)
-    with place.worker("timers_worker.py", clockwork.job) as first:
+    with place.worker(WORKER, clockwork.job) as first:
         begin = now_ms()
         last_ms = begin + set_within_ms + 6_000
         orders = spread(pending, begin + set_within_ms, last_ms)
@@ -116,7 +117,7 @@ def test_pending_timers_outlive_a_rebalance_and_a_kill_and_each_takes_effect_onc
         clockwork.order(Order(timer_id, due_at_ms) for timer_id, due_at_ms in moved.items())
         wanted = {o.timer_id: o.due_at_ms or 0 for o in orders if o.timer_id not in cancelled} | moved
         eventually(clockwork.taken, within_s=30, every_s=0.1, what="the timers to be set")
-        with place.worker("timers_worker.py", clockwork.job, number=1) as second:
+        with place.worker(WORKER, clockwork.job, number=1) as second:
             # A third have fired, and both workers have their share.
             eventually(lambda: clockwork.fired_at_least(pending // 3), within_s=40, every_s=0.05)
             first.send_signal(signal.SIGKILL)
@@ -136,7 +137,7 @@ def test_timers_that_fell_due_in_an_outage_fire_late_in_their_order_and_none_twi
     clockwork = Clockwork(place)
     begin = now_ms()
     orders = spread(TOUCHED, begin + 4_500, begin + 7_000)
-    with place.worker("timers_worker.py", clockwork.job) as worker:
+    with place.worker(WORKER, clockwork.job) as worker:
         clockwork.order(orders)
         eventually(lambda: clockwork.fired_at_least(TOUCHED // 4), within_s=20, what="the first timers")
         worker.terminate()
@@ -144,7 +145,7 @@ def test_timers_that_fell_due_in_an_outage_fire_late_in_their_order_and_none_twi
     fired_before = len(clockwork.firings())
     assert fired_before < TOUCHED
     eventually(lambda: now_ms() > begin + 7_000, what="the rest to fall due while nobody is there")
-    with place.worker("timers_worker.py", clockwork.job, number=1) as worker:
+    with place.worker(WORKER, clockwork.job, number=1) as worker:
         eventually(lambda: clockwork.fired_at_least(TOUCHED), within_s=30, what="the overdue timers")
         worker.terminate()
         assert worker.wait(30) == 0

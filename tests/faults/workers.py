@@ -85,9 +85,9 @@ class Place:
 
     @contextmanager
     def worker(
-        self, script: str, job: msgspec.Struct, *, number: int = 0, environment: Mapping[str, str] | None = None
+        self, script: str | Path, job: msgspec.Struct, *, number: int = 0, environment: Mapping[str, str] | None = None
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """`tests/faults/<script>` with the job as its argument; what still runs at the end is killed."""
+        """`tests/faults/<script>`, or a script by its path, with the job as its argument; what still runs is killed."""
         settings = {
             **os.environ,
             "PYTHONPATH": str(ROOT),

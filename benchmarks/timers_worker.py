@@ -76,7 +76,7 @@ def main() -> None:
         await timers.cancel(batch, [order.timer_id for order in newest.values() if order.due_at_ms is None])
 
     @app.agent(app.topic(job.orders, key_serializer="raw", value_serializer="raw"))  # type: ignore[untyped-decorator]
-    async def work(stream: Any) -> None:
+    async def work(stream: Any) -> None:  # noqa: ANN401 - Faust ships no types
         await each_batch(app, stream, handle)
 
     app.task(timers.run)
