@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import entity_tags, paging
+from api.ownership import assign
 from api.problems import not_found, responses
 from api.services import Administrator, Operator, Reader, Used
 from database.configuration import ContactRow, OrganizationRow, UnitRow
@@ -71,7 +72,7 @@ async def replace_organization(
     async with services.transaction() as session:
         row = await organization_of(session, caller.organization_id, lock=True)
         entity_tags.must_match(request, row.version)
-        row.name, row.display_unit, row.escalation_wait_s = body.name, body.display_unit, body.escalation_wait_s
+        assign(row, body, OrganizationBody.model_fields)
         row.version += 1
         await publish_organizations(session, [row.organization_id])
         await _publish_units(session, row.organization_id)
@@ -109,8 +110,7 @@ async def put_organization(
         row = await organization_of(session, organization_id, lock=True)
         entity_tags.must_match(request, row.version)
         made, former_cap = row.version == 0, row.sms_per_hour
-        for name in OrganizationTerms.model_fields:
-            setattr(row, name, getattr(body, name))
+        assign(row, body, OrganizationTerms.model_fields)
         row.version += 1
         await publish_organizations(session, [organization_id])
         await _publish_units(session, organization_id)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.authentication import Caller
 from api.problems import conflict, not_found
 from database.configuration import ApiKeyRow, ContactRow, DigestPreferenceRow, UnitRow
+from database.declarative import Row
 from database.records import AlertRow
 
 Owned = TypeVar("Owned", UnitRow, ContactRow, DigestPreferenceRow, ApiKeyRow, AlertRow)
@@ -49,7 +50,7 @@ async def must_have_room(session: AsyncSession, kind: type[Owned], organization_
         raise conflict(f"Your organization may have {limit} {NOUNS[kind]}s.")
 
 
-def assign(row: Owned, body: BaseModel, fields: Mapping[str, object]) -> None:
+def assign(row: Row, body: BaseModel, fields: Mapping[str, object]) -> None:
     """Copy `fields` of a request's body to the columns of the same names."""
     for name in fields:
         setattr(row, name, getattr(body, name))

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 
+# A column with the name of a message's field is that field: a new field is declared in both, and copied by this.
+_UNIT_COLUMNS = set(UnitRow.__table__.columns.keys()) & set(m.UnitConfig.__struct_fields__)
+_RULE_COLUMNS = set(RuleRow.__table__.columns.keys()) & set(m.Rule.__struct_fields__)
+
+
 async def organizations(session: AsyncSession, organization_ids: Collection[str]) -> dict[str, m.Organization]:
     """Organizations without their quotas of units and contacts, which only the API checks."""
     rows = await session.execute(
@@ -53,13 +58,9 @@ async def unit_configs(session: AsyncSession, unit_ids: Collection[str]) -> dict
     for rule in rows:
         rules[rule.unit_id].append(
             m.Rule(
-                rule_id=rule.rule_id,
                 limit=m.Limit(rule.limit_side),
                 severity=m.Severity(rule.severity),
-                limit_c=rule.limit_c,
-                clear_c=rule.clear_c,
-                confirm_s=rule.confirm_s,
-                recover_readings=rule.recover_readings,
+                **{column: getattr(rule, column) for column in _RULE_COLUMNS - {"severity"}},
             )
         )
     windows: defaultdict[str, list[m.MaintenanceWindow]] = defaultdict(list)
@@ -78,16 +79,10 @@ async def unit_configs(session: AsyncSession, unit_ids: Collection[str]) -> dict
     )
     return {
         unit.unit_id: m.UnitConfig(
-            unit_id=unit.unit_id,
-            organization_id=unit.organization_id,
+            **{column: getattr(unit, column) for column in _UNIT_COLUMNS},
             organization_name=unit.organization_name,
-            name=unit.name,
             display_unit=unit.display_unit,
-            gateway_id=unit.gateway_id,
             rules=tuple(rules[unit.unit_id]),
-            expected_interval_s=unit.expected_interval_s,
-            offline_after_missed=unit.offline_after_missed,
-            live_window_s=unit.live_window_s,
             maintenance=tuple(windows[unit.unit_id]),
         )
         for unit in rows

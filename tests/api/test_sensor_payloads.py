@@ -31,6 +31,28 @@ json_values = st.recursive(
 )
 
 
+FULL_UPLINK = {
+    "end_device_ids": {
+        "device_id": "fridge-sensor-7",
+        "application_ids": {"application_id": "kitchen"},
+        "dev_eui": "0102030405060708",
+        "dev_addr": "01020304",
+    },
+    "correlation_ids": ["as:up:EXAMPLE", "ns:uplink:EXAMPLE"],
+    "received_at": "2026-03-01T12:00:01Z",
+    "uplink_message": {
+        "f_port": 2,
+        "f_cnt": 41,
+        "frm_payload": "AAECAw==",
+        "decoded_payload": {"temperature": 3.5, "door": "closed"},
+        "rx_metadata": [{"gateway_ids": {"gateway_id": "roof"}, "time": "2026-03-01T11:59:59Z", "rssi": -60}],
+        "settings": {"frequency": "868300000", "time": "2026-03-01T11:59:59Z"},
+        "consumed_airtime": "0.05s",
+        "received_at": NOON,
+    },
+}
+
+
 def example(path: str) -> Any:
     file = DATA / path
     if not file.exists():
@@ -59,6 +81,26 @@ def dt_event(kind: str, data: Any, target: str = "projects/p1/devices/d1") -> di
 def test_the_uplink_of_the_things_stacks_documentation_is_a_reading() -> None:
     told = the_things_stack.translate(raw(example("ttn/uplink_message_example.json")))
     assert told == ("dev1", [m.Reading(1_581_520_545_790, 1.0)], None)
+
+
+def test_an_uplink_with_all_that_the_network_adds_is_a_reading() -> None:
+    told = the_things_stack.translate(raw(FULL_UPLINK))
+    assert told == ("fridge-sensor-7", [m.Reading(NOON_MS, 3.5)], None)
+
+
+@pytest.mark.parametrize(
+    ("decoded", "normalized", "found"),
+    [
+        # a probe beside a housing sensor, whole numbers, tenths, and a formatter that failed
+        ({"BatV": 3.1, "Hum_SHT": 61.0, "TempC_DS": -19.44, "TempC_SHT": 22.1}, None, [-19.44]),
+        ({"battery": 80, "humidity": 40, "temperature": 5}, [{"air": {"temperature": 5}}, {"battVolt": 3}], [5.0]),
+        ({"battery": 95, "temperature": 6.3}, None, [6.3]),
+        (None, None, "the uplink has no decoded_payload"),
+    ],
+)
+def test_what_codecs_of_devices_give_is_understood(decoded: Any, normalized: Any, found: Any) -> None:
+    told = the_things_stack.translate(raw(uplink(decoded, normalized)))
+    assert ([reading.temperature_c for reading in told.readings] or (told.nothing_because or "")[:33]) == found
 
 
 def test_every_codecs_example_gives_the_temperature_that_matters_or_says_why_not() -> None:
@@ -180,6 +222,31 @@ def test_every_example_of_disruptive_is_readings_or_says_why_not() -> None:
         "object_present_event": "objectPresent events carry no temperature",
         "labels_changed_event": "labelsChanged events carry no temperature",
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "found"),
+    [
+        ("temperature", {"value": 3.9, "isBackfilled": False, "updateTime": NOON}, [3.9]),
+        ("humidity", {"temperature": 18.75, "relativeHumidity": 40, "updateTime": NOON}, [18.75]),
+        ("networkStatus", {"signalStrength": 50, "updateTime": NOON}, "networkStatus events carry no temperature"),
+        ("batteryStatus", {"percentage": 90, "updateTime": NOON}, "batteryStatus events carry no temperature"),
+        ("connectionStatus", {"connection": "OFFLINE"}, "connectionStatus events carry no temperature"),
+        ("objectPresent", {"state": "PRESENT"}, "objectPresent events carry no temperature"),
+        ("labelsChanged", {"added": {"name": "Milk"}}, "labelsChanged events carry no temperature"),
+    ],
+)
+def test_each_kind_of_event_is_readings_or_says_why_not(kind: str, data: Any, found: Any) -> None:
+    # As the vendor's own examples have it, with a slash in front and a blank behind.
+    told = disruptive.translate(raw(dt_event(kind, data, "/projects/p1/devices/d1 ")))
+    assert told.device_id == "d1"
+    assert ([reading.temperature_c for reading in told.readings] or told.nothing_because) == found
+
+
+def test_a_device_as_the_rest_api_shows_it_is_not_an_event() -> None:
+    device = {"name": "projects/p1/devices/d1", "type": "temperature", "labels": {}, "reported": {}}
+    with pytest.raises(PayloadError, match="what a data connector sends"):
+        disruptive.translate(raw(device))
 
 
 def test_the_samples_between_two_heartbeats_are_readings_of_their_own() -> None:
