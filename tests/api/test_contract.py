@@ -84,7 +84,9 @@ async def check(api: Api, eventually: Eventually, tmp_path: Path, *options: str)
 
 
 async def test_no_request_breaks_the_contract(api: Api, eventually: Eventually, tmp_path: Path) -> None:
-    await check(api, eventually, tmp_path, "--max-examples", "10", "--generation-deterministic")
+    await check(
+        api, eventually, tmp_path, "--phases", "coverage,fuzzing", "--max-examples", "2", "--generation-deterministic"
+    )
 
 
 @pytest.mark.long
