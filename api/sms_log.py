@@ -8,7 +8,7 @@ from sqlalchemy import select
 from api import paging
 from api.problems import responses
 from api.services import Reader, Used
-from database.records import SmsAlertLogRow
+from database.notifications import SmsAlertLogRow
 from domain.redrive.dead_letters import masked_text
 from schemas.http.fields import Id, Instant, Line
 from schemas.http.paging import Page

@@ -1,4 +1,4 @@
-"""What happened: alerts and their timeline, every decision about an SMS, failures, aggregates, digests.
+"""What happened: alerts and their timeline, failures, aggregates, digests.
 
 The recorder writes these from the outcome topics. They name units and users without foreign keys, because history
 outlives what it speaks of.
@@ -74,41 +74,6 @@ class AlertTimelineRow(Row):
     source_offset: Mapped[int | None] = mapped_column(BigInteger)
 
 
-class SmsAlertLogRow(Row):
-    """One decision about one SMS, as `sms-outcomes` carries them: "why was nobody called?" is a query on this."""
-
-    __tablename__ = "sms_alert_log"
-    __table_args__ = (
-        UniqueConstraint("source_topic", "source_partition", "source_offset"),
-        Index(None, "alert_id", "user_id", "at"),
-        Index(None, "organization_id", "at", "entry_id"),
-        Index(None, "request_id"),
-    )
-
-    entry_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    request_id: Mapped[str]
-    alert_id: Mapped[str]
-    organization_id: Mapped[str]
-    user_id: Mapped[str]
-    kind: Mapped[str]
-    severity: Mapped[str]
-    outcome: Mapped[str]
-    attempt: Mapped[int]
-    at: Mapped[datetime] = mapped_column(index=True)
-    attempt_id: Mapped[str | None]
-    provider_message_id: Mapped[str | None]
-    parts: Mapped[int | None]
-    latency_ms: Mapped[int | None] = mapped_column(BigInteger)
-    until_at: Mapped[datetime | None]
-    due_at: Mapped[datetime | None]
-    by_request_id: Mapped[str | None]
-    error_code: Mapped[str | None]
-    error: Mapped[str | None]
-    source_topic: Mapped[str | None]
-    source_partition: Mapped[int | None]
-    source_offset: Mapped[int | None] = mapped_column(BigInteger)
-
-
 class JobFailureRow(Row):
     """What ended in a dead-letter topic, or was refused by this database; kept for ever unless a person settled it.
 
@@ -145,14 +110,17 @@ class JobFailureRow(Row):
 
 
 class UnitAggregateRow(Row):
-    """A unit's 15-minute bucket; fields as in `schemas.messages.AggregateBucket`. The newest revision is kept."""
+    """A unit's 15-minute bucket; fields as in `schemas.messages.AggregateBucket`. The newest revision is kept.
+
+    A unit id that another organization takes over begins with buckets of its own.
+    """
 
     __tablename__ = "unit_aggregates"
     __table_args__ = (Index(None, "organization_id", "starts_at"),)
 
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
     unit_id: Mapped[str] = mapped_column(primary_key=True)
     starts_at: Mapped[datetime] = mapped_column(primary_key=True, index=True)
-    organization_id: Mapped[str]
     revision: Mapped[int]
     count: Mapped[int]
     sum_c: Mapped[float]

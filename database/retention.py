@@ -28,6 +28,8 @@ class RetentionSettings(BaseSettings):
     alerts: Days = 1_095
     alert_timeline: Days = 1_095
     sms_alert_log: Days = 1_095
+    sms_requests: Days = 1_095
+    email_log: Days = 1_095
     job_failures: Days = 365
     unit_aggregates: Days = 1_095
     digest_ledger: Days = 1_095
@@ -50,6 +52,8 @@ RULES = (
     Rule("alerts", "started_at", "resolved_at IS NOT NULL"),
     Rule("alert_timeline", "at"),
     Rule("sms_alert_log", "at"),
+    Rule("sms_requests", "requested_at"),
+    Rule("email_log", "at"),
     Rule("job_failures", "settled_at"),
     Rule("unit_aggregates", "starts_at"),
     Rule("digest_ledger", "period_starts_at"),

@@ -1,4 +1,4 @@
-"""Sends dead letters again: decides about rows of `job_failures`, settles them, and hands their records to the relay.
+"""Sends dead letters, and finished SMS, again: decides, changes their rows, and hands the records to the relay.
 
 Rows and outbox change in one transaction, so that nothing is sent twice.
 """
@@ -8,15 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from sqlalchemy import func, select
 
 from database.declarative import from_ms, to_ms
+from database.notifications import SmsAlertLogRow
 from domain.redrive.dead_letters import DeadLetterId, kind_of, read
-from domain.redrive.redrive import Reason, Refused, already_sent, decide
+from domain.redrive.redrive import Reason, Refused, already_sent, decide, decide_rerun
 from outbox.alert_states import alert_states
 from outbox.writer import QueuedRecord, publish_records
 from schemas import messages as m
 from schemas.headers import Header, type_name
-from schemas.topics import DEAD_LETTER_SETTLEMENTS
+from schemas.topics import DEAD_LETTER_SETTLEMENTS, SMS_CRITICAL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from database.notifications import SmsRequestRow
     from database.records import JobFailureRow
     from domain.redrive.dead_letters import DeadLetter
     from domain.redrive.redrive import Options
@@ -76,12 +79,38 @@ async def redrive(session: AsyncSession, judged: Sequence[Judged], *, by: str, n
             continue
         one.row.settled_at, one.row.settled_by = from_ms(at_ms), by
         one.row.redrives = one.decision.redrives
-        records += [queued(one.decision, one.place), _settlement(one.place, one.decision, by=by, at_ms=at_ms)]
+        records += [_queued(one.decision, one.place), _settlement(one.place, one.decision, by=by, at_ms=at_ms)]
     await session.flush()
     await publish_records(session, records)
 
 
-def queued(record: RedriveRecord, place: DeadLetterId | None) -> QueuedRecord:
+async def judge_rerun(
+    session: AsyncSession, row: SmsRequestRow, *, now: datetime, options: Options
+) -> RedriveRecord | Refused:
+    """What a rerun of the SMS would do. The caller has locked the row."""
+    log = SmsAlertLogRow
+    since = log.entry_id > (row.rerun_after or 0)
+    last = select(log.outcome).where(log.request_id == row.request_id, since).order_by(log.entry_id.desc()).limit(1)
+    alerts = await alert_states(session, {row.alert_id})
+    return decide_rerun(
+        SMS_CRITICAL.decode(row.payload),
+        await session.scalar(last),
+        now_ms=to_ms(now),
+        options=options,
+        alert=alerts.get(row.alert_id),
+    )
+
+
+async def rerun(session: AsyncSession, row: SmsRequestRow, record: RedriveRecord) -> None:
+    """Queue the SMS for the relay. Until it has an outcome, another rerun is refused as under way."""
+    newest = select(func.max(SmsAlertLogRow.entry_id)).where(SmsAlertLogRow.request_id == row.request_id)
+    row.rerun_after = await session.scalar(newest)
+    row.redrives, row.payload = record.redrives, record.value
+    await session.flush()
+    await publish_records(session, [_queued(record, None)])
+
+
+def _queued(record: RedriveRecord, place: DeadLetterId | None) -> QueuedRecord:
     """The record for the outbox; its headers name the attempts already made and where the dead letter lies."""
     headers = {Header.ATTEMPT.value: str(record.attempts)}
     if place is not None:

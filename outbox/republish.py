@@ -76,7 +76,7 @@ def _batches(keys: Iterable[str]) -> Iterable[list[str]]:
 def live_keys(kafka: KafkaSettings, topic: AnyTopic) -> set[str]:
     """The keys whose newest record in a compacted topic is no tombstone. Raises TopicReadError."""
     live: set[str] = set()
-    for found in scan(kafka, topic):
-        if found.key is not None:
-            (live.discard if found.value is None else live.add)(found.key.decode(errors="replace"))
+    for key, value in scan(kafka, topic):
+        if key is not None:
+            (live.discard if value is None else live.add)(key.decode(errors="replace"))
     return live

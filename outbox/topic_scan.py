@@ -1,15 +1,14 @@
-"""Reads the present content of a topic, whole or from a time on. Joins no group and commits nothing."""
+"""Reads the present content of a topic. Joins no group and commits nothing."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from aiokafka.partitioner import murmur2
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from confluent_kafka import Message
 
@@ -24,23 +23,10 @@ class TopicReadError(RuntimeError):
     """A topic could not be read; the message says which and what to do."""
 
 
-class Found(NamedTuple):
-    """A record; `at_ms` is the broker's time of it."""
-
-    at_ms: int
-    key: bytes | None
-    value: bytes | None
-
-
 def scan(
-    kafka: KafkaSettings,
-    topic: AnyTopic,
-    *,
-    key: str | None = None,
-    since_ms: int | None = None,
-    limit_s: float = READ_LIMIT_S,
-) -> Iterator[Found]:
-    """Every record up to the present ends, in order within a partition; with `key` only those of its partition.
+    kafka: KafkaSettings, topic: AnyTopic, *, limit_s: float = READ_LIMIT_S
+) -> Iterator[tuple[bytes | None, bytes | None]]:
+    """Key and value of every record up to the present ends, in order within a partition.
 
     Raises TopicReadError if the topic does not exist, or its end is not reached in time.
     """
@@ -49,14 +35,11 @@ def scan(
     consumer = _consumer(kafka)
     try:
         unread = _partitions(consumer, name, limit_s)
-        if key is not None:
-            # Where every producer of ours puts the key.
-            unread = {int(murmur2(key.encode()) & 0x7FFF_FFFF) % len(unread)}
-        consumer.assign(_places(consumer, name, unread, since_ms, limit_s))
+        consumer.assign([TopicPartition(name, number, OFFSET_BEGINNING) for number in unread])
         while unread:
             message = _next(consumer, name, deadline, limit_s)
             if (error := message.error()) is None:
-                yield _found(message)
+                yield _bytes(message.key()), _bytes(message.value())
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name for it
                 unread.discard(message.partition() or 0)
             else:
@@ -88,30 +71,14 @@ def _partitions(consumer: Consumer, name: str, limit_s: float) -> set[int]:
     return set(known.partitions)
 
 
-def _places(
-    consumer: Consumer, name: str, partitions: Iterable[int], since_ms: int | None, limit_s: float
-) -> list[TopicPartition]:
-    if since_ms is None:
-        return [TopicPartition(name, number, OFFSET_BEGINNING) for number in partitions]
-    wanted = [TopicPartition(name, number, max(0, since_ms)) for number in partitions]
-    return consumer.offsets_for_times(wanted, timeout=limit_s) if wanted else []
-
-
 def _next(consumer: Consumer, name: str, deadline: float, limit_s: float) -> Message:
     while True:
         message = consumer.poll(POLL_S)
         if time.monotonic() < deadline and message is not None:
             return message
         if time.monotonic() >= deadline:
-            raise TopicReadError(
-                f"{name} could not be read to its end within {limit_s:g} s; narrow the time or raise the limit"
-            )
+            raise TopicReadError(f"{name} could not be read to its end within {limit_s:g} s")
 
 
-def _found(message: Message) -> Found:
-    key, value = message.key(), message.value()
-    return Found(
-        message.timestamp()[1],
-        key.encode() if isinstance(key, str) else key,
-        value.encode() if isinstance(value, str) else value,
-    )
+def _bytes(content: str | bytes | None) -> bytes | None:
+    return content.encode() if isinstance(content, str) else content

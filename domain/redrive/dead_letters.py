@@ -116,7 +116,9 @@ def _request_facts(
 
 
 def _unreadable_facts(dead: m.UnreadableRecord) -> Facts:
-    return Facts(lane=dead.topic, reason="unreadable", error_code="unreadable", error=dead.detail, at_ms=dead.at_ms)
+    return Facts(
+        lane=dead.topic, reason="unreadable", error_code="unreadable", error=dead.detail, at_ms=dead.at_ms, attempts=0
+    )
 
 
 def _redrive_unreadable(dead: m.UnreadableRecord) -> NotRedrivable:

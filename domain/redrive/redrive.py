@@ -39,7 +39,6 @@ class Reason(StrEnum):
     ALERT_ACKNOWLEDGED = "alert_acknowledged"
     UNDER_WAY = "under_way"
     DEAD = "dead"
-    GONE = "gone"
 
 
 class Refused(Struct, frozen=True):
@@ -64,13 +63,6 @@ class AlertState(Struct, frozen=True):
     acknowledged_by: str | None = None
 
 
-class Past(Struct, frozen=True):
-    """The newest redrive of an SMS in its lane, and the tag of its last outcome since then (None: no outcome yet)."""
-
-    request: m.SmsRequest
-    outcome: str | None
-
-
 def decide(
     dead: DeadLetter, *, now_ms: int, options: Options, alert: AlertState | None = None
 ) -> RedriveRecord | Refused:
@@ -89,26 +81,21 @@ def decide(
 
 
 def decide_rerun(
-    past: Past | None, *, now_ms: int, options: Options, alert: AlertState | None = None
+    request: m.SmsRequest, outcome: str | None, *, now_ms: int, options: Options, alert: AlertState | None = None
 ) -> RedriveRecord | Refused:
-    """What to do when a person wants a finished SMS sent again. `past` is None if no lane has the request."""
-    if past is None:
-        return Refused(
-            Reason.GONE,
-            "no lane has a request with this id, and lanes keep requests for 7 days; check the id, or send a new SMS"
-            " with the alert's notify command",
-            forcible=False,
-        )
-    request = past.request
-    if past.outcome == "dead":
+    """What to do when a person wants a finished SMS sent again.
+
+    `request` is its newest redrive, `outcome` the tag of its last outcome since then (None: no outcome yet).
+    """
+    if outcome == "dead":
         return Refused(Reason.DEAD, "the request is a dead letter; redrive that instead", forcible=False)
     record = request_again(request, SMS_LANES[request.severity], request.user_id)
     if options.force:
         return record
-    if past.outcome is None or past.outcome in _OPEN_OUTCOMES:
+    if outcome is None or outcome in _OPEN_OUTCOMES:
         return Refused(
             Reason.UNDER_WAY,
-            f"the request is not finished: its last outcome is {past.outcome or 'none yet'};"
+            f"the request is not finished: its last outcome is {outcome or 'none yet'};"
             " wait for the end, or force a second SMS",
         )
     objections = _objections(request.redrives, request.requested_at_ms, "the request", now_ms, options, alert)

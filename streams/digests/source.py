@@ -16,7 +16,8 @@ from sqlalchemy import BigInteger, cast, func, select
 
 from database.declarative import from_ms, to_ms
 from database.digests import DigestReportRow
-from database.records import AlertRow, SmsAlertLogRow, UnitAggregateRow
+from database.notifications import SmsAlertLogRow
+from database.records import AlertRow, UnitAggregateRow
 from domain.digest.cadences import CADENCES, Layout
 from domain.digest.digest import digest
 from domain.digest.facts import AlertRecord, Digest, Revision, SmsCounts, Source, Sums

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from schemas import messages as m
+from schemas.topics import UNIT_AGGREGATES
 from streams.recorder.rows import Incoming, Instant, SqlRow, columns_of, insert
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_decode = msgspec.json.Decoder(m.AggregateBucket).decode
 
 
 class Bucket(SqlRow, frozen=True, kw_only=True, gc=False):
@@ -38,15 +34,15 @@ class Bucket(SqlRow, frozen=True, kw_only=True, gc=False):
     low_c: float | None
 
 
-KEY = ("unit_id", "starts_at")
-# An equal revision replaces too: detection counts anew after a crash, and the last one is what its state contains.
+KEY = ("organization_id", "unit_id", "starts_at")
+# An equal revision replaces too: after a crash detection counts again, and its state contains the last result.
 BUCKETS = insert(
     Bucket,
     "unit_aggregates",
     newest_of=KEY,
     newest_by="new.revision DESC, new.number DESC",
     on_conflict=(
-        "(unit_id, starts_at) DO UPDATE SET "
+        "(organization_id, unit_id, starts_at) DO UPDATE SET "
         + ", ".join(
             f"{column.name} = excluded.{column.name}" for column in columns_of(Bucket) if column.name not in KEY
         )
@@ -56,7 +52,7 @@ BUCKETS = insert(
 
 
 def bucket_rows(record: Incoming) -> Sequence[SqlRow]:
-    bucket = _decode(record.value or b"")
+    bucket = UNIT_AGGREGATES.decode(record.value)
     return (
         Bucket(
             unit_id=bucket.unit_id,

@@ -8,17 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from schemas import messages as m
+from schemas.topics import ALERT_COMMANDS, ALERTS, ESCALATIONS
 from streams.recorder.rows import Incoming, Instant, Json, SqlRow, Statement, insert
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-_decode_alert: msgspec.json.Decoder[m.Alert] = msgspec.json.Decoder(m.Alert)
-_decode_command: msgspec.json.Decoder[m.Command] = msgspec.json.Decoder(m.Command)
-_decode_escalation: msgspec.json.Decoder[m.Escalation] = msgspec.json.Decoder(m.Escalation)
 
 
 class _AlertRow(SqlRow, frozen=True, kw_only=True, gc=False):
@@ -112,7 +107,7 @@ SINKS = (TRIGGERED, ESCALATED, RESOLVED, TIMELINE, ACKNOWLEDGED)
 
 def alert_rows(record: Incoming) -> Sequence[SqlRow]:
     """The alert's new state, and the step in its timeline."""
-    alert = _decode_alert.decode(record.value or b"")
+    alert = ALERTS.decode(record.value)
     celsius = {"temperature_c": alert.temperature_c, "limit_c": alert.limit_c}
     numbers = {name: f"{value:g}" for name, value in celsius.items() if value is not None}
     match alert:
@@ -170,7 +165,7 @@ def alert_rows(record: Incoming) -> Sequence[SqlRow]:
 
 def command_rows(record: Incoming) -> Sequence[SqlRow]:
     """The step in the alert's timeline; an acknowledgement is set on the alert as well."""
-    command = _decode_command.decode(record.value or b"")
+    command = ALERT_COMMANDS.decode(record.value)
     match command:
         case m.Acknowledge():
             entry = _entry(record, command, "acknowledged", {"via": command.via}, command.user_id)
@@ -183,7 +178,7 @@ def command_rows(record: Incoming) -> Sequence[SqlRow]:
 
 def escalation_rows(record: Incoming) -> Sequence[SqlRow]:
     """Steps and the end of a chain are steps of the timeline; what only moves the escalation is none."""
-    event = _decode_escalation.decode(record.value or b"")
+    event = ESCALATIONS.decode(record.value)
     match event:
         case m.EscalationStepped():
             detail = {"level": str(event.level), "users": ", ".join(event.user_ids)}

@@ -1,26 +1,18 @@
-"""`digest-progress` → `digest_ledger`: how far each user's summary is. `email-dlq` → `job_failures`."""
+"""`digest-progress` → `digest_ledger`: the progress of each user's digest."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from schemas import messages as m
-from schemas.topics import DIGEST_JOBS, EMAIL_REQUESTS
-from streams.recorder.failures import JobFailure, unreadable_letter
+from schemas.topics import DIGEST_PROGRESS
 from streams.recorder.rows import Incoming, Instant, SqlRow, insert
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_decode = msgspec.json.Decoder(m.DigestProgress).decode
-_decode_letter: msgspec.json.Decoder[m.EmailDeadLetter | m.DigestDeadLetter | m.UnreadableRecord] = (
-    msgspec.json.Decoder(m.EmailDeadLetter | m.DigestDeadLetter | m.UnreadableRecord)
-)
 
-
-class Summary(SqlRow, frozen=True, kw_only=True, gc=False):
+class Progress(SqlRow, frozen=True, kw_only=True, gc=False):
     digest_id: str
     user_id: str
     organization_id: str
@@ -36,10 +28,10 @@ class Summary(SqlRow, frozen=True, kw_only=True, gc=False):
     error: str | None
 
 
-# A step that is told again after a crash takes nothing back. What was sent stays sent; what was given up can only be
-# sent again by a person, which begins with `sending`.
+# A step that is repeated after a crash undoes nothing: sent stays sent, and a dead digest continues only when a person
+# sends it again, which begins with `sending`.
 LEDGER = insert(
-    Summary,
+    Progress,
     "digest_ledger",
     newest_of=("digest_id",),
     newest_by="new.progress DESC, new.number DESC",
@@ -53,9 +45,9 @@ LEDGER = insert(
 
 
 def progress_rows(record: Incoming) -> Sequence[SqlRow]:
-    step = _decode(record.value or b"")
+    step = DIGEST_PROGRESS.decode(record.value)
     return (
-        Summary(
+        Progress(
             digest_id=step.digest_id,
             user_id=step.user_id,
             organization_id=step.organization_id,
@@ -69,33 +61,5 @@ def progress_rows(record: Incoming) -> Sequence[SqlRow]:
             changed_at=step.at_ms,
             sent_at=step.at_ms if step.status is m.DigestStatus.SENT else None,
             error=step.error,
-        ),
-    )
-
-
-def dead_email_rows(record: Incoming) -> Sequence[SqlRow]:
-    """A mail that was given up, or a summary that could not be made."""
-    letter = _decode_letter.decode(record.value or b"")
-    if isinstance(letter, m.UnreadableRecord):
-        return (unreadable_letter(record, letter),)
-    of_mail = isinstance(letter, m.EmailDeadLetter)
-    request = letter.request
-    return (
-        JobFailure(
-            organization_id=request.organization_id,
-            user_id=request.user_id,
-            request_id=request.request_id if isinstance(request, m.EmailRequest) else request.digest_id,
-            lane=(EMAIL_REQUESTS if of_mail else DIGEST_JOBS).name,
-            reason=letter.reason,
-            error_code=letter.error_code,
-            error=letter.error,
-            attempts=letter.attempts,
-            redrives=request.redrives,
-            payload=record.value or b"",
-            failed_at=letter.at_ms,
-            message_id=record.message_id,
-            source_topic=record.topic,
-            source_partition=record.partition,
-            source_offset=record.offset,
         ),
     )

@@ -1,35 +1,32 @@
-"""Dead letters → `job_failures`; and what the recorder itself could not use ends here too.
+"""Dead letters → `job_failures`; records that the recorder cannot use end there too.
 
-A record that cannot be decoded, or that the database refuses, is not sent to a dead-letter topic: its row here is the
-dead letter. The recorder reads those topics itself, so a bad record there would come back for ever. Every text of such
-a row is made fit for the database first.
+A record that cannot be decoded, or that the database refuses, is not sent to a dead-letter topic: its row is the dead
+letter. The recorder reads those topics itself, so a bad record there would come back for ever. Texts are cleaned first.
 """
 
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from domain.redrive.dead_letters import DEAD_LETTER_TOPICS, kind_of
 from schemas import messages as m
-from schemas.topics import READINGS, SMS_LANES
 from streams.recorder.rows import Incoming, Instant, SqlRow, clean, insert
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_decode_dead_sms: msgspec.json.Decoder[m.SmsDeadLetter | m.UnreadableRecord] = msgspec.json.Decoder(
-    m.SmsDeadLetter | m.UnreadableRecord
-)
-_decode_dead_reading = msgspec.json.Decoder(m.DeadReading).decode
+    from domain.redrive.dead_letters import DeadLetter
 
+TOPICS = {topic.name: topic for topic in DEAD_LETTER_TOPICS}
 UNREADABLE = "unreadable"
 REFUSED = "refused_by_the_database"
 
 
 class JobFailure(SqlRow, frozen=True, kw_only=True, gc=False):
-    """`unit_id` stands in for an organization that the record does not name."""
+    """`unit_id` is for looking up the organization if the record names none."""
 
     organization_id: str | None = None
     unit_id: str | None = None
@@ -62,65 +59,30 @@ FAILURES = insert(
 )
 
 
-def dead_sms_rows(record: Incoming) -> Sequence[SqlRow]:
-    letter = _decode_dead_sms.decode(record.value or b"")
-    if isinstance(letter, m.UnreadableRecord):
-        return (unreadable_letter(record, letter),)
-    request = letter.request
+def dead_letter_rows(record: Incoming) -> Sequence[SqlRow]:
+    dead = cast("DeadLetter", TOPICS[record.topic].decode(record.value))
+    facts = kind_of(dead, record.topic).facts(dead)
+    # A dead reading names no organization, but its key names the unit.
+    unit_id = clean((record.key or b"").decode(errors="replace")) if isinstance(dead, m.DeadReading) else None
     return (
         JobFailure(
-            organization_id=request.organization_id,
-            user_id=request.user_id,
-            request_id=request.request_id,
-            lane=SMS_LANES[request.severity].name,
-            reason=letter.reason,
-            error_code=letter.error_code,
-            error=letter.error,
-            attempts=letter.attempts,
-            redrives=request.redrives,
+            organization_id=facts.organization_id,
+            unit_id=unit_id,
+            user_id=facts.user_id,
+            request_id=facts.request_id,
+            lane=clean(facts.lane),
+            reason=facts.reason,
+            error_code=facts.error_code,
+            error=clean(facts.error),
+            attempts=facts.attempts,
+            redrives=facts.redrives,
             payload=record.value or b"",
-            failed_at=letter.at_ms,
+            failed_at=facts.at_ms,
             message_id=record.message_id,
             source_topic=record.topic,
             source_partition=record.partition,
             source_offset=record.offset,
         ),
-    )
-
-
-def dead_reading_rows(record: Incoming) -> Sequence[SqlRow]:
-    letter = _decode_dead_reading(record.value or b"")
-    return (
-        JobFailure(
-            unit_id=clean((record.key or b"").decode(errors="replace")),
-            lane=READINGS.name,
-            reason=letter.reason,
-            error_code=letter.reason,
-            error=clean(letter.detail),
-            payload=record.value or b"",
-            redrives=letter.redrives,
-            failed_at=letter.at_ms,
-            message_id=record.message_id,
-            source_topic=record.topic,
-            source_partition=record.partition,
-            source_offset=record.offset,
-        ),
-    )
-
-
-def unreadable_letter(record: Incoming, letter: m.UnreadableRecord) -> JobFailure:
-    """A worker's word that it could not decode a record of a topic; `lane` is that topic's name at the broker."""
-    return JobFailure(
-        lane=clean(letter.topic),
-        reason=UNREADABLE,
-        error_code=UNREADABLE,
-        error=clean(letter.detail),
-        payload=record.value or b"",
-        failed_at=letter.at_ms,
-        message_id=record.message_id,
-        source_topic=record.topic,
-        source_partition=record.partition,
-        source_offset=record.offset,
     )
 
 
@@ -132,7 +94,7 @@ class _Whose(msgspec.Struct):
 
 
 def unusable(record: Incoming, reason: str, code: str, why: str) -> JobFailure:
-    """The dead letter of a record that the recorder cannot use. It says whose it is when the record tells."""
+    """The dead letter of a record that the recorder cannot use, with its owner if the record names one."""
     try:
         whose = msgspec.json.decode(record.value or b"", type=_Whose)
     except msgspec.MsgspecError:
@@ -163,5 +125,5 @@ def unusable(record: Incoming, reason: str, code: str, why: str) -> JobFailure:
 
 
 def _cleaned(text: str | None) -> str | None:
-    # An id is at most so long; a longer one may not fit into an index.
+    # Ids are at most this long; a longer one may not fit into an index.
     return None if text is None else clean(text[:200])

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from schemas import messages as m
+from domain.redrive.dead_letters import DeadLetterId
+from schemas.topics import DEAD_LETTER_SETTLEMENTS
 from streams.recorder.rows import Incoming, Instant, NotYetError, SqlRow, Statement
 
 if TYPE_CHECKING:
@@ -14,39 +15,42 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-_decode = msgspec.json.Decoder(m.DeadLetterSettled).decode
-
 
 class Settled(SqlRow, frozen=True, kw_only=True, gc=False):
-    """`topic`, `place` and `letter` are the topic, partition and offset of the letter."""
+    """Where the dead letter lies, when it was sent again and by whom."""
 
-    topic: str
-    place: int
-    letter: int
+    source_topic: str
+    source_partition: int
+    source_offset: int
     settled_at: Instant
     settled_by: str
 
 
+PLACE = "new.source_topic, new.source_partition, new.source_offset"
+
+
 class Settlements:
-    """Marks failures. A letter may be sent again before it is recorded: then its failure is waited for."""
+    """Marks failures. A dead letter may be sent again before it is recorded; the flow then waits for its row."""
 
     row = Settled
     table = "job_failures"
     _unknown = Statement(
         Settled,
         table,
-        "SELECT new.topic, new.place, new.letter FROM {rows} WHERE NOT EXISTS (SELECT FROM recorder_offsets AS recorded"
-        " WHERE recorded.topic = new.topic AND recorded.partition = new.place AND recorded.next_offset > new.letter)"
-        " LIMIT 1",
+        f"SELECT {PLACE} FROM {{rows}} WHERE NOT EXISTS (SELECT FROM recorder_offsets AS recorded"  # noqa: S608 - names of ours
+        " WHERE recorded.topic = new.source_topic AND recorded.partition = new.source_partition"
+        " AND recorded.next_offset > new.source_offset) LIMIT 1",
     )
     _mark = Statement(
         Settled,
         table,
-        "UPDATE job_failures SET settled_at = settled.at, settled_by = settled.by FROM"
-        " (SELECT DISTINCT ON (new.topic, new.place, new.letter) new.topic, new.place, new.letter,"
+        "UPDATE job_failures SET settled_at = settled.at, settled_by = settled.by FROM"  # noqa: S608 - names of ours
+        f" (SELECT DISTINCT ON ({PLACE}) {PLACE},"
         " new.settled_by AS by, to_timestamp(new.settled_at / 1000.0::float8) AS at"
-        " FROM {rows} ORDER BY new.topic, new.place, new.letter, new.number DESC) AS settled"
-        " WHERE source_topic = settled.topic AND source_partition = settled.place AND source_offset = settled.letter",
+        f" FROM {{rows}} ORDER BY {PLACE}, new.number DESC) AS settled"
+        " WHERE job_failures.source_topic = settled.source_topic"
+        " AND job_failures.source_partition = settled.source_partition"
+        " AND job_failures.source_offset = settled.source_offset",
     )
 
     async def write(self, connection: AsyncConnection, rows: Sequence[Settled]) -> None:
@@ -60,17 +64,20 @@ SINKS = (Settlements(),)
 
 
 def settlement_rows(record: Incoming) -> Sequence[SqlRow]:
-    """Nothing for a tombstone: the mark is no longer needed, and what was recorded stays."""
+    """Nothing for a tombstone: recorded settlements stay."""
     if record.value is None:
         return ()
-    settled = _decode(record.value)
-    topic, partition, offset = _place(settled.letter_id)
-    return (Settled(topic=topic, place=partition, letter=offset, settled_at=settled.at_ms, settled_by=settled.by),)
-
-
-def _place(letter_id: str) -> tuple[str, int, int]:
+    settled = DEAD_LETTER_SETTLEMENTS.decode(record.value)
     try:
-        topic, partition, offset = letter_id.split("/")
-        return topic, int(partition), int(offset)
+        place = DeadLetterId.parse(settled.letter_id)
     except ValueError as error:
-        raise msgspec.ValidationError(f"{letter_id!r} is no TOPIC/PARTITION/OFFSET") from error
+        raise msgspec.ValidationError(str(error)) from error
+    return (
+        Settled(
+            source_topic=place.topic,
+            source_partition=place.partition,
+            source_offset=place.offset,
+            settled_at=settled.at_ms,
+            settled_by=settled.by,
+        ),
+    )

@@ -1,14 +1,17 @@
-"""`sms-outcomes` → `sms_alert_log`; numbers that only the provider knew to be opted out → `opt_outs` and `contacts`."""
+"""The SMS lanes → `sms_requests`: what each SMS says. `sms-outcomes` → `sms_alert_log`: what became of it.
+
+Numbers that the provider reports as opted out → `opt_outs`, and from there by the outbox to `contacts`.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from outbox.writer import publish_contacts
 from schemas import messages as m
+from schemas.topics import SMS_CRITICAL, SMS_OUTCOMES
 from streams.recorder.rows import Incoming, Instant, SqlRow, Statement, insert
 
 if TYPE_CHECKING:
@@ -16,7 +19,17 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-_decode: msgspec.json.Decoder[m.Outcome] = msgspec.json.Decoder(m.Outcome)
+
+class Request(SqlRow, frozen=True, kw_only=True, gc=False):
+    """A request as it came, so that its text can be shown and it can be sent again."""
+
+    request_id: str
+    alert_id: str
+    organization_id: str
+    user_id: str
+    requested_at: Instant
+    redrives: int
+    payload: bytes
 
 
 class LogEntry(SqlRow, frozen=True, kw_only=True, gc=False):
@@ -44,40 +57,66 @@ class LogEntry(SqlRow, frozen=True, kw_only=True, gc=False):
 
 
 class OptedOut(SqlRow, frozen=True, kw_only=True, gc=False):
-    """The provider refuses this user's number, because its owner answered STOP before."""
+    """The provider refuses this user's number, because its owner once answered STOP."""
 
     user_id: str
     opted_out_at: Instant
 
 
 class OptOuts:
-    """Writes the numbers, and tells the workers of everybody who has one of them, in the same transaction."""
+    """Writes the numbers, and publishes every contact that has one of them, in the same transaction."""
 
     row = OptedOut
     table = "opt_outs"
     _learn = Statement(
         OptedOut,
         table,
-        "WITH learnt AS (INSERT INTO opt_outs (phone_e164, via, opted_out_at)"
+        "WITH learned AS (INSERT INTO opt_outs (phone_e164, via, opted_out_at)"
         " SELECT users.phone_e164, 'provider', min(to_timestamp(new.opted_out_at / 1000.0::float8))"
         " FROM {rows} JOIN users USING (user_id) WHERE users.phone_e164 IS NOT NULL"
         " GROUP BY users.phone_e164 ORDER BY users.phone_e164 ON CONFLICT (phone_e164) DO NOTHING RETURNING phone_e164)"
-        " SELECT users.user_id FROM users JOIN learnt USING (phone_e164) ORDER BY users.user_id",
+        " SELECT users.user_id FROM users JOIN learned USING (phone_e164) ORDER BY users.user_id",
     )
 
     async def write(self, connection: AsyncConnection, rows: Sequence[OptedOut]) -> None:
-        told = [str(user_id) for (user_id,) in await self._learn.fetch(connection, rows)]
+        concerned = [str(user_id) for (user_id,) in await self._learn.fetch(connection, rows)]
         async with AsyncSession(connection) as session:
-            await publish_contacts(session, told)
+            await publish_contacts(session, concerned)
 
 
+# A retry in the lane changes nothing; a redrive replaces the request that it repeats.
+REQUESTS = insert(
+    Request,
+    "sms_requests",
+    newest_of=("request_id",),
+    newest_by="new.redrives DESC",
+    on_conflict=(
+        "(request_id) DO UPDATE SET redrives = excluded.redrives, payload = excluded.payload"
+        " WHERE sms_requests.redrives < excluded.redrives"
+    ),
+)
 LOG = insert(LogEntry, "sms_alert_log", on_conflict="DO NOTHING")
 SINKS = (LOG, OptOuts())
 
 
+def request_rows(record: Incoming) -> Sequence[SqlRow]:
+    request = SMS_CRITICAL.decode(record.value)
+    return (
+        Request(
+            request_id=request.request_id,
+            alert_id=request.alert_id,
+            organization_id=request.organization_id,
+            user_id=request.user_id,
+            requested_at=request.requested_at_ms,
+            redrives=request.redrives,
+            payload=record.value or b"",
+        ),
+    )
+
+
 def outcome_rows(record: Incoming) -> Sequence[SqlRow]:
     """A row of the log for each outcome."""
-    outcome = _decode.decode(record.value or b"")
+    outcome = SMS_OUTCOMES.decode(record.value)
     entry = LogEntry(
         request_id=outcome.request_id,
         alert_id=outcome.alert_id,

@@ -15,7 +15,8 @@ from database.configuration import (
     RuleRow,
     UnitRow,
 )
-from database.records import AlertRow, AlertTimelineRow, JobFailureRow, SmsAlertLogRow
+from database.notifications import SmsAlertLogRow
+from database.records import AlertRow, AlertTimelineRow, JobFailureRow
 from schemas.messages import encode
 from tests.domain.redrive.letters import letter
 

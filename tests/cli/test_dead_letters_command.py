@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +12,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from typer.testing import CliRunner
 
 from cli.__main__ import app
-from database.declarative import from_ms, to_ms
-from producers.kafka import KafkaProducer
+from database.declarative import to_ms
 from schemas.messages import encode
 from schemas.roles import Role
-from schemas.topics import SMS_OUTCOMES
-from tests.api.worlds import BEGAN, alert, decision, failure
+from tests.api.test_sms_rerun import record
+from tests.api.worlds import BEGAN, alert, failure
 from tests.cli.served_api import app_of, serving
 from tests.domain.redrive.letters import letter
-from tests.outbox.letter_box import LetterBox
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
-    from broker.settings import KafkaSettings
     from tests.api_world import Api
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
@@ -148,32 +144,16 @@ def test_a_missing_key_and_an_api_that_is_away_end_the_command_in_words(monkeypa
     assert (code, "does not answer" in told) == (1, True)
 
 
-class TestRerun:
-    """At a real broker, because the text of an SMS lies in its lane only."""
+@pytest.mark.usefixtures("address")
+async def test_an_sms_about_an_acknowledged_alert_takes_force(api: Api) -> None:
+    await record(api, "s1", "delivered")
+    async with AsyncSession(api.database) as session, session.begin():
+        session.add(alert("a1", acknowledged_at=BEGAN, acknowledged_by="bob"))
+    rerun = ("sms", "rerun", "s1", "--organization", "acme")
 
-    pytestmark = pytest.mark.broker
-
-    @pytest.fixture
-    def kafka_address(self, kafka_settings: KafkaSettings) -> KafkaSettings:
-        return kafka_settings
-
-    @pytest.fixture
-    def box(self, kafka_settings: KafkaSettings) -> Iterator[LetterBox]:
-        with KafkaProducer(kafka_settings.librdkafka(), prefix=kafka_settings.topic_prefix) as producer:
-            yield LetterBox(kafka_settings, producer, topics=[SMS_OUTCOMES])
-
-    @pytest.mark.usefixtures("address")
-    async def test_an_sms_about_an_acknowledged_alert_takes_force(self, api: Api, box: LetterBox) -> None:
-        now_ms = time.time_ns() // 1_000_000
-        request = box.sent_sms("s1", "delivered")
-        async with AsyncSession(api.database) as session, session.begin():
-            session.add(alert("a1", acknowledged_at=BEGAN, acknowledged_by="bob"))
-            session.add(decision("delivered", request_id="s1", severity=request.severity, at=from_ms(now_ms)))
-        rerun = ("sms", "rerun", "s1", "--organization", "acme")
-
-        code, told = run(*rerun)
-        assert (code, "refused (alert_acknowledged): the alert was acknowledged by bob" in told) == (1, True), told
-        assert run(*rerun, "--force", "--dry-run") == (0, "s1  would go to sms-warning as redrive 1\n")
-        assert await api.outbox() == []
-        assert run(*rerun, "--force") == (0, "s1  sent to sms-warning as redrive 1\n")
-        assert [topic for topic, _, _ in await api.outbox()] == ["sms-warning"]
+    code, told = run(*rerun)
+    assert (code, "refused (alert_acknowledged): the alert was acknowledged by bob" in told) == (1, True), told
+    assert run(*rerun, "--force", "--dry-run") == (0, "s1  would go to sms-warning as redrive 1\n")
+    assert await api.outbox() == []
+    assert run(*rerun, "--force") == (0, "s1  sent to sms-warning as redrive 1\n")
+    assert [topic for topic, _, _ in await api.outbox()] == ["sms-warning"]

@@ -19,7 +19,7 @@ from domain.redrive.dead_letters import (
     masked_text,
     read,
 )
-from domain.redrive.redrive import AlertState, Past, Reason, Refused, decide, decide_rerun
+from domain.redrive.redrive import AlertState, Reason, Refused, decide, decide_rerun
 from domain.redrive.redrive_record import RedriveRecord
 from schemas import messages as m
 from schemas.topics import DIGEST_JOBS, EMAIL_REQUESTS, REDRIVE_TOPICS, SMS_LANES
@@ -100,7 +100,7 @@ def test_dead_mails_and_digests_go_back_where_they_came_from() -> None:
 
 @pytest.mark.parametrize("outcome", ["sent", "delivered", "rate_limited", "opted_out", "unconfirmed", "cancelled"])
 def test_an_sms_that_was_done_with_may_be_sent_once_more(outcome: str) -> None:
-    again = decide_rerun(Past(request(attempts=2, redrives=1), outcome), now_ms=NOW_MS, options=options())
+    again = decide_rerun(request(attempts=2, redrives=1), outcome, now_ms=NOW_MS, options=options())
     assert isinstance(again, RedriveRecord)
     assert msgspec.json.decode(again.value, type=m.SmsRequest) == request(attempts=0, redrives=2)
 
@@ -108,18 +108,19 @@ def test_an_sms_that_was_done_with_may_be_sent_once_more(outcome: str) -> None:
 @pytest.mark.parametrize(
     ("past", "reason", "forcible"),
     [
-        (None, Reason.GONE, False),
-        (Past(request(), "dead"), Reason.DEAD, False),
-        (Past(request(), None), Reason.UNDER_WAY, True),
-        (Past(request(), "retry_scheduled"), Reason.UNDER_WAY, True),
-        (Past(request(requested_at_ms=NOW_MS - 25 * HOUR_MS), "sent"), Reason.STALE, True),
-        (Past(request(redrives=5), "sent"), Reason.LOOP, True),
+        ((request(), "dead"), Reason.DEAD, False),
+        ((request(), None), Reason.UNDER_WAY, True),
+        ((request(), "retry_scheduled"), Reason.UNDER_WAY, True),
+        ((request(requested_at_ms=NOW_MS - 25 * HOUR_MS), "sent"), Reason.STALE, True),
+        ((request(redrives=5), "sent"), Reason.LOOP, True),
     ],
 )
-def test_a_rerun_is_refused_for_a_reason_that_is_named(past: Past | None, reason: Reason, *, forcible: bool) -> None:
-    refusal = refused(decide_rerun(past, now_ms=NOW_MS, options=options()))
+def test_a_rerun_is_refused_for_a_reason_that_is_named(
+    past: tuple[m.SmsRequest, str | None], reason: Reason, *, forcible: bool
+) -> None:
+    refusal = refused(decide_rerun(*past, now_ms=NOW_MS, options=options()))
     assert (refusal.reason, refusal.forcible) == (reason, forcible)
-    forced = decide_rerun(past, now_ms=NOW_MS, options=options(force=True))
+    forced = decide_rerun(*past, now_ms=NOW_MS, options=options(force=True))
     assert isinstance(forced, RedriveRecord) == forcible
 
 

@@ -10,7 +10,8 @@ from sqlalchemy import insert, text, update
 
 from database.declarative import from_ms
 from database.digests import DigestLetterRow
-from database.records import AlertRow, SmsAlertLogRow, UnitAggregateRow
+from database.notifications import SmsAlertLogRow
+from database.records import AlertRow, UnitAggregateRow
 from domain.detection.aggregate_numbers import BUCKET_MS
 from domain.digest.facts import SmsCounts, UnitGrade
 from domain.digest.jobs import Job

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -95,4 +95,41 @@ async def test_a_mail_and_a_summary_that_were_given_up_are_failures_of_their_use
     assert await world.rows("SELECT user_id, request_id, lane, attempts FROM job_failures ORDER BY 1") == [
         ("ann", "d-1", "email-requests", 2),
         ("bob", "d-2", "digest-jobs", 2),
+    ]
+
+
+def email(of: type[m.EmailOutcome], **fields: Any) -> m.EmailOutcome:
+    about: dict[str, Any] = {
+        "request_id": "d-1",
+        "organization_id": "acme",
+        "user_id": "ann",
+        "cadence": m.Cadence.DAILY,
+        "attempt": 1,
+        "at_ms": NOW_MS,
+    }
+    return of(**about | fields)
+
+
+async def test_every_decision_about_a_mail_is_a_row_of_the_log_once(world: World) -> None:
+    outcomes = [
+        email(m.EmailSending),
+        email(m.EmailFailed, error_code="421", error="try later\x00"),
+        email(m.EmailRetryScheduled, due_at_ms=NOW_MS + 2_000, error_code="421"),
+        email(m.EmailUnknown, message_id="<d-1@example.com>"),
+        email(m.EmailSent, provider_message_id="p", message_id="<d-1@example.com>"),
+        email(m.EmailCancelled, because="unsubscribed"),
+        email(m.EmailDead, reason="exhausted", error_code="421"),
+    ]
+    await world.take(t.EMAIL_OUTCOMES, *outcomes)
+    await world.take(t.EMAIL_OUTCOMES, *outcomes)
+    assert await world.rows(
+        "SELECT outcome, error_code, error, message_id, due_at IS NOT NULL FROM email_log ORDER BY entry_id"
+    ) == [
+        ("email_sending", None, None, None, False),
+        ("email_failed", "421", "try later\N{REPLACEMENT CHARACTER}", None, False),
+        ("email_retry_scheduled", "421", None, None, True),
+        ("email_unknown", None, None, "<d-1@example.com>", False),
+        ("email_sent", None, None, "<d-1@example.com>", False),
+        ("email_cancelled", None, "unsubscribed", None, False),
+        ("email_dead", "421", "exhausted", None, False),
     ]

@@ -232,3 +232,23 @@ async def test_an_alert_and_its_acknowledgement_that_are_written_at_once_meet(wo
             world.take(t.ALERT_COMMANDS, acknowledge(f"a{number}"), first=number),
         )
     assert await world.value("SELECT count(*) FROM alerts WHERE acknowledged_by = 'ada'") == 30
+
+
+async def test_a_unit_id_that_another_organization_takes_over_begins_with_buckets_of_its_own(world: World) -> None:
+    former = bucket(revision=3)
+    await world.take(t.UNIT_AGGREGATES, former)
+    await world.take(t.UNIT_AGGREGATES, msgspec.structs.replace(bucket(count=2), organization_id="north"), first=1)
+    assert await world.rows("SELECT organization_id, revision, count FROM unit_aggregates ORDER BY 1") == [
+        ("acme", 3, 15),
+        ("north", 1, 2),
+    ]
+
+
+async def test_the_text_of_an_sms_is_kept_and_a_redrive_replaces_its_request(world: World) -> None:
+    request = dead_sms().request
+    again = msgspec.structs.replace(request, redrives=2)
+    retried = msgspec.structs.replace(request, attempts=2)
+    await world.take(t.SMS_CRITICAL, request, again, retried)
+    await world.take(t.SMS_CRITICAL, retried, first=3)
+    [(request_id, redrives, payload)] = await world.rows("SELECT request_id, redrives, payload FROM sms_requests")
+    assert (request_id, redrives, t.SMS_CRITICAL.decode(payload)) == ("r1", 2, again)
