@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from streams.engine.publish import RecordTooLargeError
+from streams.engine.batch_writer import BatchWriter, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import faust
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 HOUR_MS = 3_600_000
 DECLARE_LIMIT_S = 30.0
-FRAMING_BYTES = 512
 
 
 class ChangelogError(RuntimeError):
@@ -67,48 +65,25 @@ class ChangelogWriter:
     def __init__(
         self, app: faust.App, topic: str, partition: int, acknowledged: Callable[[int, int, int], None]
     ) -> None:
-        self._app = app
-        self._producer = app.producer._ensure_producer()  # noqa: SLF001 - Faust's `send` costs 30 µs a record
-        self._topic = topic
+        self._writer = BatchWriter(app, topic, partition)
+        self._consumer = app.consumer
         self._partition = partition
         self._acknowledged = acknowledged
         self._epoch = app.consumer.epoch
 
-    def check_sizes(self, items: Mapping[bytes, bytes | None]) -> None:
-        """Raises RecordTooLargeError before anything has changed."""
-        limit = self._app.conf.producer_max_batch_size - FRAMING_BYTES
-        if max(map(len, items)) + max(map(len, filter(None, items.values())), default=0) <= limit:
-            return
-        for key, value in items.items():
-            if value is not None and len(key) + len(value) > limit:
-                raise RecordTooLargeError(
-                    f"the value of key {key!r} for {self._topic} has {len(value):,} bytes, the limit is {limit:,};"
-                    " nothing was written"
-                )
+    def filled(self, items: Mapping[bytes, bytes | None]) -> list[Any]:
+        """Batches with one record a key. Raises RecordTooLargeError before anything has changed."""
+        return self._writer.filled(Row(key, value) for key, value in items.items())
 
-    async def send(self, items: Mapping[bytes, bytes | None]) -> list[asyncio.Future[Any]]:
-        """Queue one record a key, in order; the futures are tracked, so that no commit overtakes them."""
-        sent: list[asyncio.Future[Any]] = []
-        now_ms = int(time.time() * 1000)
-        batch = self._producer.create_batch()
-        for key, value in items.items():
-            if batch.append(timestamp=now_ms, key=key, value=value) is None:
-                sent.append(await self._send(batch))
-                batch = self._producer.create_batch()
-                if batch.append(timestamp=now_ms, key=key, value=value) is None:
-                    raise RecordTooLargeError(f"key {key!r} does not fit in a batch of {self._topic}")
-        sent.append(await self._send(batch))
-        return sent
+    async def send(self, batches: Iterable[Any]) -> list[asyncio.Future[Any]]:
+        """Queue the batches, in order; the futures are tracked, so that no commit overtakes them."""
+        return [await self._send(batch) for batch in batches]
 
     async def _send(self, batch: Any) -> asyncio.Future[Any]:  # noqa: ANN401 - aiokafka ships no types
         count = batch.record_count()
-        batch.close()  # or it waits for `linger`
-        consumer = self._app.consumer
-        sends = consumer.sends
-        future: asyncio.Future[Any] = await sends.within_limit(
-            self._producer.send_batch(batch, self._topic, partition=self._partition)
-        )
-        sends.track(future)
+        consumer = self._consumer
+        future: asyncio.Future[Any] = await consumer.sends.within_limit(self._writer.send(batch))
+        consumer.sends.track(future)
 
         def done(future: asyncio.Future[Any]) -> None:
             # After a rebalance the store may be closed; what it lacks then is the next recovery's to read.

@@ -13,17 +13,23 @@ from aiokafka.errors import KafkaError
 from schemas.topics import TOPICS, AnyTopic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     import faust
 
-DEFAULT_LIMIT_S = 30.0
 # A record's key, headers and framing count towards the broker's limit as well.
 FRAMING_BYTES = 512
 
 
 class PublishError(Exception):
-    """Something was not acknowledged; it may be at the broker or not. The batch must not be committed."""
+    """Something was not acknowledged; it may be at the broker or not. The batch must not be committed.
+
+    `acknowledged` has the places, in the call's order, of what certainly is at the broker.
+    """
+
+    def __init__(self, why: str = "", acknowledged: frozenset[int] = frozenset()) -> None:
+        super().__init__(why)
+        self.acknowledged = acknowledged
 
 
 class RecordTooLargeError(PublishError):
@@ -63,35 +69,56 @@ async def publish(app: faust.App, records: Sequence[Outgoing], *, limit_s: float
     if not records:
         return
     _check_sizes(records, app.conf.producer_max_request_size)
-    limit_s = getattr(app, "send_limit_s", DEFAULT_LIMIT_S) if limit_s is None else limit_s
+    limit_s = app.send_limit_s if limit_s is None else limit_s
+    async with sending(f"{len(records)} records ({_topics(records)})", limit_s) as sent:
+        producer = app.producer._ensure_producer()  # noqa: SLF001 - Faust's own `send` costs ten times as much
+        now_ms = int(time.time() * 1000)
+        for record in records:
+            future = await producer.send(
+                record.topic_at(app),
+                record.value,
+                key=record.key,
+                partition=record.partition,
+                timestamp_ms=now_ms if record.timestamp_ms is None else record.timestamp_ms,
+                # aiokafka takes no other kind of `str`, such as that of `schemas.headers.Header`.
+                headers=[(str(name), value) for name, value in record.headers],
+            )
+            sent.append(future)
+
+
+@contextlib.asynccontextmanager
+async def sending(what: str, limit_s: float) -> AsyncIterator[list[asyncio.Future[Any]]]:
+    """The one place where a failed send is seen: the body appends its futures, all are awaited at its end.
+
+    Raises PublishError when one fails, or when body and futures together take longer than `limit_s`.
+    """
     sent: list[asyncio.Future[Any]] = []
+    failure: BaseException | None = None
     try:
         async with asyncio.timeout(limit_s):
-            producer = app.producer._ensure_producer()  # noqa: SLF001 - Faust's own `send` costs ten times as much
-            now_ms = int(time.time() * 1000)
-            for record in records:
-                future = await producer.send(
-                    record.topic_at(app),
-                    record.value,
-                    key=record.key,
-                    partition=record.partition,
-                    timestamp_ms=now_ms if record.timestamp_ms is None else record.timestamp_ms,
-                    # aiokafka takes no other kind of `str`, such as that of `schemas.headers.Header`.
-                    headers=[(str(name), value) for name, value in record.headers],
-                )
-                sent.append(future)
-            await asyncio.gather(*sent)
-    except TimeoutError as error:
-        acknowledged = sum(future.done() and not future.cancelled() and not future.exception() for future in sent)
-        raise PublishError(
-            f"only {acknowledged} of {len(records)} records ({_topics(records)}) were acknowledged within {limit_s:g} s"
-        ) from error
-    except Exception as error:
-        raise PublishError(f"sending {len(records)} records ({_topics(records)}) failed: {error!r}") from error
+            try:
+                yield sent
+            except Exception as error:  # noqa: BLE001 - raised below, once it is known what became of the others
+                failure = error
+            if sent:
+                await asyncio.wait(sent)
+    except TimeoutError:
+        failure = failure or TimeoutError(f"no acknowledgement within {limit_s:g} s")
     finally:
-        # Those that fail after the first failure have nobody else who looks at them.
+        # Nobody else looks at those that fail later.
         for future in sent:
-            future.add_done_callback(_look_at)
+            future.add_done_callback(_error_of)
+    failure = next(filter(None, map(_error_of, sent)), failure)
+    if failure is not None:
+        acknowledged = frozenset(i for i, future in enumerate(sent) if future.done() and _error_of(future) is None)
+        raise PublishError(f"only {len(acknowledged)} of {what} arrived: {failure!r}", acknowledged) from failure
+
+
+def _error_of(future: asyncio.Future[Any]) -> BaseException | None:
+    """Why a send failed; None while it is under way."""
+    if not future.done():
+        return None
+    return PublishError("the send was cancelled") if future.cancelled() else future.exception()
 
 
 async def know_topics(app: faust.App, *, limit_s: float = 5.0) -> None:
@@ -104,11 +131,6 @@ async def know_topics(app: faust.App, *, limit_s: float = 5.0) -> None:
     with contextlib.suppress(TimeoutError, KafkaError):
         async with asyncio.timeout(limit_s):
             await asyncio.gather(*(producer.partitions_for(name) for name in names))
-
-
-def _look_at(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled():
-        future.exception()
 
 
 def _check_sizes(records: Sequence[Outgoing], limit: int) -> None:

@@ -131,9 +131,9 @@ class BulkTable(Table):  # type: ignore[misc]
         async with self._one_at_a_time[slot.partition]:
             self._check(slot)
             writer = ChangelogWriter(self.app, self.changelog_topic_name, slot.partition, self._acknowledged)
-            writer.check_sizes(items)
+            batches = writer.filled(items)
             self.store.apply(slot.partition, items)
-            sent = await writer.send(items)
+            sent = await writer.send(batches)
         if durable:
             await self.app.consumer.sends.finished(sent)
 

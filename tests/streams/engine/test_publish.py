@@ -72,8 +72,22 @@ async def test_a_record_that_is_not_acknowledged_in_time_raises_and_says_how_man
     publishing = asyncio.ensure_future(publish(app, [Outgoing("alerts", b"k", b"1"), Outgoing("alerts", b"k", b"2")]))
     await asyncio.sleep(0.01)
     app.producer.futures[0].set_result(None)
-    with pytest.raises(PublishError, match="only 1 of 2 records"):
+    with pytest.raises(PublishError, match="only 1 of 2 records") as raised:
         await publishing
+    assert raised.value.acknowledged == {0}
+
+
+async def test_after_a_refusal_it_waits_to_see_which_others_arrived(app: Any) -> None:
+    records = [Outgoing("alerts", b"k", b"1"), Outgoing("alerts", b"k", b"2")]
+    publishing = asyncio.ensure_future(publish(app, records))
+    await asyncio.sleep(0.01)
+    app.producer.futures[0].set_exception(RuntimeError("not leader"))
+    await asyncio.sleep(0)
+    assert not publishing.done()
+    app.producer.futures[1].set_result(None)
+    with pytest.raises(PublishError, match="not leader") as raised:
+        await publishing
+    assert raised.value.acknowledged == {1}
 
 
 async def test_nothing_is_sent_when_one_record_is_too_large(app: Any) -> None:

@@ -1,0 +1,63 @@
+"""Whole batches of records for one partition: a tenth of what sending each record by itself costs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from streams.engine.publish import RecordTooLargeError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Iterable, Sequence
+
+    import faust
+
+
+class Row(NamedTuple):
+    """A record of a batch; a value of None deletes the key from a compacted topic."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+class BatchWriter:
+    """Fills batches up to the producer's limit and sends them, in order, to one partition of a topic."""
+
+    def __init__(self, app: faust.App, topic: str, partition: int) -> None:
+        self._producer = app.producer._ensure_producer()  # noqa: SLF001 - Faust has no batches
+        self._limit: int = app.conf.producer_max_batch_size
+        self._topic = topic
+        self._partition = partition
+
+    def filled(self, rows: Iterable[Row]) -> list[Any]:
+        """The rows in closed batches. Raises RecordTooLargeError for a row that the broker would refuse."""
+        now_ms = int(time.time() * 1000)
+        batches: list[Any] = []
+        for row in rows:
+            if batches and _append(batches[-1], row, now_ms):
+                continue
+            # aiokafka takes the first record of a batch whatever its size.
+            batches.append(self._producer.create_batch())
+            _append(batches[-1], row, now_ms)
+            if batches[-1].size() > self._limit:
+                raise RecordTooLargeError(
+                    f"the record of key {row.key!r} for {self._topic} takes {batches[-1].size():,} bytes, the limit is"
+                    f" {self._limit:,}; nothing was sent"
+                )
+        for batch in batches:
+            batch.close()  # or it waits for `linger`
+        return batches
+
+    def send(self, batch: Any) -> Awaitable[asyncio.Future[Any]]:  # noqa: ANN401 - aiokafka ships no types
+        """Queue a batch; its future gives the offset of the batch's first record."""
+        sent: Awaitable[asyncio.Future[Any]] = self._producer.send_batch(batch, self._topic, partition=self._partition)
+        return sent
+
+
+def _append(batch: Any, row: Row, now_ms: int) -> bool:  # noqa: ANN401 - aiokafka ships no types
+    # aiokafka takes a list only, and no other kind of `str`, such as that of `schemas.headers.Header`.
+    headers = [(str(name), value) for name, value in row.headers]
+    found = batch.append(timestamp=now_ms, key=row.key, value=row.value, headers=headers)
+    return found is not None
