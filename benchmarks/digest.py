@@ -42,13 +42,16 @@ from local.mailbox.client import MailboxProcess
 from local.postgres import EmbeddedPostgres
 from schemas import messages as m
 from schemas.topics import ALERTS, EMAIL_REQUESTS, UNIT_AGGREGATES
-from streams.digests.digests_to_email import DigestJobs
+from streams.digests.digests_to_email import DigestsToEmail
 from streams.digests.email_to_provider import Links, Mailing
+from streams.digests.job_work import JobWork
 from streams.digests.mail.ledger import Ledger
 from streams.digests.mail.records import EmailRecords
 from streams.digests.mail.smtp import Smtp, SmtpServer
+from streams.digests.metrics import DigestCounters
 from streams.digests.report.rendered_digest import Mailbox
 from streams.digests.store import DigestStore
+from streams.digests.waiting import Waiting
 from streams.engine.publish import name_of
 
 if TYPE_CHECKING:
@@ -192,13 +195,13 @@ async def one_run(engine: AsyncEngine, mailbox: MailboxProcess, run: int) -> dic
     preferences = {user: m.DigestPreference(user_id=user, organization_id=ORGANIZATION) for user in people}
     store, published = TimedStore(engine), Published()
     records = EmailRecords(str, now_ms)
-    jobs = DigestJobs(
-        store=store,
-        units=units,
+    counters, waiting = DigestCounters(), Waiting(store, 10, now_ms)
+    jobs = DigestsToEmail(
+        work=JobWork(store, units, waiting, published.publish, counters, now_ms),
+        waiting=waiting,
         records=records,
         publish=published.publish,
-        topic_name=str,
-        wait_s=10,
+        counters=counters,
         now_ms=now_ms,
         rng=random.Random(1),
     )

@@ -22,7 +22,7 @@ SETTLED_AFTER_MS = Policy().grace_ms + 30_000
 
 
 class Job(Struct, frozen=True):
-    """The due time is part of it, because a summary says what is open at that moment: 7:00 and 9:00 are two jobs."""
+    """The due time is part of it, because a digest says what is open at that moment: 7:00 and 9:00 are two jobs."""
 
     organization_id: str
     cadence: Cadence
@@ -45,16 +45,19 @@ class Job(Struct, frozen=True):
 
     @property
     def period(self) -> Period:
-        """Raises ScheduleError for a timezone that is not known here, ValueError for what is no date."""
+        """Raises ScheduleError for a timezone that is unknown here, ValueError for a `run_on` that is no date."""
         return period_before(self.cadence, self.timezone, date.fromisoformat(self.run_on))
 
 
+def job_of(one: DigestWanted) -> Job:
+    return Job(one.organization_id, one.cadence, one.timezone, one.run_on, one.due_at_ms, one.asked_for)
+
+
 def jobs(wanted: Iterable[DigestWanted]) -> dict[Job, list[DigestWanted]]:
-    """The jobs in the order of their first wish; each digest once in its job, the one that was redriven most."""
+    """The jobs in the order of their first request; each digest once in its job, the one redriven most."""
     found: dict[Job, dict[str, DigestWanted]] = {}
     for one in wanted:
-        job = Job(one.organization_id, one.cadence, one.timezone, one.run_on, one.due_at_ms, one.asked_for)
-        shares = found.setdefault(job, {})
+        shares = found.setdefault(job_of(one), {})
         known = shares.get(one.digest_id)
         if known is None or one.redrives >= known.redrives:
             shares[one.digest_id] = one
@@ -62,14 +65,14 @@ def jobs(wanted: Iterable[DigestWanted]) -> dict[Job, list[DigestWanted]]:
 
 
 def is_recorded(period: Period, recorded_until_ms: int) -> bool:
-    """Whether all that was published of the period by its end and the grace can be read."""
+    """Whether everything of the period that was published by its end plus the grace can be read."""
     return recorded_until_ms >= period.ends_at_ms + SETTLED_AFTER_MS
 
 
 def waits_until_ms(period: Period, due_at_ms: int, wanted_at_ms: int, limit_s: float) -> int:
-    """When a summary is made from what there is.
+    """When to stop waiting and make the digest from what is recorded.
 
-    After an outage it is wanted long after it was due, and whoever records needs time as well; a digest at midnight
-    may wait for its last bucket at least.
+    After an outage a digest is requested long after it was due, and the recorder needs time to catch up too. A digest
+    due at midnight waits at least for its last bucket.
     """
     return round(max(due_at_ms, wanted_at_ms, period.ends_at_ms + SETTLED_AFTER_MS) + limit_s * 1000)

@@ -1,7 +1,7 @@
-"""What is remembered of a user's summaries: the preference, since when each cadence counts, what was sent last.
+"""What is stored of a user's digests: the preference, since when each cadence counts, what was sent last.
 
-A change takes effect at once. It never makes a period come twice, and never loses one: whoever moves the hour from 10
-to 7 at eight o'clock is sent today's summary now, whoever moves it from 7 to 10 has had it already.
+A change takes effect at once. It never sends a period twice and never loses one: a user who moves the hour from 10 to 7
+at eight o'clock gets today's digest now; one who moves it from 7 to 10 already has it.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ class Track(Struct, frozen=True, array_like=True):
 
 
 class Plan(Struct, frozen=True, array_like=True):
-    """One user. `fence` counts the changes, `offset` is that of the newest preference that is in here."""
+    """One user. `version` counts the changes; `offset` is that of the newest preference contained."""
 
-    fence: int = 0
+    version: int = 0
     offset: int = -1
     preference: DigestPreference | None = None
     tracks: dict[Cadence, Track] = {}
 
 
 def cadences(preference: DigestPreference | None) -> tuple[Cadence, ...]:
-    """Those that are sent: none without a preference, none while it is paused."""
+    """Those that are sent: none without a preference or while it is paused."""
     return () if preference is None or preference.paused else preference.cadences
 
 
 def with_preference(plan: Plan, preference: DigestPreference | None, offset: int, at_ms: int) -> Plan:
-    """The plan after a change at `at_ms` (null: deleted). A cadence that begins or goes on again counts from then."""
+    """The plan after a change at `at_ms` (null: deleted). A cadence that begins or resumes counts from then."""
     tracks = dict(plan.tracks)
     for cadence in set(cadences(preference)) - set(cadences(plan.preference)):
         last_first = tracks[cadence].last_first if cadence in tracks else ""
         tracks[cadence] = Track(at_ms, last_first)
-    return Plan(plan.fence + 1, offset, preference, tracks)
+    return Plan(plan.version + 1, offset, preference, tracks)
 
 
 def due(plan: Plan, cadence: Cadence, now_ms: int) -> Run | None:
-    """What must be sent now: the newest run that has passed and whose period was not sent yet, or null.
+    """What must be sent now: the newest past run whose period was not sent yet, or null.
 
-    Raises ScheduleError for a timezone that is not known here.
+    Raises ScheduleError for a timezone that is unknown here.
     """
     preference = plan.preference
     if preference is None or cadence not in cadences(preference):
@@ -63,7 +63,7 @@ def due(plan: Plan, cadence: Cadence, now_ms: int) -> Run | None:
 
 
 def look_again_at_ms(plan: Plan, cadence: Cadence, now_ms: int) -> int | None:
-    """When the cadence is next due: now where something is, null where it is not sent at all."""
+    """When the cadence is next due: now if something is, null if it is not sent at all."""
     preference = plan.preference
     if preference is None or cadence not in cadences(preference):
         return None
@@ -73,18 +73,18 @@ def look_again_at_ms(plan: Plan, cadence: Cadence, now_ms: int) -> int | None:
 
 
 def with_sent(plan: Plan, run: Run) -> Plan:
-    """The plan once the run's summary is on its way."""
+    """The plan once the run's digest is on its way."""
     tracks = {**plan.tracks, run.period.cadence: Track(ms(run.at), run.period.first.isoformat())}
-    return structs.replace(plan, fence=plan.fence + 1, tracks=tracks)
+    return structs.replace(plan, version=plan.version + 1, tracks=tracks)
 
 
 def newest_period(cadence: Cadence, timezone: str, now_ms: int) -> Period:
-    """The newest period that is over, whatever the hour at which it is usually sent."""
+    """The newest completed period, whatever the hour at which it is usually sent."""
     return latest_run(cadence, timezone, 0, _at(now_ms)).period
 
 
 def asked_for_id(command_id: str) -> str:
-    """The id of a summary that a person asked for: another one for each wish."""
+    """The id of a digest that a person asked for; each request has its own."""
     return derived_id("digest asked for", command_id)
 
 

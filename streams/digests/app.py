@@ -1,4 +1,4 @@
-"""The worker `digests`: preferences and timers → due summaries → numbers and letters → mails."""
+"""The worker `digests`: preferences and timers → due digests → numbers, rendered digests → mails."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ import structlog
 from database.engine import DatabaseSettings, make_engine
 from schemas import messages as m
 from schemas import topics as t
-from streams.digests.digests_to_email import DigestJobs
+from streams.digests.digests_to_email import DigestsToEmail
 from streams.digests.email_retries_to_email import EmailRetries
 from streams.digests.email_to_provider import Links, Mailing
+from streams.digests.job_work import JobWork
 from streams.digests.mail.ledger import Ledger, is_over
 from streams.digests.mail.records import EmailRecords
 from streams.digests.mail.settings import MailSettings, provider
-from streams.digests.metrics import digests_metrics
-from streams.digests.preferences_to_runs import DigestsDue
+from streams.digests.metrics import DigestCounters, digests_metrics
+from streams.digests.plans import Plans
+from streams.digests.preferences_to_runs import PreferencesToRuns
+from streams.digests.runs_to_jobs import RunsToJobs
 from streams.digests.settings import DigestsSettings
 from streams.digests.store import DigestStore
+from streams.digests.waiting import Waiting
 from streams.engine.app import create_app
 from streams.engine.applied_offset import applied_offset_of
 from streams.engine.expiry import Expiry
@@ -51,7 +55,7 @@ def build() -> faust.App:
     contacts = GlobalTable(t.CONTACTS, m.Contact, settings)
     preferences = GlobalTable(t.DIGEST_PREFERENCES, m.DigestPreference, settings)
     load_before_work(app, [units, contacts, preferences])
-    plans, timer_table, entries = (
+    plan_table, timer_table, entries = (
         app.Table(name, partitions=t.EMAIL_REQUESTS.partitions, key_type=bytes, value_type=bytes)
         for name in ("digest-plans", "digest-timers", "email-ledger")
     )
@@ -59,14 +63,15 @@ def build() -> faust.App:
     records = EmailRecords(settings.topic, now_ms)
     timers = Timers(timer_table, send, now_ms)
     store = DigestStore(engine, settings.public_url)
-    schedule = DigestsDue(send, plans, timers, settings.topic, now_ms)
-    jobs = DigestJobs(
-        store=store,
-        units=units,
+    counters = DigestCounters()
+    plans = Plans(plan_table, timers, now_ms)
+    waiting = Waiting(store, settings.digest_wait_s, now_ms)
+    jobs = DigestsToEmail(
+        work=JobWork(store, units, waiting, send, counters, now_ms),
+        waiting=waiting,
         records=records,
         publish=send,
-        topic_name=settings.topic,
-        wait_s=settings.digest_wait_s,
+        counters=counters,
         now_ms=now_ms,
         rng=random.SystemRandom(),
     )
@@ -85,14 +90,14 @@ def build() -> faust.App:
         rng=random.SystemRandom(),
     )
     retries = EmailRetries(timers, records, send, settings.topic)
-    agent(app, t.DIGEST_PREFERENCES, schedule.take_preferences)
-    agent(app, t.DIGEST_RUNS, schedule.take_runs)
+    agent(app, t.DIGEST_PREFERENCES, PreferencesToRuns(send, plans, now_ms).handle)
+    agent(app, t.DIGEST_RUNS, RunsToJobs(send, plans, counters, now_ms).handle)
     agent(app, t.DIGEST_JOBS, jobs.handle, at_once=t.DIGEST_JOBS.partitions)
     agent(app, t.EMAIL_REQUESTS, mailing.handle)
     agent(app, t.EMAIL_RETRIES, retries.handle)
     app.task(timers.run)
     app.task(Expiry("email-ledger", entries, lambda _, raw: is_over(raw, now_ms())).run)
-    metrics = digests_metrics(schedule, jobs, mailing, timers, [units, contacts, preferences])
+    metrics = digests_metrics(counters, mailing, timers, [units, contacts, preferences])
     serve_metrics(app, settings.metrics_port, metrics)
     return app
 

@@ -1,9 +1,11 @@
-"""What the worker `digests` tells Prometheus."""
+"""The metrics of the worker `digests`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter  # noqa: TC003 - msgspec reads the annotations
+from typing import TYPE_CHECKING, Any, Protocol
 
+from msgspec import Struct
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 if TYPE_CHECKING:
@@ -11,30 +13,50 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from streams.digests.digests_to_email import DigestJobs
-    from streams.digests.email_to_provider import Mailing
-    from streams.digests.preferences_to_runs import DigestsDue
     from streams.engine.global_table import GlobalTable
     from streams.engine.timers import Timers
 
 
+class DigestCounters(Struct):
+    """What the flows have done with digests since the worker's start."""
+
+    due: int = 0
+    made: int = 0
+    incomplete: int = 0
+    failed: int = 0
+    queued: int = 0
+
+
+class MailCounters(Protocol):
+    """What became of mails, and how many are being sent."""
+
+    @property
+    def decided(self) -> Counter[str]: ...
+    @property
+    def active(self) -> int: ...
+
+
 def digests_metrics(
-    schedule: DigestsDue, jobs: DigestJobs, mailing: Mailing, timers: Timers, tables: Sequence[GlobalTable[Any]]
+    digests: DigestCounters, mails: MailCounters, timers: Timers, tables: Sequence[GlobalTable[Any]]
 ) -> Callable[[], Iterable[Metric]]:
-    """Summaries due, made, failed; mails by decision and under way; timers; refused configurations."""
+    """Digests due, made, failed; mails by decision and in progress; timers; refused configurations."""
 
     def collect() -> Iterable[Metric]:
-        yield CounterMetricFamily("freshtrack_digests_due", "Summaries that fell due, one a user", value=schedule.due)
-        made = CounterMetricFamily("freshtrack_digest_jobs", "Summaries made, one for many", labels=["result"])
-        for result, count in (("made", jobs.made), ("incomplete", jobs.incomplete), ("failed", jobs.failed)):
+        yield CounterMetricFamily("freshtrack_digests_due", "Digests that fell due, one a user", value=digests.due)
+        made = CounterMetricFamily("freshtrack_digest_jobs", "Digests made, each for many users", labels=["result"])
+        for result, count in (
+            ("made", digests.made),
+            ("incomplete", digests.incomplete),
+            ("failed", digests.failed),
+        ):
             made.add_metric([result], count)
         yield made
-        yield CounterMetricFamily("freshtrack_emails_queued", "Mails asked for", value=jobs.queued)
-        mails = CounterMetricFamily("freshtrack_emails", "Decisions about mails", labels=["decision"])
-        for decision, count in mailing.decided.items():
-            mails.add_metric([decision], count)
-        yield mails
-        yield GaugeMetricFamily("freshtrack_emails_active", "Mails on their way now", value=mailing.active)
+        yield CounterMetricFamily("freshtrack_emails_queued", "Mails requested", value=digests.queued)
+        decisions = CounterMetricFamily("freshtrack_emails", "Decisions about mails", labels=["decision"])
+        for decision, count in mails.decided.items():
+            decisions.add_metric([decision], count)
+        yield decisions
+        yield GaugeMetricFamily("freshtrack_emails_active", "Mails being sent", value=mails.active)
         yield CounterMetricFamily("freshtrack_timers_fired", "Timers that fired", value=timers.fired)
         yield GaugeMetricFamily("freshtrack_timers_pending", "Timers that wait", value=len(timers))
         refused = CounterMetricFamily(

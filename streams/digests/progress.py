@@ -1,42 +1,30 @@
-"""How far a user's summary is, as a record of `digest-progress`."""
+"""How far a user's digest is, as a record of `digest-progress`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from schemas import messages as m
+from schemas.headers import event_headers
 from schemas.topics import DIGEST_PROGRESS
 from streams.engine.publish import Outgoing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from domain.digest.schedule import Period
 
 
 def progress_of(
-    wanted: m.DigestWanted,
-    period: Period,
-    status: m.DigestStatus,
-    now_ms: int,
-    topic_name: Callable[[str], str],
-    error: str | None = None,
+    wanted: m.DigestWanted, period: Period, status: m.DigestStatus, now_ms: int, error: str | None = None
 ) -> Outgoing:
     """Before there is a mail."""
     ends = (period.starts_at_ms, period.ends_at_ms)
-    return _outgoing(wanted, wanted.digest_id, ends, status, now_ms, topic_name, error)
+    return _outgoing(wanted, wanted.digest_id, ends, status, now_ms, error)
 
 
-def mail_progress(
-    request: m.EmailRequest,
-    status: m.DigestStatus,
-    now_ms: int,
-    topic_name: Callable[[str], str],
-    error: str | None = None,
-) -> Outgoing:
+def mail_progress(request: m.EmailRequest, status: m.DigestStatus, now_ms: int, error: str | None = None) -> Outgoing:
     """From the mail on."""
     ends = (request.period_starts_at_ms, request.period_ends_at_ms)
-    return _outgoing(request, request.request_id, ends, status, now_ms, topic_name, error)
+    return _outgoing(request, request.request_id, ends, status, now_ms, error)
 
 
 def _outgoing(
@@ -45,7 +33,6 @@ def _outgoing(
     period_ms: tuple[int, int],
     status: m.DigestStatus,
     now_ms: int,
-    topic_name: Callable[[str], str],
     error: str | None,
 ) -> Outgoing:
     progress = m.DigestProgress(
@@ -62,5 +49,5 @@ def _outgoing(
         asked_for=of.asked_for,
         error=error,
     )
-    headers = (("id", f"{digest_id}.{status}".encode()), ("type", b"digest_progress"))
-    return Outgoing(topic_name(DIGEST_PROGRESS.name), of.user_id.encode(), m.encode(progress), headers)
+    headers = event_headers(f"{digest_id}.{status}", "digest_progress")
+    return Outgoing(DIGEST_PROGRESS, of.user_id.encode(), m.encode(progress), headers)

@@ -153,7 +153,7 @@ class EmailRecords:
         return Outgoing(self._outcomes, outcome.user_id.encode(), m.encode(outcome), headers)
 
     def _progress(self, request: m.EmailRequest, status: m.DigestStatus, error: str | None = None) -> Outgoing:
-        return mail_progress(request, status, self._now_ms(), self._topic_name, error)
+        return mail_progress(request, status, self._now_ms(), error)
 
 
 def failed(id_: str, kind: str, attempt: int, failure: Failure, record: Record) -> Headers:

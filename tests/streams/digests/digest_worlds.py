@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from schemas import messages as m
-from streams.digests.preferences_to_runs import DigestsDue
+from streams.digests.metrics import DigestCounters
+from streams.digests.plans import Plans
+from streams.digests.preferences_to_runs import PreferencesToRuns
+from streams.digests.runs_to_jobs import RunsToJobs
+from streams.engine.publish import name_of
 from tests.streams.fakes import FakeBatch, FakeRecord, FakeTable
 
 if TYPE_CHECKING:
@@ -75,10 +79,15 @@ class World:
         self.kills = 0
         self.published: list[Outgoing] = []
         self.preferences = 0
-        self.worker = self._new_worker()
+        self._start_worker()
 
-    def _new_worker(self) -> DigestsDue:
-        return DigestsDue(self._publish, self.plans, self.timers, str, lambda: self.now_ms)
+    def _start_worker(self) -> None:
+        def now() -> int:
+            return self.now_ms
+
+        plans = Plans(self.plans, self.timers, now)
+        self.take_preferences = PreferencesToRuns(self._publish, plans, now).handle
+        self.take_runs = RunsToJobs(self._publish, plans, DigestCounters(), now).handle
 
     async def _publish(self, records: Sequence[Outgoing]) -> None:
         for record in records:
@@ -119,12 +128,12 @@ class World:
                 self.fuse.left = self.rng.randrange(3 * len(records) + 1)
             batch = FakeBatch([])
             batch.records = records
-            handle = self.worker.take_preferences if preferences else self.worker.take_runs
+            handle = self.take_preferences if preferences else self.take_runs
             try:
                 asyncio.run(handle(batch))  # type: ignore[arg-type]
             except Killed:
                 self.kills += 1
-                self.worker = self._new_worker()
+                self._start_worker()
             else:
                 self.fuse.left = None
                 return
@@ -132,5 +141,5 @@ class World:
     def wanted(self) -> list[m.DigestWanted]:
         """What was asked of the jobs; the same id more than once is one digest."""
         decode = msgspec.json.Decoder(m.DigestWanted).decode
-        found = [decode(r.value) for r in self.published if r.topic == "digest-jobs" and r.value is not None]
+        found = [decode(r.value) for r in self.published if name_of(r.topic) == "digest-jobs" and r.value is not None]
         return list({wanted.digest_id: wanted for wanted in found}.values())

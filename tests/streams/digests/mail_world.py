@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from schemas import messages as m
-from streams.digests.digests_to_email import DigestJobs
+from streams.digests.digests_to_email import DigestsToEmail
 from streams.digests.email_to_provider import Links, Mailing
+from streams.digests.job_work import JobWork
 from streams.digests.mail.answers import Answer, Taken
 from streams.digests.mail.ledger import Ledger
 from streams.digests.mail.records import EmailRecords
+from streams.digests.metrics import DigestCounters
 from streams.digests.report.rendered_digest import Enclosure, Mailbox, RenderedDigest
+from streams.digests.waiting import Waiting
 from tests.streams.digests.mail_samples import digest_of
 from tests.streams.fakes import NOW_MS, FakeBatch, FakeBroker, FakeReference, FakeTable
 
@@ -144,16 +147,17 @@ class World:
             now_ms=self.now,
             rng=random.Random(1),
         )
-        self.jobs = DigestJobs(
-            store=self.store,
-            units=FakeReference(unit_1=m.UnitConfig(unit_id="unit-1", organization_id="org-1", name="Fridge")),
+        self.counters = DigestCounters()
+        self.waiting = Waiting(self.store, wait_s, self.now, self._sleep)
+        units = FakeReference(unit_1=m.UnitConfig(unit_id="unit-1", organization_id="org-1", name="Fridge"))
+        self.jobs = DigestsToEmail(
+            work=JobWork(self.store, units, self.waiting, self.broker.publish, self.counters, self.now),
+            waiting=self.waiting,
             records=records,
             publish=self.broker.publish,
-            topic_name=str,
-            wait_s=wait_s,
+            counters=self.counters,
             now_ms=self.now,
             rng=random.Random(1),
-            sleep=self._sleep,
         )
 
     def now(self) -> int:

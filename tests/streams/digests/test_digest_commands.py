@@ -21,7 +21,7 @@ from database.queues import OutboxRow
 from domain.digest.plan import newest_period
 from schemas import messages as m
 from schemas.topics import DIGEST_RUNS
-from streams.digests.metrics import digests_metrics
+from streams.digests.metrics import DigestCounters, digests_metrics
 from tests.streams.digests.mail_world import World, mail_request
 
 if TYPE_CHECKING:
@@ -98,9 +98,8 @@ def test_the_worker_tells_what_it_has_done() -> None:
 
     world = World()
     world.send(mail_request())
-    schedule: Any = SimpleNamespace(due=7)
     timers: Any = Timers()
-    collect = digests_metrics(schedule, world.jobs, world.mailing, timers, [])
+    collect = digests_metrics(DigestCounters(due=7), world.mailing, timers, [])
     samples = {
         (sample.name, *sample.labels.values()): sample.value for metric in collect() for sample in metric.samples
     }

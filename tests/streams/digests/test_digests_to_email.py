@@ -79,14 +79,14 @@ def test_it_waits_until_the_period_is_recorded_and_says_so() -> None:
     world = World(wait_s=3_600)
     midnight_ms = NOW_MS - NOW_MS % 86_400_000
     world.store.recorded_until = midnight_ms + SETTLED_AFTER_MS - 1
-    job_sleep = world.jobs._sleep
+    job_sleep = world.waiting.sleep
 
     async def sleep(seconds: float) -> None:
         await job_sleep(seconds)
         if world.slept_s >= 10:
             world.store.recorded_until += 1
 
-    world.jobs._sleep = sleep
+    world.waiting.sleep = sleep
     world.make(wanted())
     ((_, readiness),) = world.store.made
     assert readiness.complete
@@ -101,7 +101,7 @@ def test_after_the_limit_it_goes_out_with_what_there_is() -> None:
     ((_, readiness),) = world.store.made
     assert (readiness.complete, readiness.recorded_until_ms, readiness.waited_ms) == (False, 5, 60_000)
     assert len(requests(world)) == 1
-    assert world.jobs.incomplete == 1
+    assert world.counters.incomplete == 1
 
 
 def test_one_that_is_wanted_long_after_it_was_due_waits_all_the_same() -> None:
@@ -160,13 +160,13 @@ def test_a_wait_ends_when_the_partition_is_about_to_go(how: str) -> None:
     world = World(wait_s=600)
     world.store.recorded_until = 5
     batch = FakeBatch([wanted()])
-    slept = world.jobs._sleep
+    slept = world.waiting.sleep
 
     async def sleep(seconds: float) -> None:
         await slept(seconds)
         batch.ending, batch.ours = how == "ending", how != "lost"
 
-    world.jobs._sleep = sleep
+    world.waiting.sleep = sleep
     with pytest.raises(Stale):
         world.make(batch=batch)
     assert requests(world) == []
