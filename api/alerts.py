@@ -10,7 +10,9 @@ from api import paging
 from api.ownership import row_of
 from api.problems import responses
 from api.services import Reader, Used
-from database.records import AlertRow, AlertTimelineRow
+from database.alert_events import AlertEventRow
+from database.records import AlertRow
+from domain.redrive.dead_letters import masked_text
 from schemas.http.alerts import AlertView, TimelineEntry
 from schemas.http.fields import Id, Instant
 from schemas.http.paging import Page
@@ -20,7 +22,7 @@ router = APIRouter(tags=["alerts"], responses=responses(400, 401, 403, 404, 422,
 
 AlertId = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 NEWEST_FIRST = paging.Order(AlertRow.started_at, AlertRow.alert_id, newest_first=True)
-IN_ORDER = paging.Order(AlertTimelineRow.at, AlertTimelineRow.entry_id)
+IN_ORDER = paging.Order(AlertEventRow.at, AlertEventRow.place)
 
 
 class State(StrEnum):
@@ -75,9 +77,15 @@ async def get_alert(alert_id: AlertId, caller: Reader, services: Used) -> AlertV
 
 @router.get("/v1/alerts/{alert_id}/timeline")
 async def get_timeline(alert_id: AlertId, caller: Reader, services: Used, wanted: paging.Wanted) -> Page[TimelineEntry]:
-    """Everything that happened to an alert, the oldest first."""
-    entries = select(AlertTimelineRow).where(AlertTimelineRow.alert_id == alert_id)
+    """Everything that happened to an alert, the oldest first: its steps, each SMS about it, and what became of that."""
+    entries = select(AlertEventRow).where(AlertEventRow.alert_id == alert_id)
     async with services.transaction() as session:
         await row_of(session, AlertRow, caller, alert_id)
         found = await IN_ORDER.find(session, entries, wanted)
-    return found.page(TimelineEntry.model_validate)
+    return found.page(_entry)
+
+
+def _entry(row: AlertEventRow) -> TimelineEntry:
+    # Providers put numbers and addresses into their errors.
+    detail = row.detail | ({"error": masked_text(row.detail["error"])} if "error" in row.detail else {})
+    return TimelineEntry(at=row.at, event=row.event, user_id=row.user_id, detail=detail)

@@ -20,6 +20,7 @@ from cli import (
     schemas,
     sms,
     topics,
+    why,
     worker,
 )
 from cli.seed import command as seed
@@ -43,6 +44,7 @@ seed.register(app)
 dead_letters.register(app)
 digests.register(app)
 sms.register(app)
+why.register(app)
 topics.register(app)
 schemas.register(app)
 check.register(app)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import httpx
 
 PATIENCE_S = 30.0
+PAGE = 200
 ORGANIZATION_HEADER = "FreshTrack-Organization"
 LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 WAYS_OUT = {
@@ -88,6 +89,21 @@ def document(found: httpx.Response) -> dict[str, Any]:
         content: dict[str, Any] = found.json()
         return content
     raise ApiError("\n".join(f"{pointer}{': ' if pointer else ''}{words}" for pointer, words in problems(found)))
+
+
+def items(
+    client: httpx.Client, path: str, query: Mapping[str, Any] | None = None, *, limit: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """The items of a list, page after page, up to `limit`. Raises ApiError."""
+    cursor: dict[str, str] = {}
+    while limit is None or limit > 0:
+        size = PAGE if limit is None else min(limit, PAGE)
+        page = document(answer(client, "GET", path, query={**(query or {}), "limit": size} | cursor))
+        yield from page["items"]
+        limit = None if limit is None else limit - len(page["items"])
+        if page["next_cursor"] is None:
+            return
+        cursor = {"cursor": page["next_cursor"]}
 
 
 def problems(found: httpx.Response) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.api_client import DEFAULT_URL, Url, answer, api_client, document, problems, reported
+from cli.api_client import DEFAULT_URL, Url, answer, api_client, document, items, problems, reported
 from cli.instants import instant
 from schemas.http.dead_letters import DeadLetterKind
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 commands = typer.Typer(no_args_is_help=True, help="Dead letters: list what was given up, and send it again.")
 
-PAGE = 200
 CALL = 500
 
 Kind = Annotated[DeadLetterKind | None, typer.Option(help="only these", show_default="all")]
@@ -52,7 +51,7 @@ def list_(
     query = _filter(kind, user, reason, code, since, until) | ({"settled": False} if open_only else {})
     with reported(), api_client(url, organization) as client:
         shown = 0
-        for dead in _listed(client, query, limit):
+        for dead in items(client, "/v1/dead-letters", query, limit=limit):
             shown += 1
             typer.echo(json.dumps(dead) if as_json else _as_line(dead))
     if not as_json:
@@ -98,17 +97,6 @@ def redrive(
     if dry_run:
         typer.echo("nothing was done")
     raise typer.Exit(int(refused > 0 and not filtered))
-
-
-def _listed(client: httpx.Client, query: dict[str, Any], limit: int) -> Iterator[dict[str, Any]]:
-    cursor: dict[str, str] = {}
-    while limit > 0:
-        page = document(answer(client, "GET", "/v1/dead-letters", query=query | {"limit": min(limit, PAGE)} | cursor))
-        yield from page["items"]
-        limit -= len(page["items"])
-        if page["next_cursor"] is None:
-            return
-        cursor = {"cursor": page["next_cursor"]}
 
 
 def _named(client: httpx.Client, numbers: list[int], order: dict[str, Any]) -> Iterator[dict[str, Any]]:

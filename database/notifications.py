@@ -57,6 +57,8 @@ class SmsRequestRow(Row):
     organization_id: Mapped[str]
     user_id: Mapped[str]
     requested_at: Mapped[datetime] = mapped_column(index=True)
+    level: Mapped[int]
+    text: Mapped[str]
     redrives: Mapped[int]
     rerun_after: Mapped[int | None] = mapped_column(BigInteger)
     payload: Mapped[bytes]

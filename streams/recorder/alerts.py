@@ -1,6 +1,6 @@
 """`alerts`, `alert-commands` and `escalations` → `alerts` and `alert_timeline`.
 
-The three share key and partitions, and are recorded one after the other within a partition. Still an order may be
+The three share key and partitions, and are recorded one after the other within a partition. A command may still be
 recorded before its alert, so both look for the first acknowledgement when they are written.
 """
 
@@ -81,7 +81,7 @@ RESOLVED = insert(
         " extreme_c = excluded.extreme_c WHERE alerts.resolved_at IS NULL"
     ),
 )
-# An order by the API stands in the timeline before its message is out, with the same time.
+# A command by the API is in the timeline before its message is out, with the same time.
 TIMELINE = insert(
     TimelineEntry,
     "alert_timeline",
@@ -92,7 +92,7 @@ TIMELINE = insert(
         " AND known.user_id IS NOT DISTINCT FROM new.user_id)"
     ),
 )
-# Whoever was first has it.
+# The first one counts.
 ACKNOWLEDGED = Statement(
     Acknowledged,
     "alerts",
@@ -115,52 +115,59 @@ def alert_rows(record: Incoming) -> Sequence[SqlRow]:
             detail = {"severity": alert.severity.value, **numbers}
             if alert.silent_because is not None:
                 detail["silent_because"] = alert.silent_because
-            return (
-                Triggered(
-                    alert_id=alert.alert_id,
-                    unit_id=alert.unit_id,
-                    organization_id=alert.organization_id,
-                    rule_id=alert.rule_id,
-                    kind=alert.kind,
-                    severity=alert.severity,
-                    started_at=alert.started_at_ms,
-                    triggered_at=alert.at_ms,
-                    paging=alert.paging,
-                    silent_because=alert.silent_because,
-                    temperature_c=alert.temperature_c,
-                    limit_c=alert.limit_c,
-                ),
-                _entry(record, alert, "triggered", detail),
-                Acknowledged(alert_id=alert.alert_id),
-            )
+            step = _entry(record, alert, "triggered", detail)
+            return _triggered(alert), step, Acknowledged(alert_id=alert.alert_id)
         case m.SeverityRaised():
-            escalated = Escalated(
-                alert_id=alert.alert_id,
-                unit_id=alert.unit_id,
-                organization_id=alert.organization_id,
-                rule_id=alert.rule_id,
-                kind=alert.kind,
-                severity=alert.severity,
-                started_at=alert.started_at_ms,
-                triggered_at=alert.at_ms,
-            )
             detail = {"severity": alert.severity.value, "former_severity": alert.former_severity.value, **numbers}
-            return escalated, _entry(record, alert, "severity_escalated", detail)
+            return _raised(alert), _entry(record, alert, "severity_escalated", detail)
         case m.AlertResolved():
-            resolved = Resolved(
-                alert_id=alert.alert_id,
-                unit_id=alert.unit_id,
-                organization_id=alert.organization_id,
-                rule_id=alert.rule_id,
-                kind=alert.kind,
-                severity=alert.severity,
-                started_at=alert.started_at_ms,
-                triggered_at=alert.at_ms,
-                resolved_at=alert.at_ms,
-                resolved_because=alert.because,
-                extreme_c=alert.extreme_c,
-            )
-            return resolved, _entry(record, alert, "resolved", {"because": alert.because, **numbers})
+            return _resolved(alert), _entry(record, alert, "resolved", {"because": alert.because, **numbers})
+
+
+def _triggered(alert: m.AlertTriggered) -> Triggered:
+    return Triggered(
+        alert_id=alert.alert_id,
+        unit_id=alert.unit_id,
+        organization_id=alert.organization_id,
+        rule_id=alert.rule_id,
+        kind=alert.kind,
+        severity=alert.severity,
+        started_at=alert.started_at_ms,
+        triggered_at=alert.at_ms,
+        paging=alert.paging,
+        silent_because=alert.silent_because,
+        temperature_c=alert.temperature_c,
+        limit_c=alert.limit_c,
+    )
+
+
+def _raised(alert: m.SeverityRaised) -> Escalated:
+    return Escalated(
+        alert_id=alert.alert_id,
+        unit_id=alert.unit_id,
+        organization_id=alert.organization_id,
+        rule_id=alert.rule_id,
+        kind=alert.kind,
+        severity=alert.severity,
+        started_at=alert.started_at_ms,
+        triggered_at=alert.at_ms,
+    )
+
+
+def _resolved(alert: m.AlertResolved) -> Resolved:
+    return Resolved(
+        alert_id=alert.alert_id,
+        unit_id=alert.unit_id,
+        organization_id=alert.organization_id,
+        rule_id=alert.rule_id,
+        kind=alert.kind,
+        severity=alert.severity,
+        started_at=alert.started_at_ms,
+        triggered_at=alert.at_ms,
+        resolved_at=alert.at_ms,
+        resolved_because=alert.because,
+        extreme_c=alert.extreme_c,
+    )
 
 
 def command_rows(record: Incoming) -> Sequence[SqlRow]:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from outbox.writer import publish_contacts
 from schemas import messages as m
 from schemas.topics import SMS_CRITICAL, SMS_OUTCOMES
-from streams.recorder.rows import Incoming, Instant, SqlRow, Statement, insert
+from streams.recorder.rows import Incoming, Instant, SqlRow, Statement, clean, insert
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,8 @@ class Request(SqlRow, frozen=True, kw_only=True, gc=False):
     organization_id: str
     user_id: str
     requested_at: Instant
+    level: int
+    text: str
     redrives: int
     payload: bytes
 
@@ -108,6 +110,8 @@ def request_rows(record: Incoming) -> Sequence[SqlRow]:
             organization_id=request.organization_id,
             user_id=request.user_id,
             requested_at=request.requested_at_ms,
+            level=request.level,
+            text=clean(request.text),
             redrives=request.redrives,
             payload=record.value or b"",
         ),

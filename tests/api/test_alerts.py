@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from database.declarative import to_ms
+from database.notifications import SmsRequestRow
 from database.records import AlertTimelineRow
 from schemas.roles import Role
-from tests.api.worlds import BEGAN, alert, furnish
+from tests.api.worlds import BEGAN, alert, decision, furnish
 
 if TYPE_CHECKING:
     from tests.api_world import Api
@@ -78,7 +79,52 @@ async def test_a_timeline_is_in_order_and_of_one_alert(api: Api, member: dict[st
     first = (await api.client.get("/v1/alerts/a1/timeline", params={"limit": 1}, headers=member)).json()
     rest = await api.client.get("/v1/alerts/a1/timeline", params={"cursor": first["next_cursor"]}, headers=member)
     assert [row["event"] for row in first["items"]] == ["triggered"]
-    assert [row["event"] for row in rest.json()["items"]] == ["second"]
+    assert [row["event"] for row in rest.json()["items"]] == ["second", "sms_sent"]
+
+
+async def test_a_timeline_has_each_sms_with_its_text_and_says_why_nobody_got_it(
+    api: Api, member: dict[str, str]
+) -> None:
+    async with AsyncSession(api.database) as session, session.begin():
+        session.add(
+            SmsRequestRow(
+                request_id="s2",
+                alert_id="a2",
+                organization_id="acme",
+                user_id="bob",
+                requested_at=BEGAN,
+                level=2,
+                text="Fridge is at 9 C",
+                redrives=0,
+                payload=b"{}",
+            )
+        )
+        about = {"request_id": "s2", "alert_id": "a2", "user_id": "bob"}
+        session.add(decision("rate_limited", 1, until_at=LATER, by_request_id="s1", **about))
+        session.add(decision("failed", 2, error_code="40001", error="+12025550123 is a landline", **about))
+    shown: list[dict[str, Any]] = []
+    query: dict[str, Any] = {"limit": 1}
+    while not shown or query.get("cursor"):
+        page = (await api.client.get("/v1/alerts/a2/timeline", params=query, headers=member)).json()
+        shown += page["items"]
+        query["cursor"] = page["next_cursor"]
+
+    assert [(row["event"], row["user_id"]) for row in shown] == [
+        ("sms_requested", "bob"),
+        ("of a2", None),
+        ("sms_rate_limited", "bob"),
+        ("sms_failed", "bob"),
+    ]
+    assert shown[0]["detail"] == {"request_id": "s2", "level": "2", "text": "Fridge is at 9 C"}
+    assert shown[2]["detail"] == {
+        "request_id": "s2",
+        "attempt": "1",
+        "until": "2026-03-01T13:00:00Z",
+        "by_request_id": "s1",
+    }
+    assert shown[3]["detail"]["error"] == "+12*******23 is a landline"
+    other = await api.key(Role.ADMIN, "other")
+    assert (await api.client.get("/v1/alerts/a2/timeline", headers=other)).status_code == 404
 
 
 async def test_an_acknowledgement_is_recorded_and_sent_on(api: Api, member: dict[str, str]) -> None:

@@ -44,6 +44,8 @@ async def record(api: Api, request_id: str, *outcomes: str, **fields: Any) -> m.
                 organization_id=wanted.organization_id,
                 user_id=wanted.user_id,
                 requested_at=from_ms(wanted.requested_at_ms),
+                level=wanted.level,
+                text=wanted.text,
                 redrives=wanted.redrives,
                 payload=m.encode(wanted),
             )

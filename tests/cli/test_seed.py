@@ -204,7 +204,7 @@ def test_a_file_that_is_not_there_or_empty_says_so(tmp_path: Path) -> None:
 
 async def test_one_unit_is_made_for_the_organization_that_is_named(api: Api, client: httpx.Client) -> None:
     unit = unit_with_limits("replayed", 5.0, None, 900)
-    with pytest.raises(SeedError, match="the unit: This key is for all organizations: name one"):
+    with pytest.raises(SeedError, match="the unit: This key is for all organizations: choose one"):
         sow_unit(client, None, unit)
     sow_unit(client, "acme", unit)
     sow_unit(client, "acme", unit)

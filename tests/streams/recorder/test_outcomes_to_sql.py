@@ -250,5 +250,5 @@ async def test_the_text_of_an_sms_is_kept_and_a_redrive_replaces_its_request(wor
     retried = msgspec.structs.replace(request, attempts=2)
     await world.take(t.SMS_CRITICAL, request, again, retried)
     await world.take(t.SMS_CRITICAL, retried, first=3)
-    [(request_id, redrives, payload)] = await world.rows("SELECT request_id, redrives, payload FROM sms_requests")
-    assert (request_id, redrives, t.SMS_CRITICAL.decode(payload)) == ("r1", 2, again)
+    [(text, redrives, payload)] = await world.rows("SELECT text, redrives, payload FROM sms_requests")
+    assert (text, redrives, t.SMS_CRITICAL.decode(payload)) == ("Fridge 1 is at 9.5 C", 2, again)
