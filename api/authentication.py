@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 PREFIX = "ft"
 ORGANIZATION_HEADER = "FreshTrack-Organization"
+# No organization has this id: it stands for rows that name none, which only operators see.
+NO_ORGANIZATION = ""
 
 # A gateway only sends; a member reads and acknowledges; ops configures; an admin manages keys.
 INGEST: Final = frozenset({Role.GATEWAY, Role.OPS, Role.ADMIN})
@@ -95,8 +97,11 @@ class Keys:
         self._known: dict[str, _Known] = {}
         self._asking: SingleFlight[_Known | None] = SingleFlight()
 
-    async def caller(self, request: Request, allowed: AbstractSet[Role]) -> Caller:
-        """The caller. Raises Problem: 401 without a valid key, 403 for another role, 429 over the rate."""
+    async def caller(self, request: Request, allowed: AbstractSet[Role], *, unowned: bool = False) -> Caller:
+        """The caller. Raises Problem: 401 without a valid key, 403 for another role, 429 over the rate.
+
+        With `unowned`, a key for all organizations that chooses none asks for what belongs to NO_ORGANIZATION.
+        """
         key_id, known = await self.checked(request)
         if known.role not in allowed:
             raise Problem(
@@ -106,6 +111,8 @@ class Keys:
         organization_id = known.organization_id
         if organization_id is None:
             organization_id = request.headers.get(ORGANIZATION_HEADER)
+            if organization_id is None and unowned:
+                organization_id = NO_ORGANIZATION
             if organization_id is None:
                 raise Problem(
                     HTTPStatus.BAD_REQUEST,

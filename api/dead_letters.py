@@ -4,13 +4,14 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from sqlalchemy import Select, select, tuple_
+from sqlalchemy import ColumnElement, Select, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import idempotency, paging
+from api.authentication import NO_ORGANIZATION
 from api.problems import not_found, responses
 from api.redrives import options_of, refusal_of, refused_problem, sent_again, view_of
-from api.services import Configurer, Used
+from api.services import ConfigurerOrOperator, Used
 from database.declarative import to_ms
 from database.records import JobFailureRow
 from domain.redrive.dead_letters import KINDS
@@ -36,6 +37,12 @@ Word = Annotated[str, Query(pattern=CODE_PATTERN)]
 FailureId = Annotated[int, Path(ge=1, le=2**53)]
 
 
+def _owned(organization_id: str) -> ColumnElement[bool]:
+    """Rows of the organization; for NO_ORGANIZATION, rows that name none."""
+    column = JobFailureRow.organization_id
+    return column.is_(None) if organization_id == NO_ORGANIZATION else column == organization_id
+
+
 def _of(
     organization_id: str,
     *,
@@ -47,7 +54,7 @@ def _of(
     since: Instant | None,
     until: Instant | None,
 ) -> Select[JobFailureRow]:
-    wanted = select(JobFailureRow).where(JobFailureRow.organization_id == organization_id)
+    wanted = select(JobFailureRow).where(_owned(organization_id))
     if kind is not None:
         topics = {known.topic.name for known in KINDS if known.name == kind}
         wanted = wanted.where(JobFailureRow.source_topic.in_(topics))
@@ -68,7 +75,7 @@ def _of(
 
 @router.get("/v1/dead-letters")
 async def list_dead_letters(
-    caller: Configurer,
+    caller: ConfigurerOrOperator,
     services: Used,
     limit: paging.Limit = 50,
     cursor: paging.Cursor = None,
@@ -84,7 +91,10 @@ async def list_dead_letters(
         bool | None, Query(description="Only what was sent again or put aside, or only what was not")
     ] = None,
 ) -> Page[DeadLetterView]:
-    """Dead letters, the newest first, each with the answer that a retry would get. For ops and admins."""
+    """Dead letters, the newest first, each with the answer that a retry would get. For ops and admins.
+
+    A key for all organizations that chooses none sees those that name no organization, such as unreadable records.
+    """
     after = paging.position(cursor, int, int)
     wanted = _of(
         caller.organization_id,
@@ -118,15 +128,17 @@ async def list_dead_letters(
     openapi_extra=idempotency.DOCUMENTED,
 )
 async def retry_one(
-    failure_id: FailureId, caller: Configurer, services: Used, request: Request, order: RetryOrder | None = None
+    failure_id: FailureId,
+    caller: ConfigurerOrOperator,
+    services: Used,
+    request: Request,
+    order: RetryOrder | None = None,
 ) -> Response:
     """Send one dead letter again. 409 says why not; one that was sent again is never sent a second time."""
     order = order or RetryOrder()
 
     async def work(session: AsyncSession) -> Response:
-        found = select(JobFailureRow).where(
-            JobFailureRow.failure_id == failure_id, JobFailureRow.organization_id == caller.organization_id
-        )
+        found = select(JobFailureRow).where(JobFailureRow.failure_id == failure_id, _owned(caller.organization_id))
         row = (await session.scalars(found.with_for_update())).one_or_none()
         if row is None:
             raise not_found("dead letter", str(failure_id))
@@ -146,7 +158,12 @@ async def retry_one(
 
 
 @router.post("/v1/dead-letters/retry", response_model=RetryReport, openapi_extra=idempotency.DOCUMENTED)
-async def retry_filtered(order: RetryFilter, caller: Configurer, services: Used, request: Request) -> Response:
+async def retry_filtered(
+    order: RetryFilter,
+    caller: ConfigurerOrOperator,
+    services: Used,
+    request: Request,
+) -> Response:
     """Send dead letters that match a filter again, at most `limit` a call. Without `dry_run: false` nothing is sent."""
 
     async def work(session: AsyncSession) -> Response:

@@ -58,9 +58,9 @@ def services_of(request: Request) -> Services:
     return found
 
 
-def _allowing(roles: AbstractSet[Role]) -> Callable[[Request], Awaitable[Caller]]:
+def _allowing(roles: AbstractSet[Role], *, unowned: bool = False) -> Callable[[Request], Awaitable[Caller]]:
     async def caller(request: Request) -> Caller:
-        return await services_of(request).keys.caller(request, roles)
+        return await services_of(request).keys.caller(request, roles, unowned=unowned)
 
     return caller
 
@@ -72,5 +72,6 @@ async def _operator(request: Request) -> str:
 Used = Annotated[Services, Depends(services_of)]
 Reader = Annotated[Caller, Depends(_allowing(authentication.READ))]
 Configurer = Annotated[Caller, Depends(_allowing(authentication.CONFIGURE))]
+ConfigurerOrOperator = Annotated[Caller, Depends(_allowing(authentication.CONFIGURE, unowned=True))]
 Administrator = Annotated[Caller, Depends(_allowing(authentication.ADMINISTER))]
 Operator = Annotated[str, Depends(_operator)]

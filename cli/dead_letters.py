@@ -47,7 +47,10 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
     url: Url = DEFAULT_URL,
 ) -> None:
-    """Show dead letters, the newest first; numbers and addresses are masked."""
+    """Show dead letters, the newest first; numbers and addresses are masked.
+
+    A key for all organizations shows without --organization what names none, such as unreadable records.
+    """
     query = _filter(kind, user, reason, code, since, until) | ({"settled": False} if open_only else {})
     with reported(), api_client(url, organization) as client:
         shown = 0

@@ -224,6 +224,25 @@ async def test_a_call_takes_so_many_and_says_where_to_go_on(api: Api) -> None:
     assert len(await api.outbox()) == 10
 
 
+async def test_dead_letters_that_name_no_organization_are_seen_and_retried_by_operators_alone(api: Api) -> None:
+    await put(api, 1, letter())
+    await put(api, 2, dead_reading(batch((0, 4.0))), source_topic="readings-dlq", lane="readings", organization_id=None)
+    operator, admin = await api.key(Role.ADMIN, None), await api.key(Role.ADMIN, "acme")
+
+    for headers, seen in (
+        (operator, ["readings-dlq/0/2"]),
+        (operator | {"FreshTrack-Organization": "acme"}, ["sms-dlq/0/1"]),
+        (admin, ["sms-dlq/0/1"]),
+        (admin | {"FreshTrack-Organization": ""}, ["sms-dlq/0/1"]),
+    ):
+        shown = (await api.client.get("/v1/dead-letters", headers=headers)).json()["items"]
+        assert [row["letter"] for row in shown] == seen
+    assert (await api.client.post("/v1/dead-letters/2/retry", headers=admin)).status_code == 404
+    assert (await api.client.post("/v1/dead-letters/1/retry", headers=operator)).status_code == 404
+    assert (await api.client.post("/v1/dead-letters/2/retry", headers=operator)).status_code == 202
+    assert (await api.client.get("/v1/alerts", headers=operator)).status_code == 400
+
+
 @pytest.mark.broker
 async def test_the_relay_brings_it_to_its_lane_and_the_mark_to_whoever_asks_kafka(
     api: Api, kafka_settings: KafkaSettings, eventually: Eventually
