@@ -30,7 +30,7 @@ import structlog
 from sqlalchemy import insert, text
 
 from benchmarks.scale import runs, scaled
-from benchmarks.stand_ins import MemoryBatch, MemoryTable
+from benchmarks.stand_ins import MemoryBatch, MemoryEntries, MemoryTable
 from database.declarative import from_ms
 from database.engine import DatabaseSettings, make_engine
 from database.records import AlertRow, UnitAggregateRow
@@ -38,13 +38,16 @@ from database.upgrade import upgrade
 from database.watermarks import RecorderWatermarkRow
 from domain.detection.aggregate_numbers import BUCKET_MS, Grading, Packed, measure
 from domain.digest.schedule import period_before
+from domain.notification.retry import BackOff, RetryPolicy
 from local.mailbox.client import MailboxProcess
 from local.postgres import EmbeddedPostgres
 from schemas import messages as m
 from schemas.topics import ALERTS, EMAIL_REQUESTS, UNIT_AGGREGATES
 from streams.digests.digests_to_email import DigestsToEmail
-from streams.digests.email_to_provider import Links, Mailing
+from streams.digests.email_to_provider import Mailing
 from streams.digests.job_work import JobWork
+from streams.digests.mail.conclusion import Conclusion
+from streams.digests.mail.copies import Copies, Links
 from streams.digests.mail.ledger import Ledger
 from streams.digests.mail.records import EmailRecords
 from streams.digests.mail.smtp import Smtp, SmtpServer
@@ -73,6 +76,7 @@ RULE = m.Rule(rule_id="hot", limit=m.Limit.HIGH, severity=m.Severity.CRITICAL, l
 PERIOD = period_before(m.Cadence.DAILY, "America/New_York", date(2026, 6, 18))
 DUE_AT_MS = PERIOD.ends_at_ms + 7 * 3_600_000
 URL = "https://freshtrack.example.com"
+SECRET = b"a secret of the benchmark"
 
 
 def unit_id(number: int) -> str:
@@ -194,7 +198,7 @@ async def one_run(engine: AsyncEngine, mailbox: MailboxProcess, run: int) -> dic
     }
     preferences = {user: m.DigestPreference(user_id=user, organization_id=ORGANIZATION) for user in people}
     store, published = TimedStore(engine), Published()
-    records = EmailRecords(str, now_ms)
+    records = EmailRecords(now_ms)
     counters, waiting = DigestCounters(), Waiting(store, 10, now_ms)
     jobs = DigestsToEmail(
         work=JobWork(store, units, waiting, published.publish, counters, now_ms),
@@ -212,16 +216,24 @@ async def one_run(engine: AsyncEngine, mailbox: MailboxProcess, run: int) -> dic
     assert len(requests) == RECIPIENTS, f"{len(requests)} of {RECIPIENTS} mails were asked for"
     parts = dict(store.parts)
     provider = Smtp(SmtpServer(host="127.0.0.1", port=mailbox.smtp_port, security="none"))
+    ledger = Ledger(MemoryTable())
+    conclusion = Conclusion(records=records, ledger=ledger, publish=published.publish, now_ms=now_ms)
     mailing = Mailing(
         provider=provider,
-        digests=store,
-        contacts=contacts,
-        preferences=preferences,
-        ledger=Ledger(MemoryTable()),
+        copies=Copies(
+            store,
+            MemoryEntries(contacts),
+            MemoryEntries(preferences),
+            Mailbox("digests@freshtrack.example.com"),
+            Links(URL, SECRET),
+            now_ms,
+        ),
+        conclusion=conclusion,
+        ledger=ledger,
         records=records,
         publish=published.publish,
-        sender=Mailbox("digests@freshtrack.example.com"),
-        links=Links(URL, b"a secret of the benchmark"),
+        policy=RetryPolicy(attempts=3, back_off=BackOff.EXPONENTIAL, base_s=2.0),
+        deadline_ms=86_400_000,
         concurrency=5,
         now_ms=now_ms,
         rng=random.Random(1),
@@ -230,7 +242,7 @@ async def one_run(engine: AsyncEngine, mailbox: MailboxProcess, run: int) -> dic
     await mailing.handle(batch_of(requests))
     sent_s = time.perf_counter() - begin
     await provider.close()
-    assert mailing.decided["Taken"] == RECIPIENTS, f"only {mailing.decided} mails were taken"
+    assert conclusion.decided["sent"] == RECIPIENTS, f"only {conclusion.decided} mails were taken"
     return parts | {"ready and fanned out, s": ready_s, f"{RECIPIENTS} mails sent, s": sent_s}
 
 

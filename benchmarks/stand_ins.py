@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
@@ -10,6 +10,8 @@ from schemas.messages import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+T = TypeVar("T")
 
 
 class MemoryRecord(msgspec.Struct):
@@ -54,3 +56,18 @@ class MemoryTable:
                 self._rows.pop(key, None)
             else:
                 self._rows[key] = value
+
+
+class MemoryEntries(Generic[T]):
+    """A configuration topic in memory."""
+
+    version = 1
+
+    def __init__(self, entries: Mapping[str, T]) -> None:
+        self._entries = entries
+
+    def get(self, entry_id: str) -> T | None:
+        return self._entries.get(entry_id)
+
+    def values(self) -> Iterable[T]:
+        return self._entries.values()

@@ -1,12 +1,11 @@
-"""Who hears of an alert next when nobody answers, up to the end of the organization's chain.
+"""Who is notified of an alert next when nobody answers, up to the end of the organization's chain.
 
-Level 1 is told first. After 15 minutes without an acknowledgement the next level's contacts are told; where the chain
-has no other level, the same people are reminded once more. An SMS that cannot be delivered, or of which nothing is
-known, does not wait for the 15 minutes, unless somebody else at that level has the alert on the phone: then it was
-heard, and the clock goes on. An acknowledgement or the alert's end cancels everything. A silence only puts off: what
-falls due meanwhile is done when it ends.
+Level 1 is notified first. Without an acknowledgement the next level's contacts follow after a wait (15 minutes); where
+the chain has no other level, the same people are reminded once more. An SMS that cannot be delivered, or of which
+nothing is known, cuts the wait short, unless somebody else at that level has the alert on the phone. An acknowledgement
+or the alert's end cancels everything. A silence only puts off: what falls due meanwhile is done when it ends.
 
-Orders and alerts come by different ways, so that an acknowledgement may be known before its alert is: an Escalation
+Commands and alerts come by different ways, so that an acknowledgement may be known before its alert is: an Escalation
 that has not begun already takes it.
 """
 
@@ -22,17 +21,15 @@ if TYPE_CHECKING:
 
     from schemas import messages as m
 
-WAIT_MS = 15 * 60_000
-
 
 class Level(msgspec.Struct, frozen=True, array_like=True):
-    """The people who are told together; `number` counts from 1."""
+    """The people who are notified together; `number` counts from 1."""
 
     number: int
     user_ids: tuple[str, ...]
 
 
-UNTOLD = Level(0, ())
+UNNOTIFIED = Level(0, ())
 
 
 class End(StrEnum):
@@ -48,19 +45,22 @@ _FINALITY = {why: number for number, why in enumerate(End)}
 
 
 class Escalation(msgspec.Struct, frozen=True, array_like=True):
-    """One alert's way through the chain. `level` was told last; `due_at_ms` is None until the alert begins to page."""
+    """One alert's way through the chain; `level` was notified last.
+
+    `due_at_ms` is None until the alert begins to page.
+    """
 
     alert_id: str
-    level: Level = UNTOLD
+    level: Level = UNNOTIFIED
     due_at_ms: int | None = None
     delivered: frozenset[str] = frozenset()
-    missed: frozenset[str] = frozenset()
+    undelivered: frozenset[str] = frozenset()
     ended: End | None = None
     silenced_until_ms: int = 0
 
     @property
     def next_at_ms(self) -> int | None:
-        """When the next level is to be told; None when it never is, as things stand."""
+        """When the next level is to be notified; None when it never is, as things stand."""
         if self.ended or self.due_at_ms is None:
             return None
         return max(self.due_at_ms, self.silenced_until_ms)
@@ -72,14 +72,14 @@ class Escalation(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Remind(msgspec.Struct, frozen=True):
-    """Tell the people of this level now; `first` when nobody was told before."""
+    """Notify the people of this level now; `first` when nobody was notified before."""
 
     level: Level
     first: bool = False
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """The chain is at its end and nobody answered, or nobody is in it: ops is told."""
+    """The chain is at its end and nobody answered, or nobody is in it: ops is notified."""
 
     because: End
 
@@ -100,13 +100,11 @@ def chain(contacts: Iterable[m.Contact], severity: m.Severity) -> tuple[Level, .
     return tuple(Level(number, tuple(sorted(users))) for number, users in sorted(levels.items()))
 
 
-def begun(
-    escalation: Escalation, levels: tuple[Level, ...], now_ms: int, wait_ms: int = WAIT_MS
-) -> tuple[Escalation, Step]:
-    """The alert begins to page: the first level is told now, or when a silence ends.
+def begun(escalation: Escalation, levels: tuple[Level, ...], now_ms: int, wait_ms: int) -> tuple[Escalation, Step]:
+    """The alert begins to page: the first level is notified now, or when a silence ends.
 
     What has begun or ended before stays as it is, so that an alert may be read again. Only an escalation that ended
-    because nobody was on duty begins anew.
+    because nobody was on duty begins again.
     """
     if escalation.due_at_ms is not None and escalation.ended is not End.NOBODY_ON_DUTY:
         return escalation, NotDue()
@@ -123,7 +121,7 @@ def ended(escalation: Escalation, why: End) -> Escalation:
 
 
 def silenced(escalation: Escalation, until_ms: int) -> Escalation:
-    """Nobody is told before `until_ms`. The newest order counts: an earlier time, or 0, shortens a silence."""
+    """Nobody is notified before `until_ms`. The newest command counts: an earlier time, or 0, shortens a silence."""
     return msgspec.structs.replace(escalation, silenced_until_ms=until_ms)
 
 
@@ -132,31 +130,29 @@ def delivered(escalation: Escalation, user_id: str, level: int) -> Escalation:
     if level != escalation.level.number or user_id not in escalation.level.user_ids:
         return escalation
     return msgspec.structs.replace(
-        escalation, delivered=escalation.delivered | {user_id}, missed=escalation.missed - {user_id}
+        escalation, delivered=escalation.delivered | {user_id}, undelivered=escalation.undelivered - {user_id}
     )
 
 
 def not_delivered(escalation: Escalation, user_id: str, level: int, now_ms: int) -> Escalation:
     """The SMS of this level failed for good, or what became of it stays unknown: the next level is due at once.
 
-    News of an earlier level changes nothing: the one after it was told already.
+    News of an earlier level changes nothing: the one after it was notified already.
     """
     due_at_ms = escalation.due_at_ms
     if escalation.ended or due_at_ms is None:
         return escalation
     if level != escalation.level.number or user_id not in escalation.level.user_ids:
         return escalation
-    missed = escalation.missed | {user_id}
-    heard = escalation.delivered - missed
-    due_at_ms = due_at_ms if heard else min(due_at_ms, now_ms)
+    undelivered = escalation.undelivered | {user_id}
+    on_a_phone = escalation.delivered - undelivered
+    due_at_ms = due_at_ms if on_a_phone else min(due_at_ms, now_ms)
     return msgspec.structs.replace(
-        escalation, missed=missed, delivered=escalation.delivered - {user_id}, due_at_ms=due_at_ms
+        escalation, undelivered=undelivered, delivered=escalation.delivered - {user_id}, due_at_ms=due_at_ms
     )
 
 
-def stepped(
-    escalation: Escalation, levels: tuple[Level, ...], now_ms: int, wait_ms: int = WAIT_MS
-) -> tuple[Escalation, Step]:
+def stepped(escalation: Escalation, levels: tuple[Level, ...], now_ms: int, wait_ms: int) -> tuple[Escalation, Step]:
     """The timer fired: the next level, the end of the chain, or nothing.
 
     `levels` is the chain as it is now: people go off duty while an alert is open.
@@ -164,7 +160,7 @@ def stepped(
     if escalation.next_at_ms is None or now_ms < escalation.next_at_ms:
         return escalation, NotDue()
     following = next_level(escalation.level, levels)
-    first = escalation.level == UNTOLD
+    first = escalation.level == UNNOTIFIED
     if following is None:
         why = End.NOBODY_ON_DUTY if first else End.CHAIN_ENDED
         return msgspec.structs.replace(escalation, ended=why), Ended(why)

@@ -55,10 +55,6 @@ class Shares(msgspec.Struct, frozen=True):
         usable = [p for p, from_ms in self.usable_from_ms.items() if from_ms <= now_ms]
         return share(limit, self.partitions, usable)
 
-    def next_change_ms(self, now_ms: float) -> float | None:
-        """When the share will grow, if it will."""
-        return min((from_ms for from_ms in self.usable_from_ms.values() if from_ms > now_ms), default=None)
-
 
 def concurrency(shares: Shares, global_cap: int, per_worker: int, now_ms: float) -> int:
     """How many requests this worker may have in flight."""

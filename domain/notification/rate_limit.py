@@ -11,7 +11,6 @@ import msgspec
 
 from domain.notification.decisions import Deferred, RateLimited
 
-WINDOW_MS = 15 * 60_000
 RESERVATION_MS = 60_000
 """A reservation that nobody settled ends by itself: longer than a request's time limit and the wait for a receipt."""
 
@@ -42,7 +41,7 @@ class Window(msgspec.Struct, frozen=True, array_like=True):
     reserved_request_id: str = ""
     held_back: int = 0
 
-    def slot(self, request_id: str, now_ms: int, window_ms: int = WINDOW_MS) -> Slot:
+    def slot(self, request_id: str, now_ms: int, window_ms: int) -> Slot:
         """Whether `request_id` may go out now. 14:59.999 after an SMS it may not, at 15:00.000 it may.
 
         Its own reservation is no obstacle (it crashed, and runs again); that it was sent itself is one.
@@ -85,7 +84,7 @@ class Window(msgspec.Struct, frozen=True, array_like=True):
         """One more request was held back; the caller counts each request once."""
         return msgspec.structs.replace(self, held_back=self.held_back + 1)
 
-    def is_over(self, now_ms: int, window_ms: int = WINDOW_MS) -> bool:
+    def is_over(self, now_ms: int, window_ms: int) -> bool:
         """Whether the record says no more than a new one does, and can be deleted."""
         sent = self.sent_at_ms is not None and now_ms < self.sent_at_ms + window_ms
         reserved = self.reserved_at_ms is not None and now_ms < self.reserved_at_ms + RESERVATION_MS

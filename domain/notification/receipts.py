@@ -1,4 +1,4 @@
-"""From an attempt to its end: what a receipt, a silence or the provider's answer to our question changes.
+"""From an attempt to its end: what a receipt, its absence, or a status poll changes.
 
     sending ──► accepted ──► on_its_way ──► delivered | failed | unconfirmed
        └──► unknown ──────────┘ (any receipt proves that it arrived)
@@ -15,13 +15,11 @@ from enum import StrEnum
 
 import msgspec
 
-RECEIPT_WAIT_MS = 20_000
-FINAL_WAIT_MS = 5 * 60_000
-ASK_AGAIN_MS = 60_000
-MOST_QUESTIONS = 3
+POLL_AGAIN_MS = 60_000
+MOST_POLLS = 3
 
 
-class Standing(StrEnum):
+class ReceiptState(StrEnum):
     """Where one attempt stands."""
 
     SENDING = "sending"
@@ -34,42 +32,38 @@ class Standing(StrEnum):
     NOT_ARRIVED = "not_arrived"
 
 
-OPEN = frozenset({Standing.SENDING, Standing.UNKNOWN, Standing.ACCEPTED, Standing.ON_ITS_WAY})
-ARRIVED = frozenset(Standing) - {Standing.SENDING, Standing.UNKNOWN, Standing.NOT_ARRIVED}
+OPEN = frozenset({ReceiptState.SENDING, ReceiptState.UNKNOWN, ReceiptState.ACCEPTED, ReceiptState.ON_ITS_WAY})
+ARRIVED = frozenset(ReceiptState) - {ReceiptState.SENDING, ReceiptState.UNKNOWN, ReceiptState.NOT_ARRIVED}
 _KNOWLEDGE = {
-    Standing.SENDING: 0,
-    Standing.UNKNOWN: 1,
-    Standing.NOT_ARRIVED: 2,  # a guess: any receipt knows better
-    Standing.ACCEPTED: 3,
-    Standing.ON_ITS_WAY: 4,
-    Standing.UNCONFIRMED: 5,  # the carrier may yet say more
-    Standing.FAILED: 6,
-    Standing.DELIVERED: 7,  # it is on the phone, whatever was reported before
+    ReceiptState.SENDING: 0,
+    ReceiptState.UNKNOWN: 1,
+    ReceiptState.NOT_ARRIVED: 2,  # a guess: any receipt knows better
+    ReceiptState.ACCEPTED: 3,
+    ReceiptState.ON_ITS_WAY: 4,
+    ReceiptState.UNCONFIRMED: 5,  # the carrier may yet say more
+    ReceiptState.FAILED: 6,
+    ReceiptState.DELIVERED: 7,  # it is on the phone, whatever was reported before
 }
 
 _BY_STATUS = {
-    "queued": Standing.ACCEPTED,
-    "sending": Standing.ACCEPTED,
-    "sent": Standing.ON_ITS_WAY,
-    "delivered": Standing.DELIVERED,
-    "sending_failed": Standing.FAILED,
-    "delivery_failed": Standing.FAILED,
-    "expired": Standing.FAILED,
-    "delivery_unconfirmed": Standing.UNCONFIRMED,
+    "queued": ReceiptState.ACCEPTED,
+    "sending": ReceiptState.ACCEPTED,
+    "sent": ReceiptState.ON_ITS_WAY,
+    "delivered": ReceiptState.DELIVERED,
+    "sending_failed": ReceiptState.FAILED,
+    "delivery_failed": ReceiptState.FAILED,
+    "expired": ReceiptState.FAILED,
+    "delivery_unconfirmed": ReceiptState.UNCONFIRMED,
 }
 
 
 class Waits(msgspec.Struct, frozen=True):
-    """How long silence means nothing: until an unknown attempt counts as never arrived, until the provider is asked
-    for the end of an accepted one, and from question to question.
+    """How long no receipt means nothing: until an unknown attempt counts as never arrived, and until the provider is
+    asked for the end of an accepted one.
     """
 
-    receipt_ms: int = RECEIPT_WAIT_MS
-    final_ms: int = FINAL_WAIT_MS
-    ask_again_ms: int = ASK_AGAIN_MS
-
-
-WAITS = Waits()
+    receipt_ms: int
+    final_ms: int
 
 
 class Attempt(msgspec.Struct, frozen=True, array_like=True):
@@ -77,10 +71,10 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
 
     attempt_id: str
     left_at_ms: int
-    standing: Standing = Standing.SENDING
+    state: ReceiptState = ReceiptState.SENDING
     provider_message_id: str = ""
     error_code: str = ""
-    questions: int = 0
+    polls: int = 0
 
 
 class Nothing(msgspec.Struct, frozen=True):
@@ -96,16 +90,14 @@ class Delivered(msgspec.Struct, frozen=True):
 
 
 class DeliveryFailed(msgspec.Struct, frozen=True):
-    """It will not come: escalate at once, and decide by the code whether to try again."""
-
-    error_code: str
+    """It will not come: escalate at once, and decide by the error's class whether to try again."""
 
 
 class StaysUnknown(msgspec.Struct, frozen=True):
     """Whether it came will not be known: escalate."""
 
 
-class AskProvider(msgspec.Struct, frozen=True):
+class PollStatus(msgspec.Struct, frozen=True):
     """No final receipt in time: `GET /v2/messages/{id}`."""
 
 
@@ -113,7 +105,7 @@ class MaySendAgain(msgspec.Struct, frozen=True):
     """No receipt for an attempt without an answer: as far as can be known it never arrived."""
 
 
-Effect = Nothing | Arrived | Delivered | DeliveryFailed | StaysUnknown | AskProvider | MaySendAgain
+Effect = Nothing | Arrived | Delivered | DeliveryFailed | StaysUnknown | PollStatus | MaySendAgain
 
 
 def knows(status: str) -> bool:
@@ -123,60 +115,60 @@ def knows(status: str) -> bool:
 
 def accepted(attempt: Attempt, provider_message_id: str) -> Attempt:
     """The provider answered the request. A receipt may have been quicker."""
-    standing = max(attempt.standing, Standing.ACCEPTED, key=_KNOWLEDGE.__getitem__)
-    return msgspec.structs.replace(attempt, standing=standing, provider_message_id=provider_message_id)
+    state = max(attempt.state, ReceiptState.ACCEPTED, key=_KNOWLEDGE.__getitem__)
+    return msgspec.structs.replace(attempt, state=state, provider_message_id=provider_message_id)
 
 
 def unanswered(attempt: Attempt) -> Attempt:
     """No answer came, or a crash left none: unless a receipt was quicker, nobody knows."""
-    if attempt.standing is not Standing.SENDING:
+    if attempt.state is not ReceiptState.SENDING:
         return attempt
-    return msgspec.structs.replace(attempt, standing=Standing.UNKNOWN)
+    return msgspec.structs.replace(attempt, state=ReceiptState.UNKNOWN)
 
 
 def reported(
     attempt: Attempt, status: str, provider_message_id: str = "", error_code: str = ""
 ) -> tuple[Attempt, Effect]:
-    """A receipt, or the provider's answer to our question, says `status`.
+    """A receipt or a status poll says `status`.
 
     Failed after delivered changes nothing; delivered after failed does: the phone has it.
     """
     new = _BY_STATUS.get(status)
-    if new is None or _KNOWLEDGE[new] <= _KNOWLEDGE[attempt.standing]:
+    if new is None or _KNOWLEDGE[new] <= _KNOWLEDGE[attempt.state]:
         return attempt, Nothing()
     known = msgspec.structs.replace(
         attempt,
-        standing=new,
+        state=new,
         provider_message_id=attempt.provider_message_id or provider_message_id,
-        error_code=error_code if new is Standing.FAILED else "",
+        error_code=error_code if new is ReceiptState.FAILED else "",
     )
     match new:
-        case Standing.DELIVERED:
+        case ReceiptState.DELIVERED:
             return known, Delivered()
-        case Standing.FAILED:
-            return known, DeliveryFailed(error_code)
-        case Standing.UNCONFIRMED:
+        case ReceiptState.FAILED:
+            return known, DeliveryFailed()
+        case ReceiptState.UNCONFIRMED:
             return known, StaysUnknown()
         case _:
-            return known, Nothing() if attempt.standing in ARRIVED else Arrived()
+            return known, Nothing() if attempt.state in ARRIVED else Arrived()
 
 
-def waited(attempt: Attempt, now_ms: int, waits: Waits = WAITS) -> tuple[Attempt, Effect]:
+def waited(attempt: Attempt, now_ms: int, waits: Waits) -> tuple[Attempt, Effect]:
     """The clock says `now_ms` and no receipt came; `due_at_ms` says when to call this.
 
     An attempt found as `sending` was left by a crash; it is waited for from then on as any unknown one.
     """
-    if attempt.standing not in OPEN or now_ms < due_at_ms(attempt, waits):
+    if attempt.state not in OPEN or now_ms < due_at_ms(attempt, waits):
         return attempt, Nothing()
-    if attempt.standing in (Standing.SENDING, Standing.UNKNOWN):
-        return msgspec.structs.replace(attempt, standing=Standing.NOT_ARRIVED), MaySendAgain()
-    if attempt.questions < MOST_QUESTIONS and attempt.provider_message_id:
-        return msgspec.structs.replace(attempt, questions=attempt.questions + 1), AskProvider()
-    return msgspec.structs.replace(attempt, standing=Standing.UNCONFIRMED), StaysUnknown()
+    if attempt.state in (ReceiptState.SENDING, ReceiptState.UNKNOWN):
+        return msgspec.structs.replace(attempt, state=ReceiptState.NOT_ARRIVED), MaySendAgain()
+    if attempt.polls < MOST_POLLS and attempt.provider_message_id:
+        return msgspec.structs.replace(attempt, polls=attempt.polls + 1), PollStatus()
+    return msgspec.structs.replace(attempt, state=ReceiptState.UNCONFIRMED), StaysUnknown()
 
 
-def due_at_ms(attempt: Attempt, waits: Waits = WAITS) -> int:
+def due_at_ms(attempt: Attempt, waits: Waits) -> int:
     """When silence about an attempt that is still open begins to mean something."""
-    if attempt.standing in (Standing.SENDING, Standing.UNKNOWN):
+    if attempt.state in (ReceiptState.SENDING, ReceiptState.UNKNOWN):
         return attempt.left_at_ms + waits.receipt_ms
-    return attempt.left_at_ms + waits.final_ms + attempt.questions * waits.ask_again_ms
+    return attempt.left_at_ms + waits.final_ms + attempt.polls * POLL_AGAIN_MS

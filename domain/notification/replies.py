@@ -25,29 +25,38 @@ _ACKNOWLEDGE = re.compile(r"(?:ACK|ACKNOWLEDGED?|OK|GOT IT)\b ?#?([0-9]{4})?", r
 _CODE_ALONE = re.compile(r"#?([0-9]{4})", re.ASCII)
 
 
-class Acknowledged(msgspec.Struct, frozen=True):
+class _Reply(msgspec.Struct, frozen=True, tag_field="reply"):
+    """The tags are the replies' names in metrics."""
+
+
+class Acknowledged(_Reply, frozen=True, tag="acknowledged"):
     """Somebody took an alert on. `code` is None for a bare "ACK", which is clear only while one alert is open."""
 
     code: str | None
 
 
-class Stopped(msgspec.Struct, frozen=True):
+class Stopped(_Reply, frozen=True, tag="stopped"):
     """No more SMS to this number. The provider blocks it too, and answers by itself."""
 
 
-class Started(msgspec.Struct, frozen=True):
+class Started(_Reply, frozen=True, tag="started"):
     """SMS again."""
 
 
-class HelpWanted(msgspec.Struct, frozen=True):
+class HelpWanted(_Reply, frozen=True, tag="help_wanted"):
     """The provider answers this by itself."""
 
 
-class NotUnderstood(msgspec.Struct, frozen=True):
+class NotUnderstood(_Reply, frozen=True, tag="not_understood"):
     """Kept with the alert's record; nothing follows from it."""
 
 
 Reply = Acknowledged | Stopped | Started | HelpWanted | NotUnderstood
+
+
+def name_of(reply: Reply) -> str:
+    """The reply's name in metrics."""
+    return str(reply.__struct_config__.tag)
 
 
 def ack_code(alert_id: str, user_id: str) -> str:
@@ -80,7 +89,7 @@ def understand(text: str) -> Reply:
 
 
 def acknowledged(reply: Acknowledged, user_id: str, open_alert_ids: Iterable[str]) -> tuple[str, ...]:
-    """The alerts that `reply` acknowledges, of those that are open and that this user was told of.
+    """The alerts that `reply` acknowledges, of those that are open and that this user was notified of.
 
     Without a code: the only open one. With several open a bare "ACK" acknowledges none, because taking the wrong one
     would silence its reminders.

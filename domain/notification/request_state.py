@@ -1,4 +1,4 @@
-"""Where a request to a provider stands, be it an SMS or a mail, and which of its records is the one to act on."""
+"""How far a request to a provider is, SMS or mail, and which of its records is the one to act on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import Protocol
 
 
-class Standing(IntEnum):
+class RequestState(IntEnum):
     """From SENDING on the provider may have it."""
 
     NEW = 0
@@ -17,14 +17,14 @@ class Standing(IntEnum):
 
     @property
     def settled(self) -> bool:
-        return self in (Standing.SENT, Standing.CLOSED)
+        return self in (RequestState.SENT, RequestState.CLOSED)
 
 
 class Known(Protocol):
     """What a ledger knows of a request."""
 
     @property
-    def standing(self) -> Standing: ...
+    def state(self) -> RequestState: ...
     @property
     def attempt(self) -> int: ...
     @property
@@ -44,10 +44,10 @@ def may_try(known: Known, request: Request) -> bool:
     """Whether a record is the one to act on.
 
     A record that is read again after its retry was scheduled has fewer attempts behind it than the ledger: the retry
-    will act. One that a person sent again from the dead letters begins anew.
+    will act. One that a person sent again from the dead letters starts over.
     """
     if request.redrives != known.redrives:
         return request.redrives > known.redrives
-    if known.standing.settled:
+    if known.state.settled:
         return False
-    return known.standing is Standing.SENDING or known.attempt <= request.attempts
+    return known.state is RequestState.SENDING or known.attempt <= request.attempts

@@ -17,6 +17,9 @@ JITTER = 0.5
 THROTTLED_S = 60.0
 TIMEOUT_STEP_S = 5.0
 LONGEST_WAIT_S = 3600.0
+PROVIDER_BASE_S = 1.0
+LONGEST_PROVIDER_WAIT_S = 15.0
+LONGEST_TIMEOUT_WAIT_S = 300.0
 
 
 class BackOff(StrEnum):
@@ -42,8 +45,6 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         return jittered(plain_delay_s(self.back_off, self.base_s, attempt), rng, self.jitter)
 
 
-SMS = RetryPolicy(attempts=3, back_off=BackOff.EXPONENTIAL, base_s=1.0)
-EMAIL = RetryPolicy(attempts=3, back_off=BackOff.EXPONENTIAL, base_s=2.0)
 DIGEST_GENERATION = RetryPolicy(attempts=2, back_off=BackOff.FIXED, base_s=5.0, jitter=0.0)
 
 
@@ -73,6 +74,11 @@ def throttled_delay_s(retry_after_s: float | None) -> float:
     return min(max(retry_after_s, 0.0), LONGEST_WAIT_S)
 
 
-def timeout_delay_s(attempt: int) -> float:
-    """After no answer in time: 5 s, 10 s, 15 s …"""
-    return plain_delay_s(BackOff.LINEAR, TIMEOUT_STEP_S, attempt)
+def provider_delay_s(failures: int, rng: random.Random) -> float:
+    """After an answer that speaks of the provider: 1 s, 2 s, 4 s …, 15 s at most, so that a page leaves soon after."""
+    return min(jittered(PROVIDER_BASE_S * 2 ** min(failures, 32), rng), LONGEST_PROVIDER_WAIT_S)
+
+
+def timeout_delay_s(failures: int) -> float:
+    """After the `failures`-th try without an answer: 5 s, 10 s, 15 s …, 5 minutes at most; each may be a copy."""
+    return min(plain_delay_s(BackOff.LINEAR, TIMEOUT_STEP_S, failures), LONGEST_TIMEOUT_WAIT_S)

@@ -8,7 +8,7 @@ text of 160 characters two or three times as dear.
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from anyascii import anyascii
 
@@ -68,18 +68,12 @@ def breach_text(
     user_id: str,
     *,
     level: int = 1,
-    held_back: int = 0,
 ) -> str:
-    """What one person reads of a breach.
-
-    `level` above 1 makes it a reminder; `held_back` is the number of SMS of this kind that the rate limit kept from
-    this person since the last one.
-    """
+    """What one person reads of a breach; `level` above 1 makes it a reminder."""
     start = alert.severity.upper() if level == 1 else f"REMINDER {level} {alert.severity.upper()}"
     if isinstance(alert, m.SeverityRaised) and level == 1:
         start = f"NOW {start}"
-    end = f" {_held_back(held_back)}" if held_back else ""
-    end += f" Reply ACK {ack_code(alert.alert_id, user_id)}"
+    end = f" Reply ACK {ack_code(alert.alert_id, user_id)}"
     return _one_part(start, unit, alert.unit_id, f" {_what(alert, _display_unit(unit))}.{end}")
 
 
@@ -92,8 +86,8 @@ def with_held_back(text: str, count: int) -> str:
 def resolved_text(alert: m.AlertResolved, unit: m.UnitConfig | None) -> str:
     """What one person reads of a breach's end."""
     display_unit = _display_unit(unit)
-    what = "is reporting again" if _is_silence(alert.kind) else "is back in range"
-    if alert.temperature_c is not None and not _is_silence(alert.kind):
+    what = "is reporting again" if _is_offline(alert.kind) else "is back in range"
+    if alert.temperature_c is not None and not _is_offline(alert.kind):
         what += f" at {temperature(alert.temperature_c, display_unit)}"
     after = f" after {_duration(alert.at_ms - alert.started_at_ms)}"
     worst = "" if alert.extreme_c is None else f", worst {temperature(alert.extreme_c, display_unit)}"
@@ -103,22 +97,37 @@ def resolved_text(alert: m.AlertResolved, unit: m.UnitConfig | None) -> str:
 def _what(alert: m.AlertEvent, display_unit: str) -> str:
     lasted_ms = alert.at_ms - alert.started_at_ms
     since = f" for {_duration(lasted_ms)}" if lasted_ms >= 60_000 else ""
-    if alert.kind is m.AlertKind.GATEWAY_OFFLINE:
-        return f"and all units of its gateway: no readings{since}"
-    if alert.kind is m.AlertKind.SENSOR_OFFLINE:
-        return f"sends no readings{since}"
-    side = "above" if alert.kind is m.AlertKind.TEMPERATURE_HIGH else "below"
+    match alert.kind:
+        case m.AlertKind.GATEWAY_OFFLINE:
+            return f"and all units of its gateway: no readings{since}"
+        case m.AlertKind.SENSOR_OFFLINE:
+            return f"sends no readings{since}"
+        case m.AlertKind.TEMPERATURE_HIGH:
+            return f"{_compared(alert, 'above', display_unit)}{since}"
+        case m.AlertKind.TEMPERATURE_LOW:
+            return f"{_compared(alert, 'below', display_unit)}{since}"
+        case _:
+            assert_never(alert.kind)
+
+
+def _compared(alert: m.AlertEvent, side: str, display_unit: str) -> str:
     limit = "its limit" if alert.limit_c is None else temperature(alert.limit_c, display_unit)
     at = "is" if alert.temperature_c is None else f"at {temperature(alert.temperature_c, display_unit)},"
-    return f"{at} {side} {limit}{since}"
+    return f"{at} {side} {limit}"
 
 
 def _held_back(count: int) -> str:
     return f"{count} more {'was' if count == 1 else 'were'} held back."
 
 
-def _is_silence(kind: m.AlertKind) -> bool:
-    return kind in (m.AlertKind.SENSOR_OFFLINE, m.AlertKind.GATEWAY_OFFLINE)
+def _is_offline(kind: m.AlertKind) -> bool:
+    match kind:
+        case m.AlertKind.SENSOR_OFFLINE | m.AlertKind.GATEWAY_OFFLINE:
+            return True
+        case m.AlertKind.TEMPERATURE_HIGH | m.AlertKind.TEMPERATURE_LOW:
+            return False
+        case _:
+            assert_never(kind)
 
 
 def _display_unit(unit: m.UnitConfig | None) -> str:

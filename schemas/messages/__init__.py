@@ -67,8 +67,8 @@ from schemas.messages.escalations import (
     EscalationEnded,
     EscalationEvent,
     EscalationStepped,
-    SmsHeard,
-    SmsMissed,
+    PageDelivered,
+    PageUndelivered,
 )
 from schemas.messages.fields import (
     AtMs,
@@ -173,6 +173,8 @@ __all__ = [
     "NotifyNow",
     "Organization",
     "Outcome",
+    "PageDelivered",
+    "PageUndelivered",
     "Reading",
     "ReadingBatch",
     "Receipt",
@@ -187,8 +189,6 @@ __all__ = [
     "SmsDeadLetter",
     "SmsDelivered",
     "SmsFailed",
-    "SmsHeard",
-    "SmsMissed",
     "SmsOptedOut",
     "SmsOutcome",
     "SmsRateLimited",

@@ -30,6 +30,9 @@ class EmailRequest(Struct, frozen=True, kw_only=True, tag_field="type", tag="ema
     asked_for: bool = False
     attempts: Annotated[int, Meta(ge=0, description="Attempts that were made and failed before this record")] = 0
     redrives: Annotated[int, Meta(ge=0, description="How often a person sent it again from the dead letters")] = 0
+    provider_failures: Annotated[
+        int, Meta(ge=0, description="Failures of the provider so far; they use up no attempt")
+    ] = 0
 
 
 class EmailOutcome(Struct, frozen=True, kw_only=True, tag_field="type"):

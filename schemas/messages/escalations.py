@@ -23,13 +23,13 @@ class EscalationDue(EscalationEvent, frozen=True, kw_only=True, tag="escalation_
     """Nobody answered at `level` in time: the next one is due. A timer's word; the state decides whether it holds."""
 
 
-class SmsHeard(EscalationEvent, frozen=True, kw_only=True, tag="sms_heard"):
+class PageDelivered(EscalationEvent, frozen=True, kw_only=True, tag="sms_heard"):
     """An SMS of `level` is on the phone of `user_id`."""
 
     user_id: Id
 
 
-class SmsMissed(EscalationEvent, frozen=True, kw_only=True, tag="sms_missed"):
+class PageUndelivered(EscalationEvent, frozen=True, kw_only=True, tag="sms_missed"):
     """An SMS of `level` will not reach `user_id`, or nobody will know: do not wait for an answer."""
 
     user_id: Id
@@ -48,4 +48,4 @@ class EscalationEnded(EscalationEvent, frozen=True, kw_only=True, tag="escalatio
     because: str
 
 
-Escalation = EscalationDue | SmsHeard | SmsMissed | EscalationStepped | EscalationEnded
+Escalation = EscalationDue | PageDelivered | PageUndelivered | EscalationStepped | EscalationEnded

@@ -29,6 +29,9 @@ class SmsRequest(Struct, frozen=True, kw_only=True, tag_field="type", tag="sms")
     requested_at_ms: AtMs
     attempts: Annotated[int, Meta(ge=0, description="Attempts that were made and failed before this record")] = 0
     redrives: Annotated[int, Meta(ge=0, description="How often a person sent it again from the dead letters")] = 0
+    provider_failures: Annotated[
+        int, Meta(ge=0, description="Failures of the provider so far; they use up no attempt")
+    ] = 0
 
 
 class SmsOutcome(Struct, frozen=True, kw_only=True, tag_field="type"):

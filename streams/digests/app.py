@@ -12,8 +12,10 @@ from schemas import messages as m
 from schemas import topics as t
 from streams.digests.digests_to_email import DigestsToEmail
 from streams.digests.email_retries_to_email import EmailRetries
-from streams.digests.email_to_provider import Links, Mailing
+from streams.digests.email_to_provider import Mailing
 from streams.digests.job_work import JobWork
+from streams.digests.mail.conclusion import Conclusion
+from streams.digests.mail.copies import Copies, Links
 from streams.digests.mail.ledger import Ledger, is_over
 from streams.digests.mail.records import EmailRecords
 from streams.digests.mail.settings import MailSettings, provider
@@ -35,7 +37,7 @@ from streams.engine.wiring import agent, now_ms, publisher
 if TYPE_CHECKING:
     import faust
 
-    from streams.digests.mail.answers import Provider
+    from streams.digests.mail.provider import Provider
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +62,7 @@ def build() -> faust.App:
         for name in ("digest-plans", "digest-timers", "email-ledger")
     )
     send = publisher(app)
-    records = EmailRecords(settings.topic, now_ms)
+    records = EmailRecords(now_ms)
     timers = Timers(timer_table, send, now_ms)
     store = DigestStore(engine, settings.public_url)
     counters = DigestCounters()
@@ -75,21 +77,22 @@ def build() -> faust.App:
         now_ms=now_ms,
         rng=random.SystemRandom(),
     )
+    ledger, links = Ledger(entries), Links(settings.public_url.rstrip("/"), _secret(settings))
+    conclusion = Conclusion(records=records, ledger=ledger, publish=send, now_ms=now_ms)
     mailing = Mailing(
         provider=_provider(mail),
-        digests=store,
-        contacts=contacts,
-        preferences=preferences,
-        ledger=Ledger(entries),
+        copies=Copies(store, contacts, preferences, mail.mailbox(), links, now_ms),
+        conclusion=conclusion,
+        ledger=ledger,
         records=records,
         publish=send,
-        sender=mail.mailbox(),
-        links=Links(settings.public_url.rstrip("/"), settings.unsubscribe_secret.get_secret_value().encode()),
+        policy=settings.email_retries(),
+        deadline_ms=round(settings.email_deadline_s * 1000),
         concurrency=settings.email_concurrency,
         now_ms=now_ms,
         rng=random.SystemRandom(),
     )
-    retries = EmailRetries(timers, records, send, settings.topic)
+    retries = EmailRetries(timers, send, now_ms)
     agent(app, t.DIGEST_PREFERENCES, PreferencesToRuns(send, plans, now_ms).handle)
     agent(app, t.DIGEST_RUNS, RunsToJobs(send, plans, counters, now_ms).handle)
     agent(app, t.DIGEST_JOBS, jobs.handle, at_once=t.DIGEST_JOBS.partitions)
@@ -100,6 +103,10 @@ def build() -> faust.App:
     metrics = digests_metrics(counters, mailing, timers, [units, contacts, preferences])
     serve_metrics(app, settings.metrics_port, metrics)
     return app
+
+
+def _secret(settings: DigestsSettings) -> bytes:
+    return settings.unsubscribe_secret.get_secret_value().encode()
 
 
 def _provider(mail: MailSettings) -> Provider:

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-import msgspec
-
-from schemas import messages as m
-from schemas.topics import EMAIL_REQUESTS
+from schemas.topics import EMAIL_DLQ, EMAIL_REQUESTS, EMAIL_RETRIES
+from streams.engine.decoding import decoded
 from streams.engine.redelivery import redelivery_timer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Iterable
 
-    from streams.digests.mail.records import EmailRecords
     from streams.engine.consumer import Batch
-    from streams.engine.interfaces import Slot
-    from streams.engine.publish import Outgoing
+    from streams.engine.interfaces import Clock, Publish, Slot
     from streams.engine.timers import Timer
-
-_decode = msgspec.json.Decoder(m.EmailRetry).decode
 
 
 class TimerSetter(Protocol):
@@ -29,26 +23,18 @@ class TimerSetter(Protocol):
 class EmailRetries:
     """Sets one timer a retry; its id is made of the request and the attempt, so a re-run replaces it."""
 
-    def __init__(
-        self,
-        timers: TimerSetter,
-        records: EmailRecords,
-        publish: Callable[[Sequence[Outgoing]], Awaitable[None]],
-        topic_name: Callable[[str], str],
-    ) -> None:
+    def __init__(self, timers: TimerSetter, publish: Publish, now_ms: Clock) -> None:
         self._timers = timers
-        self._records = records
         self._publish = publish
-        self._requests = topic_name(EMAIL_REQUESTS.name)
+        self._now_ms = now_ms
 
     async def handle(self, batch: Batch) -> None:
-        timers: list[Timer] = []
-        unreadable: list[Outgoing] = []
-        for record in batch.records:
-            try:
-                retry = _decode(record.value or b"")
-                timers.append(redelivery_timer(retry, record, self._requests, kind="email", namespace="mail|"))
-            except msgspec.MsgspecError as error:
-                unreadable += self._records.unreadable(record, str(error))
-        await self._publish(unreadable)
-        await self._timers.set(batch, timers)
+        messages, dead = decoded(batch, EMAIL_RETRIES, EMAIL_DLQ, self._now_ms())
+        await self._publish(dead)
+        await self._timers.set(
+            batch,
+            [
+                redelivery_timer(retry, record, EMAIL_REQUESTS, kind="email", namespace="mail|")
+                for record, retry in messages
+            ],
+        )

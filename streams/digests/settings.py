@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from domain.digest.unsubscribe import SHORTEST_SECRET_BYTES
+from domain.notification.retry import BackOff, RetryPolicy
 from streams.engine.settings import WorkerSettings
 
 
@@ -40,6 +41,12 @@ class DigestsSettings(WorkerSettings):
     email_concurrency: Annotated[
         int, Field(validation_alias="EMAIL_CONCURRENCY", description="mails to the provider at once", ge=1)
     ] = 5
+    email_attempts: Annotated[
+        int, Field(validation_alias="EMAIL_ATTEMPTS", description="for answers about the mail itself", ge=1)
+    ] = 3
+    email_deadline_s: Annotated[
+        float, Field(validation_alias="EMAIL_DEADLINE_S", description="then a mail is given up", gt=0)
+    ] = 86_400.0
 
     @model_validator(mode="before")
     @classmethod
@@ -48,3 +55,6 @@ class DigestsSettings(WorkerSettings):
         if path and not values.get("UNSUBSCRIBE_SECRET"):
             return values | {"UNSUBSCRIBE_SECRET": Path(path).read_text(encoding="utf-8").strip()}
         return values
+
+    def email_retries(self) -> RetryPolicy:
+        return RetryPolicy(attempts=self.email_attempts, back_off=BackOff.EXPONENTIAL, base_s=2.0)

@@ -1,52 +1,39 @@
-"""`alert-commands` → escalations end, wait for the end of a silence, or people are told once more."""
+"""`alert-commands` → escalations end, wait for the end of a silence, or people are notified once more."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 import structlog
 
 from domain.notification.escalation import End, ended, silenced
 from schemas import messages as m
-from schemas.topics import SMS_DLQ
-from streams.engine.unreadable import dead_letter
+from schemas.topics import ALERT_COMMANDS, SMS_DLQ
+from streams.engine.decoding import decoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from streams.engine.consumer import Batch
+    from streams.engine.interfaces import Clock
     from streams.notifications.alert_texts import AlertTexts
     from streams.notifications.escalation_states import Changes, EscalationStates, State
 
 log = structlog.get_logger(__name__)
 
-_decode: msgspec.json.Decoder[m.Command] = msgspec.json.Decoder(m.Command)
 
+class AlertCommands:
+    """Carries out what people command about alerts. A command may come before its alert, and holds then too."""
 
-class Orders:
-    """Carries out what people order about alerts. An order may come before its alert, and holds then too."""
-
-    def __init__(
-        self,
-        states: EscalationStates,
-        texts: AlertTexts,
-        topic_name: Callable[[str], str],
-        now_ms: Callable[[], int],
-    ) -> None:
+    def __init__(self, states: EscalationStates, texts: AlertTexts, now_ms: Clock) -> None:
         self._states = states
         self._texts = texts
-        self._dead = topic_name(SMS_DLQ.name)
         self._now_ms = now_ms
 
     async def handle(self, batch: Batch) -> None:
+        messages, dead = decoded(batch, ALERT_COMMANDS, SMS_DLQ, self._now_ms())
         async with self._states.changing(batch) as changes:
-            for record in batch.records:
-                try:
-                    command = _decode.decode(record.value or b"")
-                except msgspec.MsgspecError as error:
-                    changes.outgoing.append(dead_letter(record, self._dead, str(error), self._now_ms()))
-                    continue
+            changes.outgoing += dead
+            for _, command in messages:
                 self._take(changes, command)
 
     def _take(self, changes: Changes, command: m.Command) -> None:
@@ -63,13 +50,15 @@ class Orders:
             case m.NotifyNow():
                 log.info("alert.notify_now", ended=state.escalation.ended, **about)
                 self._notify(changes, state, command)
+            case _:
+                assert_never(command)
 
     def _notify(self, changes: Changes, state: State, command: m.NotifyNow) -> None:
-        # The newer order counts: it ends a silence.
+        # The newer command counts: it ends a silence.
         escalation = silenced(state.escalation, 0)
-        ordered = state.ordered
+        notify_now = state.notify_now
         if state.alert is not None:
-            changes.send(self._texts.ordered(state.alert, escalation, command), state.trace)
+            changes.send(self._texts.notify_now(state.alert, escalation, command), state.trace)
         elif escalation.ended is not End.RESOLVED:
-            ordered = command
-        changes.put(msgspec.structs.replace(state, escalation=escalation, ordered=ordered))
+            notify_now = command
+        changes.put(msgspec.structs.replace(state, escalation=escalation, notify_now=notify_now))

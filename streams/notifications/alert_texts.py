@@ -1,23 +1,25 @@
-"""Who is told of an alert now, in which words, and the records that this makes."""
+"""Who is notified of an alert now, in which words, and the records that this makes."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
-from domain.notification.decisions import sms_request_id
-from domain.notification.escalation import UNTOLD, End, Ended, Escalation, Level, Remind, as_staffed_now, chain
-from domain.notification.paging import Roster, ordered_request_id, roster, worse_request_id
+from domain.notification.escalation import UNNOTIFIED, End, Ended, Escalation, Level, Remind, as_staffed_now, chain
+from domain.notification.paging import Roster, roster
+from domain.notification.request_ids import notify_now_request_id, sms_request_id, worse_request_id
 from domain.notification.sms_text import breach_text
 from schemas import messages as m
-from schemas.headers import Header
+from schemas.headers import event_headers
 from schemas.topics import ESCALATIONS, SMS_LANES
 from streams.engine.publish import Outgoing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
+
+    from streams.engine.interfaces import Clock, Entries
 
 log = structlog.get_logger(__name__)
 
@@ -26,28 +28,15 @@ Breach = m.AlertTriggered | m.SeverityRaised
 FIRST_LEVEL = 1
 
 
-class Units(Protocol):
-    def get(self, entry_id: str) -> m.UnitConfig | None: ...
-
-
-class Contacts(Protocol):
-    @property
-    def version(self) -> int: ...
-    def values(self) -> Iterable[m.Contact]: ...
-
-
 class AlertTexts:
     """Makes the SMS requests and the steps of escalations. Their ids are such that a re-run makes the same ones.
 
     `made` counts what was made, by its reason.
     """
 
-    def __init__(
-        self, units: Units, contacts: Contacts, topic_name: Callable[[str], str], now_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, units: Entries[m.UnitConfig], contacts: Entries[m.Contact], now_ms: Clock) -> None:
         self._units = units
         self._contacts = contacts
-        self._topic_name = topic_name
         self._now_ms = now_ms
         self._roster: Roster = {}
         self._roster_version = -1
@@ -61,7 +50,7 @@ class AlertTexts:
         return chain(self._roster.get(alert.organization_id, ()), alert.severity)
 
     def step(self, alert: Breach, step: Remind) -> Iterator[Outgoing]:
-        """The people of a level are told. The first who are told read of a breach, whatever their level is called."""
+        """Notifies the people of a level. Whoever is first reads of a breach, whatever the level's number."""
         self.made["breach" if step.first else "reminder"] += 1
         wording = FIRST_LEVEL if step.first else step.level.number
         for user_id in step.level.user_ids:
@@ -80,7 +69,7 @@ class AlertTexts:
         return self._event(stepped)
 
     def ended(self, alert: Breach, step: Ended, level: Level) -> Outgoing:
-        """Nobody answered, or nobody could be told: somebody in charge must look."""
+        """Nobody answered, or nobody could be notified: somebody in charge must look."""
         self.made[step.because] += 1
         log.error("escalation.nobody_answered", alert=alert.alert_id, unit=alert.unit_id, because=step.because)
         ended = m.EscalationEnded(
@@ -94,29 +83,29 @@ class AlertTexts:
         return self._event(ended)
 
     def worse(self, alert: Breach) -> Iterator[Outgoing]:
-        """The alert, known to page, rose in severity: the first level hears of that too.
+        """The alert, known to page, rose in severity: the first level is notified of that too.
 
         It is news and no reminder, so it is level 1 whatever the chain begins with.
         """
         self.made["worse"] += 1
-        for user_id in next(iter(self.levels(alert)), UNTOLD).user_ids:
+        for user_id in next(iter(self.levels(alert)), UNNOTIFIED).user_ids:
             request_id = worse_request_id(alert.alert_id, user_id, alert.severity)
             yield self._request(alert, request_id, user_id, FIRST_LEVEL, FIRST_LEVEL)
 
-    def ordered(self, alert: Breach, escalation: Escalation, command: m.NotifyNow) -> Iterator[Outgoing]:
-        """A person wants the people of the present level told now.
+    def notify_now(self, alert: Breach, escalation: Escalation, command: m.NotifyNow) -> Iterator[Outgoing]:
+        """A person wants the people of the present level notified now.
 
-        As level 1 when the alert was acknowledged: the order is newer, and no reminder that this should cancel.
+        As level 1 when the alert was acknowledged: the command is newer, and no reminder that this should cancel.
         """
-        self.made["ordered"] += 1
+        self.made["notify_now"] += 1
         levels = self.levels(alert)
-        first = escalation.level == UNTOLD
-        present = next(iter(levels), UNTOLD) if first else as_staffed_now(escalation.level, levels)
+        first = escalation.level == UNNOTIFIED
+        present = next(iter(levels), UNNOTIFIED) if first else as_staffed_now(escalation.level, levels)
         level = max(FIRST_LEVEL, present.number) if escalation.open else FIRST_LEVEL
         if not present.user_ids:
             yield self.ended(alert, Ended(End.NOBODY_ON_DUTY), present)
         for user_id in present.user_ids:
-            request_id = ordered_request_id(command, user_id)
+            request_id = notify_now_request_id(command, user_id)
             yield self._request(alert, request_id, user_id, level, FIRST_LEVEL if first else level)
 
     def _request(self, alert: Breach, request_id: str, user_id: str, level: int, wording: int) -> Outgoing:
@@ -134,16 +123,13 @@ class AlertTexts:
             requested_at_ms=self._now_ms(),
         )
         return Outgoing(
-            self._topic_name(SMS_LANES[request.severity].name),
+            SMS_LANES[request.severity],
             request.user_id.encode(),
             m.encode(request),
-            ((Header.ID.value, request.request_id.encode()), (Header.TYPE.value, b"sms")),
+            event_headers(request.request_id, "sms"),
         )
 
     def _event(self, event: m.EscalationStepped | m.EscalationEnded) -> Outgoing:
         kind = str(event.__struct_config__.tag)
-        headers = (
-            (Header.ID.value, f"{event.alert_id}.{event.level}.{kind}".encode()),
-            (Header.TYPE.value, kind.encode()),
-        )
-        return Outgoing(self._topic_name(ESCALATIONS.name), event.unit_id.encode(), m.encode(event), headers)
+        headers = event_headers(f"{event.alert_id}.{event.level}.{kind}", kind)
+        return Outgoing(ESCALATIONS, event.unit_id.encode(), m.encode(event), headers)

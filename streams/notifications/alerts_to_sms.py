@@ -10,44 +10,30 @@ from domain.notification.escalation import End, Ended, Remind, begun, ended
 from domain.notification.paging import pages
 from schemas import messages as m
 from schemas.headers import trace_of
-from schemas.topics import SMS_DLQ
-from streams.engine.unreadable import dead_letter
+from schemas.topics import ALERTS, SMS_DLQ
+from streams.engine.decoding import decoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from streams.engine.consumer import Batch
+    from streams.engine.interfaces import Clock
     from streams.notifications.alert_texts import AlertTexts, Breach
     from streams.notifications.escalation_states import Changes, EscalationStates
-
-_decode: msgspec.json.Decoder[m.Alert] = msgspec.json.Decoder(m.Alert)
 
 
 class Paging:
     """Begins the escalation of an alert that pages, and ends it with the alert."""
 
-    def __init__(
-        self,
-        states: EscalationStates,
-        texts: AlertTexts,
-        topic_name: Callable[[str], str],
-        now_ms: Callable[[], int],
-        wait_ms: int,
-    ) -> None:
+    def __init__(self, states: EscalationStates, texts: AlertTexts, now_ms: Clock, wait_ms: int) -> None:
         self._states = states
         self._texts = texts
-        self._dead = topic_name(SMS_DLQ.name)
         self._now_ms = now_ms
         self._wait_ms = wait_ms
 
     async def handle(self, batch: Batch) -> None:
+        messages, dead = decoded(batch, ALERTS, SMS_DLQ, self._now_ms())
         async with self._states.changing(batch) as changes:
-            for record in batch.records:
-                try:
-                    alert = _decode.decode(record.value or b"")
-                except msgspec.MsgspecError as error:
-                    changes.outgoing.append(dead_letter(record, self._dead, str(error), self._now_ms()))
-                    continue
+            changes.outgoing += dead
+            for record, alert in messages:
                 if isinstance(alert, m.AlertResolved):
                     _resolve(changes, alert)
                 else:
@@ -55,7 +41,7 @@ class Paging:
 
     def _page(self, changes: Changes, alert: Breach, trace: bytes) -> None:
         state = changes.state(alert.alert_id)
-        escalation, former, told = state.escalation, state.alert, False
+        escalation, former, notified = state.escalation, state.alert, False
         if escalation.ended is End.RESOLVED:
             # Read again, after its end.
             changes.put(state)
@@ -65,20 +51,20 @@ class Paging:
             match step:
                 case Remind():
                     changes.send(self._texts.step(alert, step), trace)
-                    told = True
+                    notified = True
                 case Ended():
                     changes.send([self._texts.ended(alert, step, escalation.level)], trace)
                 case _ if former is not None and alert.severity.rank < former.severity.rank:
                     if escalation.silenced_until_ms <= self._now_ms():
                         changes.send(self._texts.worse(alert), trace)
-        if state.ordered is not None and not told:
-            changes.send(self._texts.ordered(alert, escalation, state.ordered), trace)
+        if state.notify_now is not None and not notified:
+            changes.send(self._texts.notify_now(alert, escalation, state.notify_now), trace)
         newest = alert if former is None or alert.at_ms >= former.at_ms else former
-        changes.put(msgspec.structs.replace(state, escalation=escalation, alert=newest, ordered=None, trace=trace))
+        changes.put(msgspec.structs.replace(state, escalation=escalation, alert=newest, notify_now=None, trace=trace))
 
 
 def _resolve(changes: Changes, alert: m.AlertResolved) -> None:
-    """What remains says that it ended, so that nothing which is read late or again begins anew."""
+    """What remains says that it ended, so that nothing which is read late or again begins again."""
     state = changes.state(alert.alert_id)
     over = ended(state.escalation, End.RESOLVED)
-    changes.put(msgspec.structs.replace(state, escalation=over, alert=None, ordered=None))
+    changes.put(msgspec.structs.replace(state, escalation=over, alert=None, notify_now=None))

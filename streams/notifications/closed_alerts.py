@@ -9,7 +9,7 @@ reach and reads that far. What was published before the question is known then, 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import aiokafka
 import msgspec
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from broker.settings import KafkaSettings
     from streams.engine.consumer import Record
 
-# People give few orders, and what a silence put off may come up weeks later.
-ORDERS_REMEMBERED_MS = ALERT_COMMANDS.retention_ms
+# People give few commands, and what a silence put off may come up weeks later.
+COMMANDS_REMEMBERED_MS = ALERT_COMMANDS.retention_ms
 ENDS_REMEMBERED_MS = DAY_MS
 
 _decode: msgspec.json.Decoder[m.AlertResolved | m.Command | m.AlertTriggered | m.SeverityRaised] = msgspec.json.Decoder(
@@ -37,7 +37,15 @@ _decode: msgspec.json.Decoder[m.AlertResolved | m.Command | m.AlertTriggered | m
 T = TypeVar("T")
 
 
-class Order(msgspec.Struct, frozen=True):
+class Closed(Protocol):
+    """What a flow asks about alerts that need no reminder any more; see `ClosedAlerts`."""
+
+    def why_closed(self, alert_id: str, now_ms: int) -> str | None: ...
+    def silenced_until_ms(self, alert_id: str) -> int | None: ...
+    async def up_to_date(self) -> None: ...
+
+
+class Command(msgspec.Struct, frozen=True):
     """An acknowledgement, or a silence until `until_ms`; `at_ms` is when the broker got it."""
 
     at_ms: int
@@ -47,36 +55,38 @@ class Order(msgspec.Struct, frozen=True):
 class ClosedAlerts(TopicTailer):
     """`why_closed` is about what was read so far; after `up_to_date` that is all that was published before the call.
 
-    Orders are remembered as long as their topic keeps them, and alerts' ends for a day: an escalation's own state
+    Commands are remembered as long as their topic keeps them, and alerts' ends for a day: an escalation's own state
     knows of them much sooner.
     """
 
     def __init__(self, settings: KafkaSettings, now_ms: Callable[[], int], **service: Any) -> None:  # noqa: ANN401
         since_ms = {
-            settings.topic(ALERT_COMMANDS.name): max(0, now_ms() - ORDERS_REMEMBERED_MS),
+            settings.topic(ALERT_COMMANDS.name): max(0, now_ms() - COMMANDS_REMEMBERED_MS),
             settings.topic(ALERTS.name): max(0, now_ms() - ENDS_REMEMBERED_MS),
         }
         super().__init__(list(since_ms), settings, since_ms=since_ms, **service)
         self._now_ms = now_ms
         # Oldest first, for expiry.
-        self._orders: dict[str, Order] = {}
+        self._commands: dict[str, Command] = {}
         self._resolved: dict[str, int] = {}
         self._asker: Any = None
         self._question: asyncio.Task[Mapping[aiokafka.TopicPartition, int]] | None = None
 
     def why_closed(self, alert_id: str, now_ms: int) -> str | None:
         """One of "acknowledged", "resolved", "silenced" (see `silenced_until_ms`); None: a reminder is wanted."""
-        order = self._orders.get(alert_id)
-        if order is not None and order.until_ms is None:
+        command = self._commands.get(alert_id)
+        if command is not None and command.until_ms is None:
             return "acknowledged"
         if alert_id in self._resolved:
             return "resolved"
-        return "silenced" if order is not None and order.until_ms is not None and order.until_ms > now_ms else None
+        return (
+            "silenced" if command is not None and command.until_ms is not None and command.until_ms > now_ms else None
+        )
 
     def silenced_until_ms(self, alert_id: str) -> int | None:
         """When the newest silence of an alert ends; None when there is none, or when it is closed for good."""
-        order = self._orders.get(alert_id)
-        return None if order is None or alert_id in self._resolved else order.until_ms
+        command = self._commands.get(alert_id)
+        return None if command is None or alert_id in self._resolved else command.until_ms
 
     async def up_to_date(self, limit_s: float = 2.0) -> None:
         """Returns when everything is known that was published before this call.
@@ -94,7 +104,7 @@ class ClosedAlerts(TopicTailer):
     async def _ends(self) -> Mapping[aiokafka.TopicPartition, int]:
         """How far the topics reach, asked after the call began. Many callers at once share a question."""
         if (under_way := self._question) is not None:
-            # It may have been answered before this call began: wait for it, then ask anew (or join who did).
+            # It may have been answered before this call began: wait for it, then ask again (or join who did).
             await asyncio.wait([under_way])
         if self._question is under_way:
             self._question = asyncio.create_task(self._asker.end_offsets(list(self._read_to)))
@@ -123,34 +133,34 @@ class ClosedAlerts(TopicTailer):
             return  # the flow of that topic makes a dead letter of it
         match message:
             case m.Acknowledge(alert_id=alert_id):
-                self._order(alert_id, Order(record.timestamp))
+                self._note(alert_id, Command(record.timestamp))
             case m.Silence(alert_id=alert_id, until_at_ms=until_ms):
-                self._order(alert_id, Order(record.timestamp, until_ms))
+                self._note(alert_id, Command(record.timestamp, until_ms))
             case m.NotifyNow(alert_id=alert_id) if not self._is_acknowledged(alert_id):
-                # The newer order counts: it ends a silence.
-                self._orders.pop(alert_id, None)
+                # The newer command counts: it ends a silence.
+                self._commands.pop(alert_id, None)
             case m.AlertResolved(alert_id=alert_id):
                 self._resolved.setdefault(alert_id, record.timestamp)
         self._forget()
 
-    def _order(self, alert_id: str, order: Order) -> None:
+    def _note(self, alert_id: str, command: Command) -> None:
         if not self._is_acknowledged(alert_id):
-            self._orders.pop(alert_id, None)
-            self._orders[alert_id] = order
+            self._commands.pop(alert_id, None)
+            self._commands[alert_id] = command
 
     def _is_acknowledged(self, alert_id: str) -> bool:
-        order = self._orders.get(alert_id)
-        return order is not None and order.until_ms is None
+        command = self._commands.get(alert_id)
+        return command is not None and command.until_ms is None
 
     def _forget(self) -> None:
         now_ms = self._now_ms()
         while self._resolved and _oldest(self._resolved) < now_ms - ENDS_REMEMBERED_MS:
             del self._resolved[next(iter(self._resolved))]
-        while self._orders and _oldest(self._orders).at_ms < now_ms - ORDERS_REMEMBERED_MS:
-            del self._orders[next(iter(self._orders))]
+        while self._commands and _oldest(self._commands).at_ms < now_ms - COMMANDS_REMEMBERED_MS:
+            del self._commands[next(iter(self._commands))]
 
     def __len__(self) -> int:
-        return len(self._orders) + len(self._resolved)
+        return len(self._commands) + len(self._resolved)
 
 
 def _oldest(entries: Mapping[str, T]) -> T:

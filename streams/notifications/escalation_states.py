@@ -9,22 +9,22 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
 from domain.notification.escalation import End, Escalation
 from schemas import messages as m
-from schemas.headers import Header
+from schemas.headers import Header, event_headers
 from schemas.topics import DAY_MS, ESCALATIONS
 from streams.engine.publish import Outgoing
 from streams.engine.timers import Timer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable
 
-    from streams.engine.interfaces import Slot
+    from streams.engine.interfaces import Clock, Publish, Rows, Slot
     from streams.engine.timers import Timers
 
 log = structlog.get_logger(__name__)
@@ -34,27 +34,22 @@ REMEMBERED_MS = 8 * DAY_MS
 
 
 class State(msgspec.Struct, frozen=True, array_like=True):
-    """One alert. `fence` counts the changes: of two versions that recovery meets, the later one wins.
+    """One alert. `version` counts the changes: of two versions that recovery meets, the later one wins.
 
-    `alert` is what is needed to tell of it again; it is None before the alert was read, and after it was resolved.
-    `ordered` is an order to notify that came before its alert. `trace` is the alert's, for all that follows from it.
+    `alert` is what another SMS about it needs; it is None before the alert was read, and after it was resolved.
+    `notify_now` is a command that came before its alert. `trace` is the alert's, for all that follows from it.
     """
 
-    fence: int
+    version: int
     changed_at_ms: int
     escalation: Escalation
     alert: m.AlertTriggered | m.SeverityRaised | None = None
-    ordered: m.NotifyNow | None = None
+    notify_now: m.NotifyNow | None = None
     trace: bytes = b""
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(State).decode
-
-
-class Table(Protocol):
-    def read(self, slot: Slot, key: bytes) -> bytes | None: ...
-    async def write(self, slot: Slot, items: Mapping[bytes, bytes | None]) -> None: ...
 
 
 class Changes:
@@ -89,16 +84,14 @@ class EscalationStates:
     def __init__(
         self,
         *,
-        table: Table,
+        table: Rows,
         timers: Timers,
-        publish: Callable[[Sequence[Outgoing]], Awaitable[None]],
-        topic_name: Callable[[str], str],
-        now_ms: Callable[[], int],
+        publish: Publish,
+        now_ms: Clock,
     ) -> None:
         self._table = table
         self._timers = timers
         self._publish = publish
-        self._topic = topic_name(ESCALATIONS.name)
         self._now_ms = now_ms
         self._one_at_a_time: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -120,7 +113,7 @@ class EscalationStates:
         return None if raw is None else _decode(raw)
 
     def _row(self, state: State) -> tuple[bytes, bytes]:
-        changed = msgspec.structs.replace(state, fence=state.fence + 1, changed_at_ms=self._now_ms())
+        changed = msgspec.structs.replace(state, version=state.version + 1, changed_at_ms=self._now_ms())
         return state.escalation.alert_id.encode(), _encode(changed)
 
     async def _set_timers(self, slot: Slot, states: Iterable[State]) -> None:
@@ -150,14 +143,13 @@ class EscalationStates:
             at_ms=due_at_ms,
         )
         headers = (
-            (Header.ID.value, f"{alert.alert_id}.{due.level}.{due_at_ms}.due".encode()),
-            (Header.TYPE.value, b"escalation_due"),
+            *event_headers(f"{alert.alert_id}.{due.level}.{due_at_ms}.due", "escalation_due"),
             (Header.DUE_AT.value, str(due_at_ms).encode()),
         )
         return Timer(
             timer_id=timer_id(alert.alert_id),
             due_at_ms=due_at_ms,
-            topic=self._topic,
+            topic=ESCALATIONS,
             key=alert.unit_id.encode(),
             value=m.encode(due),
             headers=headers,

@@ -1,4 +1,5 @@
-"""What the dispatch remembers, in one table beside the partition of the lanes: requests, windows, caps, who was told.
+"""What the dispatch remembers, in one table beside the partition of the lanes: requests, windows, caps, and who was
+notified of what.
 
 All of it is keyed by user or belongs to one user's requests, so it lies where the lanes' records of that user are
 read. Whoever changes something holds the user's lock from the first read to the last write; a partition has one owner.
@@ -7,7 +8,7 @@ read. Whoever changes something holds the user's lock from the first read to the
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -15,48 +16,46 @@ import msgspec
 from domain.notification.lanes import HourlyCap
 from domain.notification.rate_limit import Window
 from domain.notification.receipts import Attempt  # noqa: TC001 - msgspec reads the annotation
-from domain.notification.request_state import Standing, may_try
+from domain.notification.request_state import RequestState, may_try
 from schemas.topics import DAY_MS, SMS_CRITICAL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from schemas import messages as m
-    from streams.engine.interfaces import Slot
+    from streams.engine.interfaces import Rows, Slot
 
-T = TypeVar("T")
-
-TOLD_AT_MOST = 20
-TOLD_FOR_MS = 24 * 3_600_000
+NOTIFIED_AT_MOST = 20
+NOTIFIED_FOR_MS = 24 * 3_600_000
 # A day longer than the lanes keep a record that could be read again.
 KEEP_MS = SMS_CRITICAL.retention_ms + DAY_MS
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One request. `fence` counts its changes: of two versions that recovery meets, the later one wins.
+    """One request. `version` counts its changes: of two versions that recovery meets, the later one wins.
 
     `receipt` is the last attempt as receipts see it, and `request` the message while either may still be needed.
-    `waited_for_window` is set once the roll-up let it wait for its rate window.
+    `waited_for_window` is set once the roll-up let it wait for its rate window. `begun_at_ms` is when it, or its newest
+    redrive, was first looked at: from then on its deadline runs.
     """
 
-    fence: int = 0
-    standing: Standing = Standing.NEW
+    version: int = 0
+    state: RequestState = RequestState.NEW
     attempt: int = 0
     redrives: int = 0
     changed_at_ms: int = 0
     receipt: Attempt | None = None
     request: bytes = b""
     waited_for_window: bool = False
+    begun_at_ms: int = 0
 
     def may_try(self, request: m.SmsRequest) -> bool:
         return may_try(self, request)
 
     def of(self, request: m.SmsRequest) -> Entry:
-        """What counts of the entry for `request`: after a redrive nothing but the fence does."""
-        return self if request.redrives <= self.redrives else Entry(fence=self.fence, redrives=request.redrives)
+        """What counts of the entry for `request`: after a redrive nothing but the version does."""
+        return self if request.redrives <= self.redrives else Entry(version=self.version, redrives=request.redrives)
 
 
-class ToldAlert(msgspec.Struct, frozen=True, array_like=True):
+class NotifiedAlert(msgspec.Struct, frozen=True, array_like=True):
     """An alert that a user was texted about: what a reply of theirs may acknowledge."""
 
     alert_id: str
@@ -66,9 +65,9 @@ class ToldAlert(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True):
-    """A value with the fence that every table of ours begins with."""
+    """A value with the version that every table of ours begins with."""
 
-    fence: int
+    version: int
 
 
 class WindowRow(_Row, frozen=True, array_like=True):
@@ -79,20 +78,15 @@ class CapRow(_Row, frozen=True, array_like=True):
     cap: HourlyCap = HourlyCap()
 
 
-class ToldRow(_Row, frozen=True, array_like=True):
-    alerts: tuple[ToldAlert, ...] = ()
+class NotifiedRow(_Row, frozen=True, array_like=True):
+    alerts: tuple[NotifiedAlert, ...] = ()
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_entry = msgspec.msgpack.Decoder(Entry).decode
 _decode_window = msgspec.msgpack.Decoder(WindowRow).decode
 _decode_cap = msgspec.msgpack.Decoder(CapRow).decode
-_decode_told = msgspec.msgpack.Decoder(ToldRow).decode
-
-
-class Table(Protocol):
-    def read(self, slot: Slot, key: bytes) -> bytes | None: ...
-    async def write(self, slot: Slot, items: Mapping[bytes, bytes | None], *, durable: bool = False) -> None: ...
+_decode_notified = msgspec.msgpack.Decoder(NotifiedRow).decode
 
 
 class Change:
@@ -104,25 +98,25 @@ class Change:
         self.items: dict[bytes, bytes | None] = {}
 
     def entry(self, request_id: str, entry: Entry) -> None:
-        self.items[_entry_key(request_id)] = _encode(msgspec.structs.replace(entry, fence=entry.fence + 1))
+        self.items[_entry_key(request_id)] = _encode(msgspec.structs.replace(entry, version=entry.version + 1))
 
     def window(self, user_id: str, kind: m.AlertKind, window: Window) -> None:
         """Write the window, if it says something new."""
         row = self._ledger.window_row(self._slot, user_id, kind)
         if row.window != window:
-            self.items[_window_key(user_id, kind)] = _encode(WindowRow(row.fence + 1, window))
+            self.items[_window_key(user_id, kind)] = _encode(WindowRow(row.version + 1, window))
 
     def cap(self, organization_id: str, cap: HourlyCap) -> None:
         row = self._ledger.cap_row(self._slot, organization_id)
-        self.items[_cap_key(organization_id)] = _encode(CapRow(row.fence + 1, cap))
+        self.items[_cap_key(organization_id)] = _encode(CapRow(row.version + 1, cap))
 
-    def told(self, request: m.SmsRequest, now_ms: int) -> None:
+    def notified(self, request: m.SmsRequest, now_ms: int) -> None:
         """The user of `request` was texted about its alert."""
-        row = self._ledger.told_row(self._slot, request.user_id)
-        told = ToldAlert(request.alert_id, request.unit_id, request.organization_id, now_ms)
-        kept = [a for a in row.alerts if a.alert_id != told.alert_id and a.at_ms > now_ms - TOLD_FOR_MS]
-        alerts = (*kept, told)[-TOLD_AT_MOST:]
-        self.items[_told_key(request.user_id)] = _encode(ToldRow(row.fence + 1, alerts))
+        row = self._ledger.notified_row(self._slot, request.user_id)
+        notified = NotifiedAlert(request.alert_id, request.unit_id, request.organization_id, now_ms)
+        kept = [a for a in row.alerts if a.alert_id != notified.alert_id and a.at_ms > now_ms - NOTIFIED_FOR_MS]
+        alerts = (*kept, notified)[-NOTIFIED_AT_MOST:]
+        self.items[_notified_key(request.user_id)] = _encode(NotifiedRow(row.version + 1, alerts))
 
     async def write(self, *, durable: bool = False) -> None:
         """Raises Stale when the partition is not ours any more.
@@ -133,7 +127,7 @@ class Change:
 
 
 class Ledger:
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Rows) -> None:
         self.table = table
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -154,9 +148,9 @@ class Ledger:
     def cap(self, slot: Slot, organization_id: str) -> HourlyCap:
         return self.cap_row(slot, organization_id).cap
 
-    def told(self, slot: Slot, user_id: str, now_ms: int) -> tuple[ToldAlert, ...]:
+    def notified(self, slot: Slot, user_id: str, now_ms: int) -> tuple[NotifiedAlert, ...]:
         """The alerts that the user was texted about in the last day."""
-        return tuple(a for a in self.told_row(slot, user_id).alerts if a.at_ms > now_ms - TOLD_FOR_MS)
+        return tuple(a for a in self.notified_row(slot, user_id).alerts if a.at_ms > now_ms - NOTIFIED_FOR_MS)
 
     def window_row(self, slot: Slot, user_id: str, kind: m.AlertKind) -> WindowRow:
         raw = self.table.read(slot, _window_key(user_id, kind))
@@ -166,9 +160,9 @@ class Ledger:
         raw = self.table.read(slot, _cap_key(organization_id))
         return CapRow(0) if raw is None else _decode_cap(raw)
 
-    def told_row(self, slot: Slot, user_id: str) -> ToldRow:
-        raw = self.table.read(slot, _told_key(user_id))
-        return ToldRow(0) if raw is None else _decode_told(raw)
+    def notified_row(self, slot: Slot, user_id: str) -> NotifiedRow:
+        raw = self.table.read(slot, _notified_key(user_id))
+        return NotifiedRow(0) if raw is None else _decode_notified(raw)
 
 
 def is_over(key: bytes, raw: bytes, now_ms: int, window_ms: int) -> bool:
@@ -179,13 +173,13 @@ def is_over(key: bytes, raw: bytes, now_ms: int, window_ms: int) -> bool:
     match key[:1]:
         case b"r":
             entry = _decode_entry(raw)
-            return entry.standing.settled and entry.changed_at_ms < now_ms - KEEP_MS
+            return entry.state.settled and entry.changed_at_ms < now_ms - KEEP_MS
         case b"w":
             return _decode_window(raw).window.is_over(now_ms, window_ms)
         case b"h":
             return _decode_cap(raw).cap.is_over(now_ms)
         case b"t":
-            return all(alert.at_ms <= now_ms - TOLD_FOR_MS for alert in _decode_told(raw).alerts)
+            return all(alert.at_ms <= now_ms - NOTIFIED_FOR_MS for alert in _decode_notified(raw).alerts)
         case _:
             return False
 
@@ -202,5 +196,5 @@ def _cap_key(organization_id: str) -> bytes:
     return b"h" + organization_id.encode()
 
 
-def _told_key(user_id: str) -> bytes:
+def _notified_key(user_id: str) -> bytes:
     return b"t" + user_id.encode()

@@ -5,21 +5,19 @@ Nothing is sent here: whoever decided publishes what it gets, before it writes i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
 
 from schemas import messages as m
-from schemas.headers import trace_of
+from schemas.headers import event_headers, failure_headers
 from schemas.topics import ALERT_COMMANDS, ESCALATIONS, SMS_DLQ, SMS_OUTCOMES, SMS_RETRIES
 from streams.engine.publish import Outgoing
-from streams.engine.unreadable import dead_letter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from streams.engine.consumer import Record
-    from streams.notifications.ledger import ToldAlert
+    from schemas.headers import Origin
+    from streams.engine.interfaces import Clock
+    from streams.notifications.ledger import NotifiedAlert
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -27,19 +25,6 @@ class Failure(msgspec.Struct, frozen=True):
 
     code: str
     text: str
-
-
-class Origin(NamedTuple):
-    """The lane's record that a request came with."""
-
-    topic: str
-    partition: int
-    offset: int
-    trace: bytes
-
-    @classmethod
-    def of(cls, record: Record) -> Origin:
-        return cls(record.topic, record.partition, record.offset, trace_of(dict(record.headers)))
 
 
 class _About(TypedDict):
@@ -58,12 +43,7 @@ class _About(TypedDict):
 class Outcomes:
     """Makes the records of decisions."""
 
-    def __init__(self, topic_name: Callable[[str], str], now_ms: Callable[[], int]) -> None:
-        self._outcomes = topic_name(SMS_OUTCOMES.name)
-        self._retries = topic_name(SMS_RETRIES.name)
-        self._dead = topic_name(SMS_DLQ.name)
-        self._escalations = topic_name(ESCALATIONS.name)
-        self._commands = topic_name(ALERT_COMMANDS.name)
+    def __init__(self, now_ms: Clock) -> None:
         self._now_ms = now_ms
 
     def sending(self, request: m.SmsRequest, attempt: int, attempt_id: str) -> list[Outgoing]:
@@ -84,23 +64,23 @@ class Outcomes:
         return [self._outcome(sent)]
 
     def delivered(self, request: m.SmsRequest, attempt: int, provider_message_id: str) -> list[Outgoing]:
-        """It is on the phone; the escalation hears of it."""
+        """It is on the phone; the escalation goes by that."""
         about = self._about(request, attempt)
-        heard = m.SmsHeard(user_id=request.user_id, **self._of_alert(request))
+        delivered = m.PageDelivered(user_id=request.user_id, **self._of_alert(request))
         return [
             self._outcome(m.SmsDelivered(provider_message_id=provider_message_id, **about)),
-            self._escalation(heard, f"{request.request_id}.{request.redrives}.{attempt}.heard"),
+            self._escalation(delivered, f"{request.request_id}.{request.redrives}.{attempt}.heard"),
         ]
 
     def unconfirmed(self, request: m.SmsRequest, attempt: int, provider_message_id: str) -> list[Outgoing]:
         """Whether it arrived will not be known; the escalation goes on."""
         outcome = m.SmsUnconfirmed(provider_message_id=provider_message_id, **self._about(request, attempt))
-        return [self._outcome(outcome), self.missed(request, attempt, "unconfirmed")]
+        return [self._outcome(outcome), self.undelivered(request, attempt, "unconfirmed")]
 
     def opted_out(self, request: m.SmsRequest, *, at_the_provider: bool) -> list[Outgoing]:
         about = self._about(request, request.attempts)
         outcome = m.SmsOptedOut(at_the_provider=at_the_provider, **about)
-        return [self._outcome(outcome), self.missed(request, request.attempts, "opted_out")]
+        return [self._outcome(outcome), self.undelivered(request, request.attempts, "opted_out")]
 
     def rate_limited(self, request: m.SmsRequest, until_at_ms: int, by_request_id: str) -> list[Outgoing]:
         about = self._about(request, request.attempts)
@@ -110,7 +90,7 @@ class Outcomes:
         return [self._outcome(m.SmsCancelled(because=because, **self._about(request, request.attempts)))]
 
     def failed(self, request: m.SmsRequest, attempt: int, failure: Failure) -> list[Outgoing]:
-        """An attempt failed; what follows is told beside it."""
+        """An attempt failed; what follows is published beside it."""
         return [
             self._outcome(m.SmsFailed(error_code=failure.code, error=failure.text, **self._about(request, attempt)))
         ]
@@ -126,13 +106,18 @@ class Outcomes:
             error_code=failure.code,
             error=failure.text,
         )
-        headers = (
-            *_headers(f"{request.request_id}.{request.redrives}.{attempt}", "sms_retry", attempt, failure, origin),
-            ("due-at", str(due_at_ms).encode()),
+        headers = failure_headers(
+            f"{request.request_id}.{request.redrives}.{attempt}",
+            "sms_retry",
+            attempt=attempt,
+            error=failure.text,
+            error_code=failure.code,
+            origin=origin,
+            due_at_ms=due_at_ms,
         )
         about = self._about(request, attempt)
         return [
-            Outgoing(self._retries, request.user_id.encode(), m.encode(retry), headers),
+            Outgoing(SMS_RETRIES, request.user_id.encode(), m.encode(retry), headers),
             self._outcome(m.SmsRetryScheduled(due_at_ms=due_at_ms, error_code=failure.code, **about)),
         ]
 
@@ -149,19 +134,26 @@ class Outcomes:
             error=failure.text,
             at_ms=about["at_ms"],
         )
-        headers = _headers(f"{request.request_id}.{request.redrives}", "sms_dead", attempt, failure, origin)
+        headers = failure_headers(
+            f"{request.request_id}.{request.redrives}",
+            "sms_dead",
+            attempt=attempt,
+            error=failure.text,
+            error_code=failure.code,
+            origin=origin,
+        )
         return [
-            Outgoing(self._dead, request.user_id.encode(), m.encode(letter), headers),
+            Outgoing(SMS_DLQ, request.user_id.encode(), m.encode(letter), headers),
             self._outcome(m.SmsDead(reason=reason, error_code=failure.code, **about)),
-            self.missed(request, attempt, reason),
+            self.undelivered(request, attempt, reason),
         ]
 
-    def missed(self, request: m.SmsRequest, attempt: int, because: str) -> Outgoing:
+    def undelivered(self, request: m.SmsRequest, attempt: int, because: str) -> Outgoing:
         """The SMS will not reach its user, or nobody will know: the escalation need not wait for an answer."""
-        missed = m.SmsMissed(user_id=request.user_id, because=because, **self._of_alert(request))
-        return self._escalation(missed, f"{request.request_id}.{request.redrives}.{attempt}.missed")
+        undelivered = m.PageUndelivered(user_id=request.user_id, because=because, **self._of_alert(request))
+        return self._escalation(undelivered, f"{request.request_id}.{request.redrives}.{attempt}.missed")
 
-    def acknowledged(self, alert: ToldAlert, user_id: str, event_id: str, at_ms: int) -> Outgoing:
+    def acknowledged(self, alert: NotifiedAlert, user_id: str, event_id: str, at_ms: int) -> Outgoing:
         """A reply acknowledges an alert."""
         command = m.Acknowledge(
             alert_id=alert.alert_id,
@@ -171,11 +163,8 @@ class Outcomes:
             at_ms=at_ms,
             via="sms",
         )
-        headers = (("id", f"{event_id}.{alert.alert_id}".encode()), ("type", b"acknowledge"))
-        return Outgoing(self._commands, alert.unit_id.encode(), m.encode(command), headers)
-
-    def unreadable(self, record: Record, detail: str) -> Outgoing:
-        return dead_letter(record, self._dead, detail, self._now_ms())
+        headers = event_headers(f"{event_id}.{alert.alert_id}", "acknowledge")
+        return Outgoing(ALERT_COMMANDS, alert.unit_id.encode(), m.encode(command), headers)
 
     def _about(self, request: m.SmsRequest, attempt: int) -> _About:
         return {
@@ -200,13 +189,12 @@ class Outcomes:
 
     def _outcome(self, outcome: m.SmsOutcome) -> Outgoing:
         kind = str(outcome.__struct_config__.tag)
-        id_ = f"{outcome.request_id}.{outcome.attempt}.{kind}"
-        headers = (("id", id_.encode()), ("type", kind.encode()))
-        return Outgoing(self._outcomes, outcome.user_id.encode(), m.encode(outcome), headers)
+        headers = event_headers(f"{outcome.request_id}.{outcome.attempt}.{kind}", kind)
+        return Outgoing(SMS_OUTCOMES, outcome.user_id.encode(), m.encode(outcome), headers)
 
     def _escalation(self, event: m.EscalationEvent, id_: str) -> Outgoing:
-        headers = (("id", id_.encode()), ("type", str(event.__struct_config__.tag).encode()))
-        return Outgoing(self._escalations, event.unit_id.encode(), m.encode(event), headers)
+        headers = event_headers(id_, str(event.__struct_config__.tag))
+        return Outgoing(ESCALATIONS, event.unit_id.encode(), m.encode(event), headers)
 
 
 class _OfAlert(TypedDict):
@@ -215,23 +203,3 @@ class _OfAlert(TypedDict):
     organization_id: str
     level: int
     at_ms: int
-
-
-def _headers(
-    id_: str, kind: str, attempt: int, failure: Failure, origin: Origin | None
-) -> tuple[tuple[str, bytes], ...]:
-    headers = [
-        ("id", id_.encode()),
-        ("type", kind.encode()),
-        ("attempt", str(attempt).encode()),
-        ("error", failure.text.encode()),
-        ("error-code", failure.code.encode()),
-    ]
-    if origin is not None:
-        headers += [
-            ("original-topic", origin.topic.encode()),
-            ("original-partition", str(origin.partition).encode()),
-            ("original-offset", str(origin.offset).encode()),
-        ]
-        headers.append(("traceparent", origin.trace))
-    return tuple(headers)

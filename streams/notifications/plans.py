@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from domain.notification import retry
 from domain.notification.decisions import (
     AwaitReceipt,
     Cancelled,
@@ -15,30 +14,21 @@ from domain.notification.decisions import (
     Deferred,
     OptedOut,
     RateLimited,
-    attempt_id,
-    unreachable,
 )
 from domain.notification.rate_limit import Free, Occupied, when_limited
-from domain.notification.request_state import Standing
+from domain.notification.request_ids import attempt_id
+from domain.notification.request_state import RequestState
+from domain.notification.sms_text import with_held_back
+from domain.notification.suppression import sms_suppression
 
 if TYPE_CHECKING:
     from schemas import messages as m
-    from streams.engine.interfaces import Slot
+    from streams.engine.interfaces import Entries, Slot
+    from streams.notifications.closed_alerts import Closed
     from streams.notifications.ledger import Entry, Ledger
-
+    from streams.notifications.sms_policy import SmsPolicy
 
 LOOK_AGAIN_MS = 12 * 3_600_000
-
-
-class SmsPolicy(msgspec.Struct, frozen=True):
-    """`receipts`: whether the provider's webhooks reach us. `window_ms` of 0 switches the rate limit off."""
-
-    window_ms: int = 900_000
-    roll_up: bool = False
-    receipts: bool = False
-    receipt_wait_ms: int = 20_000
-    final_wait_ms: int = 300_000
-    attempts: int = retry.SMS.attempts
 
 
 class Skip(msgspec.Struct, frozen=True):
@@ -52,7 +42,7 @@ class Send(msgspec.Struct, frozen=True):
     attempt: int
     attempt_id: str
     found_sending: bool
-    held_back: int
+    text: str
     counts_for_cap: bool
 
 
@@ -67,18 +57,6 @@ class Conclude(msgspec.Struct, frozen=True):
 
 
 Plan = Skip | Send | Conclude
-
-
-class Contacts(Protocol):
-    def get(self, entry_id: str) -> m.Contact | None: ...
-
-
-class Closed(Protocol):
-    """What is known of alerts that need no reminder any more (`escalation/closed_alerts.py`)."""
-
-    def why_closed(self, alert_id: str, now_ms: int) -> str | None: ...
-    def silenced_until_ms(self, alert_id: str) -> int | None: ...
-    async def up_to_date(self, limit_s: float = ...) -> None: ...
 
 
 def is_revocable(request: m.SmsRequest, entry: Entry) -> bool:
@@ -102,7 +80,9 @@ def revocation(closed: Closed, request: m.SmsRequest, now_ms: int) -> Cancelled 
 
 
 class Planner:
-    def __init__(self, ledger: Ledger, contacts: Contacts, closed: Closed, partitions: int, policy: SmsPolicy) -> None:
+    def __init__(
+        self, ledger: Ledger, contacts: Entries[m.Contact], closed: Closed, partitions: int, policy: SmsPolicy
+    ) -> None:
         self._ledger = ledger
         self._contacts = contacts
         self._closed = closed
@@ -115,35 +95,45 @@ class Planner:
             return Skip()
         entry = entry.of(request)
         contact = self._contacts.get(request.user_id)
-        found_sending = entry.standing is Standing.SENDING
+        found_sending = entry.state is RequestState.SENDING
         if found_sending and self._policy.receipts:
-            return Conclude(self._wait_for_receipt(entry.attempt, now_ms), entry.attempt)
-        if hindrance := unreachable(contact):
-            return Conclude(hindrance, request.attempts)
+            return Conclude(self._wait_for_receipt(now_ms), entry.attempt)
+        if suppressed := sms_suppression(contact):
+            return Conclude(suppressed, request.attempts)
         assert contact is not None
         assert contact.phone_e164 is not None
         if is_revocable(request, entry) and (revoked := revocation(self._closed, request, now_ms)):
             return Conclude(revoked, request.attempts)
-        if request.attempts >= self._policy.attempts:
-            dead = Dead(DeadReason.EXHAUSTED, "no_receipt", "no answer, and no receipt came in time", ops_told=True)
+        if dead := self._given_up(request, entry, now_ms):
             return Conclude(dead, request.attempts)
         if limit := self._limit(slot, request, entry, contact, now_ms):
             return Conclude(limit, request.attempts)
         attempt = request.attempts + 1
         window = self._ledger.window(slot, request.user_id, request.kind)
+        held_back = window.held_back - entry.waited_for_window
         return Send(
             contact.phone_e164,
             attempt,
-            attempt_id(request.request_id, attempt, request.redrives),
+            attempt_id(request.request_id, attempt, request.redrives, request.provider_failures),
             found_sending,
-            max(0, window.held_back - entry.waited_for_window) if self._policy.roll_up else 0,
+            with_held_back(request.text, held_back) if self._policy.roll_up and held_back > 0 else request.text,
             contact.organization_sms_per_hour is not None,
         )
 
-    def _wait_for_receipt(self, attempt: int, now_ms: int) -> AwaitReceipt:
-        last = attempt >= self._policy.attempts
+    def _wait_for_receipt(self, now_ms: int) -> AwaitReceipt:
         error = "the worker ended before the provider's answer was written down"
-        return AwaitReceipt(now_ms + self._policy.receipt_wait_ms, last, "crashed", error)
+        return AwaitReceipt(now_ms + self._policy.waits.receipt_ms, "crashed", error)
+
+    def _given_up(self, request: m.SmsRequest, entry: Entry, now_ms: int) -> Dead | None:
+        if request.attempts >= self._policy.retry.attempts:
+            return Dead(DeadReason.EXHAUSTED, "no_receipt", "no answer, and no receipt came in time", notify_ops=True)
+        # A person's redrive has all the time again.
+        begun_at_ms = request.requested_at_ms if request.redrives == 0 else entry.begun_at_ms or now_ms
+        deadline_ms = self._policy.deadline_ms(request, begun_at_ms)
+        if now_ms < deadline_ms:
+            return None
+        late_s = (now_ms - begun_at_ms) // 1000
+        return Dead(DeadReason.EXPIRED, "expired", f"the provider did not take it within {late_s} s", notify_ops=True)
 
     def _limit(
         self, slot: Slot, request: m.SmsRequest, entry: Entry, contact: m.Contact, now_ms: int

@@ -1,4 +1,4 @@
-"""When the next SMS may leave: this worker's share of the global rate and cap, and whether the way is open.
+"""Second stage: when the next SMS may leave, by this worker's share of the global rate and cap and the circuit breaker.
 
 The rate is kept twice. Before a message is chosen, so that the choice falls as late as possible and a critical one
 that has just come goes first; and again when its request leaves, because what lies in between (the ledger's write)
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from domain.notification.circuit_breaker import Hold, Way
+from domain.notification.circuit_breaker import CircuitBreaker, Hold
 from domain.notification.pacing import Pacer, Shares, concurrency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from domain.notification.sms_answers import Answer
+    from domain.notification.answers import Answer
 
 log = structlog.get_logger(__name__)
 
@@ -33,12 +33,12 @@ class Limits(msgspec.Struct, frozen=True):
     """`per_second` and `cap` hold for all workers together; `per_worker` is how many requests one has under way."""
 
     partitions: int
-    per_second: int = 100
-    cap: int = 20
-    per_worker: int = 10
+    per_second: int
+    cap: int
+    per_worker: int
 
 
-class Gate:
+class RateLimiter:
     """One a worker. `owned` gives the lanes' partitions that are ours now; nothing while the group rebalances."""
 
     def __init__(self, limits: Limits, owned: Callable[[], Collection[int]], now_ms: Callable[[], int]) -> None:
@@ -51,19 +51,19 @@ class Gate:
         self._left = Pacer()
         self._leaving = asyncio.Lock()
         self._changed = asyncio.Event()
-        self._way = Way()
+        self._breaker = CircuitBreaker()
         self.in_flight = 0
 
     @property
-    def way(self) -> Way:
-        return self._way
+    def breaker(self) -> CircuitBreaker:
+        return self._breaker
 
     def follow(self) -> None:
         """Look which partitions are ours, also while nothing waits: a new share may be used a second after this."""
         self._follow(_monotonic_ms())
 
     def changed(self) -> None:
-        """Something that the gate waits for may have happened."""
+        """Something that the limiter waits for may have happened."""
         self._changed.set()
 
     async def opens(self) -> bool:
@@ -86,7 +86,7 @@ class Gate:
         if wait_ms is None:
             return LOOK_AGAIN_S
         # Looking must not use up the probe: `pass_through` does.
-        _, permit = self._way.permit(self._now_ms())
+        _, permit = self._breaker.permit(self._now_ms())
         if isinstance(permit, Hold):
             wait_ms = max(wait_ms, permit.until_ms - self._now_ms())
         return wait_ms / 1000
@@ -103,7 +103,7 @@ class Gate:
         """A message was chosen; say `back` when it is settled."""
         self.in_flight += 1
         self._chosen = self._chosen.left(_monotonic_ms())
-        self._way, _ = self._way.permit(self._now_ms())
+        self._breaker, _ = self._breaker.permit(self._now_ms())
 
     def back(self) -> None:
         self.in_flight -= 1
@@ -121,13 +121,13 @@ class Gate:
                 self._follow(_monotonic_ms())
             self._left = self._left.left(_monotonic_ms())
 
-    def answered(self, answer: Answer, user_id: str) -> None:
-        """What an answer says of the way; ops is told once when it closes, and when it opens again."""
-        before = self._way.pause
-        self._way = self._way.after(answer, user_id, self._now_ms())
-        after = self._way.pause
+    def answered(self, answer: Answer) -> None:
+        """What an answer says of the provider; ops is notified once when the breaker opens, and when it closes."""
+        before = self._breaker.opened
+        self._breaker = self._breaker.after(answer, self._now_ms())
+        after = self._breaker.opened
         if after is not None and before is None:
-            log.error("provider.paused", cause=after.cause, code=after.code, error=after.error)
+            log.error("provider.openedd", cause=after.cause, code=after.code, error=after.error)
         elif after is not None and before is not None and after.cause != before.cause:
             log.error("provider.still_paused", cause=after.cause, code=after.code, error=after.error)
         elif after is None and before is not None:

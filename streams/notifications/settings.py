@@ -6,13 +6,15 @@ from typing import Annotated
 
 from pydantic import Field, HttpUrl, SecretStr
 
-from domain.notification.escalation import WAIT_MS
+from domain.notification.receipts import Waits
+from domain.notification.retry import BackOff, RetryPolicy
+from schemas.messages import Severity
 from streams.engine.settings import WorkerSettings
-from streams.notifications.plans import SmsPolicy
 from streams.notifications.rate_limiter import Limits
+from streams.notifications.sms_policy import SmsPolicy
 from streams.notifications.telnyx.client import API, TelnyxSettings
 
-QUESTIONS_AT_ONCE = 5
+POLLS_AT_ONCE = 5
 
 
 class NotificationsSettings(WorkerSettings):
@@ -37,6 +39,18 @@ class NotificationsSettings(WorkerSettings):
     sms_global_cap: Annotated[
         int, Field(validation_alias="SMS_GLOBAL_CAP", description="requests at once of all workers together", ge=4)
     ] = 20
+    sms_attempts: Annotated[
+        int, Field(validation_alias="SMS_ATTEMPTS", description="for answers about the message itself", ge=1)
+    ] = 3
+    sms_deadline_critical_s: Annotated[
+        float, Field(validation_alias="SMS_DEADLINE_CRITICAL_S", description="then a message is given up", gt=0)
+    ] = 14_400.0
+    sms_deadline_warning_s: Annotated[
+        float, Field(validation_alias="SMS_DEADLINE_WARNING_S", description="then a message is given up", gt=0)
+    ] = 3_600.0
+    sms_deadline_info_s: Annotated[
+        float, Field(validation_alias="SMS_DEADLINE_INFO_S", description="then a message is given up", gt=0)
+    ] = 1_800.0
     rate_window_s: Annotated[
         float,
         Field(validation_alias="RATE_WINDOW_S", description="one SMS a user and kind; 0: no limit", ge=0),
@@ -63,7 +77,7 @@ class NotificationsSettings(WorkerSettings):
     ] = 300.0
     escalation_wait_s: Annotated[
         float, Field(validation_alias="ESCALATION_WAIT_S", description="without an answer, until the next level", gt=0)
-    ] = WAIT_MS / 1000
+    ] = 900.0
 
     def policy(self) -> SmsPolicy:
         """What decides about each SMS."""
@@ -71,12 +85,17 @@ class NotificationsSettings(WorkerSettings):
             window_ms=round(self.rate_window_s * 1000),
             roll_up=self.roll_up,
             receipts=self.telnyx_webhook_url is not None,
-            receipt_wait_ms=round(self.receipt_wait_s * 1000),
-            final_wait_ms=round(self.receipt_final_wait_s * 1000),
+            waits=Waits(round(self.receipt_wait_s * 1000), round(self.receipt_final_wait_s * 1000)),
+            retry=RetryPolicy(attempts=self.sms_attempts, back_off=BackOff.EXPONENTIAL, base_s=1.0),
+            deadlines_ms={
+                Severity.CRITICAL: round(self.sms_deadline_critical_s * 1000),
+                Severity.WARNING: round(self.sms_deadline_warning_s * 1000),
+                Severity.INFO: round(self.sms_deadline_info_s * 1000),
+            },
         )
 
     def limits(self, partitions: int) -> Limits:
-        """What the gate keeps."""
+        """What the limiter keeps."""
         return Limits(partitions, self.sms_per_second, self.sms_global_cap, self.sms_concurrency)
 
     def telnyx(self) -> TelnyxSettings:
@@ -87,7 +106,7 @@ class NotificationsSettings(WorkerSettings):
             messaging_profile_id=self.telnyx_messaging_profile_id,
             base_url=self.telnyx_api_url,
             timeout_s=self.sms_timeout_s,
-            connections=self.sms_concurrency + QUESTIONS_AT_ONCE,
+            connections=self.sms_concurrency + POLLS_AT_ONCE,
             webhook_url=_address(self.telnyx_webhook_url),
             webhook_failover_url=_address(self.telnyx_webhook_failover_url),
         )

@@ -193,7 +193,7 @@ def escalation_rows(record: Incoming) -> Sequence[SqlRow]:
         case m.EscalationEnded():
             detail = {"level": str(event.level), "because": event.because}
             return (_entry(record, event, "escalation_ended", detail),)
-        case m.EscalationDue() | m.SmsHeard() | m.SmsMissed():
+        case m.EscalationDue() | m.PageDelivered() | m.PageUndelivered():
             return ()
 
 

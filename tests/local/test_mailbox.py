@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from domain.notification.answers import Accepted, Answer, Refused
 from local.mailbox.client import MailboxProcess
 from local.ports import LOOPBACK
-from streams.digests.mail.answers import Answer, Refused, Taken
 from streams.digests.mail.smtp import Smtp, SmtpServer
 from streams.digests.report.rendered_digest import Mail
 from tests.streams.digests.mail_samples import PIXEL, mail
@@ -35,7 +35,7 @@ def sent(mailbox: MailboxProcess, mails: list[Mail]) -> list[Answer]:
 
 def test_a_mail_is_listed_and_shown_with_its_pictures_text_and_attachment(mailbox: MailboxProcess) -> None:
     mailbox.clear()
-    assert all(isinstance(answer, Taken) for answer in sent(mailbox, [mail("pat@example.com")]))
+    assert all(isinstance(answer, Accepted) for answer in sent(mailbox, [mail("pat@example.com")]))
     (found,) = mailbox.mails()
     assert found.to == ["pat@example.com"]
     assert found.subject == "Daily Temperature Summary - Corner Störe"
@@ -67,7 +67,7 @@ def test_it_refuses_mails_when_it_is_told_to(mailbox: MailboxProcess) -> None:
     assert isinstance(answer, Refused)
     assert answer.code == "smtp-451"
     mailbox.refuse("")
-    assert isinstance(sent(mailbox, [mail()])[0], Taken)
+    assert isinstance(sent(mailbox, [mail()])[0], Accepted)
 
 
 def test_pages_of_mails_that_are_not_there_are_not_found(mailbox: MailboxProcess) -> None:

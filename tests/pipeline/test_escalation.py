@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 import msgspec
 import pytest
 
-from domain.notification.decisions import sms_request_id
+from domain.notification.request_ids import sms_request_id
 from local.telnyx.behaviour import Behaviour
 from schemas import messages as m
 from schemas.messages import encode
@@ -98,7 +98,7 @@ class Story:
 
     def miss(self, number: int) -> None:
         """Nobody of the first level has it on the phone: the reminder is due now."""
-        missed = m.SmsMissed(user_id="ada", level=1, because="dead", at_ms=now_ms(), **_about(number))
+        missed = m.PageUndelivered(user_id="ada", level=1, because="dead", at_ms=now_ms(), **_about(number))
         self._publish("escalations", number, missed)
 
     def put_reminder_into_the_lane(self, number: int) -> None:

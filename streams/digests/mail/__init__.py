@@ -1,1 +1,1 @@
-"""Mails: what a rendered is, how a digest becomes one, and the providers that take it."""
+"""Mails: the recipient's copy of a digest, and the providers that send it."""

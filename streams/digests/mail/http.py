@@ -11,8 +11,9 @@ import msgspec
 from httpx_aws_auth import AwsCredentials, AwsSigV4Auth
 from msgspec import Struct
 
+from domain.notification.answers import Accepted, Answer, NoAnswer, Refused, Unanswered
 from domain.notification.error_class import ErrorClass
-from streams.digests.mail.answers import Answer, Refused, Silence, Taken, Unanswered, http_class
+from streams.digests.mail.provider import http_class
 from streams.digests.report.rendered_digest import AddressError, Enclosure, Mail
 
 if TYPE_CHECKING:
@@ -34,21 +35,21 @@ class _Http:
         await self._client.aclose()
 
     async def _post(
-        self, request: httpx.Request, taken: Callable[[httpx.Response], Taken], auth: httpx.Auth | None = None
+        self, request: httpx.Request, taken: Callable[[httpx.Response], Accepted], auth: httpx.Auth | None = None
     ) -> Answer:
         try:
             response = await self._client.send(request, auth=auth)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            return Unanswered(Silence.NOT_CONNECTED, _detail(error))
+            return Unanswered(NoAnswer.NOT_CONNECTED, _detail(error))
         except httpx.TimeoutException as error:
-            return Unanswered(Silence.TIMEOUT, _detail(error))
+            return Unanswered(NoAnswer.TIMEOUT, _detail(error))
         except httpx.TransportError as error:
-            return Unanswered(Silence.CONNECTION_LOST, _detail(error))
+            return Unanswered(NoAnswer.CONNECTION_LOST, _detail(error))
         if response.is_success:
             return taken(response)
         text = response.text[:DETAIL_AT_MOST]
         error_class = self._class_of(response.status_code, text)
-        return Refused(error_class, f"http-{response.status_code}", text, _retry_after_s(response))
+        return Refused(error_class, f"http-{response.status_code}", text, retry_after_s=_retry_after_s(response))
 
     def _class_of(self, status: int, text: str) -> ErrorClass:  # noqa: ARG002
         return http_class(status)
@@ -108,7 +109,7 @@ class SendGrid(_Http):
             content=msgspec.json.encode(content),
             headers={"Authorization": f"Bearer {self._api_key}", "Content-Type": "application/json"},
         )
-        return await self._post(request, lambda response: Taken(response.headers.get("x-message-id", "")))
+        return await self._post(request, lambda response: Accepted(response.headers.get("x-message-id", "")))
 
     def _class_of(self, status: int, text: str) -> ErrorClass:
         if status in (400, 422) and "personalizations.0.to" in text:
@@ -129,7 +130,7 @@ def _named(email: str, name: str) -> dict[str, str]:
     return {"email": email, "name": name} if name else {"email": email}
 
 
-class _MailgunTaken(Struct):
+class _MailgunAnswer(Struct):
     id: str = ""
 
 
@@ -161,7 +162,7 @@ class Mailgun(_Http):
             data={"to": mail.recipient.email, "o:tracking": "no", "v:mail_id": mail.mail_id},
             files={"message": ("message.eml", message, "message/rfc822")},
         )
-        return await self._post(request, lambda response: Taken(_id_of(response.content)), self._auth)
+        return await self._post(request, lambda response: Accepted(_id_of(response.content)), self._auth)
 
     def _class_of(self, status: int, text: str) -> ErrorClass:
         if status == 400 and "'to' parameter is not a valid address" in text:
@@ -171,12 +172,12 @@ class Mailgun(_Http):
 
 def _id_of(content: bytes) -> str:
     try:
-        return msgspec.json.decode(content, type=_MailgunTaken).id
+        return msgspec.json.decode(content, type=_MailgunAnswer).id
     except msgspec.MsgspecError:
         return ""
 
 
-class _SesTaken(Struct, rename="pascal"):
+class _SesAnswer(Struct, rename="pascal"):
     message_id: str = ""
 
 
@@ -226,8 +227,8 @@ class Ses(_Http):
         return http_class(status)
 
 
-def _ses_taken(response: httpx.Response) -> Taken:
+def _ses_taken(response: httpx.Response) -> Accepted:
     try:
-        return Taken(msgspec.json.decode(response.content, type=_SesTaken).message_id)
+        return Accepted(msgspec.json.decode(response.content, type=_SesAnswer).message_id)
     except msgspec.MsgspecError:
-        return Taken()
+        return Accepted()

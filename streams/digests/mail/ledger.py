@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from domain.notification.request_state import Standing, may_try
+from domain.notification.request_state import RequestState, may_try
 from schemas.topics import DAY_MS, EMAIL_REQUESTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from schemas import messages as m
-    from streams.engine.interfaces import Slot
+    from streams.engine.interfaces import Rows, Slot
 
 # A day longer than the topic keeps a record that could be read again.
 KEEP_MS = EMAIL_REQUESTS.retention_ms + DAY_MS
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One mail. `fence` counts its changes: of two versions that recovery meets, the later one wins."""
+    """One mail. `version` counts its changes: of two versions that recovery meets, the later one wins."""
 
-    fence: int = 0
-    standing: Standing = Standing.NEW
+    version: int = 0
+    state: RequestState = RequestState.NEW
     attempt: int = 0
     redrives: int = 0
     changed_at_ms: int = 0
+    begun_at_ms: int = 0
+    """When it, or its newest redrive, was first looked at: from then on its deadline runs."""
 
-    def moved(self, standing: Standing, attempt: int, redrives: int, now_ms: int) -> Entry:
-        return Entry(self.fence + 1, standing, attempt, redrives, now_ms)
+    def moved(self, state: RequestState, attempt: int, redrives: int, now_ms: int) -> Entry:
+        begun_at_ms = self.begun_at_ms if redrives == self.redrives else 0
+        return Entry(self.version + 1, state, attempt, redrives, now_ms, begun_at_ms or now_ms)
+
+    def begun_of(self, request: m.EmailRequest, now_ms: int) -> int:
+        """When `request`, or its newest redrive, was first looked at."""
+        return self.begun_at_ms if self.begun_at_ms and request.redrives == self.redrives else now_ms
 
     def may_try(self, request: m.EmailRequest) -> bool:
         return may_try(self, request)
@@ -39,13 +44,8 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Entry).decode
 
 
-class Table(Protocol):
-    def read(self, slot: Slot, key: bytes) -> bytes | None: ...
-    async def write(self, slot: Slot, items: Mapping[bytes, bytes | None], *, durable: bool = False) -> None: ...
-
-
 class Ledger:
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Rows) -> None:
         self._table = table
 
     def read(self, slot: Slot, request_id: str) -> Entry:
@@ -60,4 +60,4 @@ class Ledger:
 def is_over(raw: bytes, now_ms: int, keep_ms: int = KEEP_MS) -> bool:
     """Whether an entry says nothing any more that somebody could ask for: settled, and its records are gone."""
     entry = _decode(raw)
-    return entry.standing.settled and entry.changed_at_ms < now_ms - keep_ms
+    return entry.state.settled and entry.changed_at_ms < now_ms - keep_ms

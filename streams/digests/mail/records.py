@@ -7,20 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict
 import msgspec
 
 from schemas import messages as m
-from schemas.headers import trace_of
+from schemas.headers import Origin, event_headers, failure_headers
 from schemas.topics import EMAIL_DLQ, EMAIL_OUTCOMES, EMAIL_REQUESTS, EMAIL_RETRIES
 from streams.digests.progress import mail_progress
 from streams.engine.publish import Outgoing
 from streams.engine.unreadable import dead_letter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from domain.notification.decisions import Cancelled, Deferred, RetryAt
-    from streams.digests.mail.decisions import DeadMail
+    from domain.notification.decisions import Dead, Deferred, Paused, RetryAt
     from streams.engine.consumer import Record
-
-Headers = tuple[tuple[str, bytes], ...]
+    from streams.engine.interfaces import Clock
 
 
 class Failure(NamedTuple):
@@ -43,18 +39,13 @@ class _About(TypedDict):
 
 
 class EmailRecords:
-    def __init__(self, topic_name: Callable[[str], str], now_ms: Callable[[], int]) -> None:
-        self._topic_name = topic_name
-        self._outcomes = topic_name(EMAIL_OUTCOMES.name)
-        self._retries = topic_name(EMAIL_RETRIES.name)
-        self._dead = topic_name(EMAIL_DLQ.name)
+    def __init__(self, now_ms: Clock) -> None:
         self._now_ms = now_ms
 
     def request(self, request: m.EmailRequest, trace: bytes) -> list[Outgoing]:
-        headers = (("id", request.request_id.encode()), ("type", b"email"), ("traceparent", trace))
-        requests = self._topic_name(EMAIL_REQUESTS.name)
+        headers = event_headers(request.request_id, "email", trace)
         return [
-            Outgoing(requests, request.user_id.encode(), m.encode(request), headers),
+            Outgoing(EMAIL_REQUESTS, request.user_id.encode(), m.encode(request), headers),
             self._progress(request, m.DigestStatus.QUEUED),
         ]
 
@@ -74,15 +65,20 @@ class EmailRecords:
             self._progress(request, m.DigestStatus.SENT),
         ]
 
-    def cancelled(self, request: m.EmailRequest, decision: Cancelled) -> list[Outgoing]:
+    def cancelled(self, request: m.EmailRequest, because: str) -> list[Outgoing]:
         about = self._about(request, request.attempts)
         return [
-            self._outcome(m.EmailCancelled(because=decision.because, **about)),
-            self._progress(request, m.DigestStatus.CANCELLED, decision.because),
+            self._outcome(m.EmailCancelled(because=because, **about)),
+            self._progress(request, m.DigestStatus.CANCELLED, because),
         ]
 
     def retry(
-        self, request: m.EmailRequest, attempt: int, due_at_ms: int, decision: RetryAt | Deferred, record: Record
+        self,
+        request: m.EmailRequest,
+        attempt: int,
+        due_at_ms: int,
+        decision: RetryAt | Deferred | Paused,
+        record: Record,
     ) -> list[Outgoing]:
         """The mail comes again at `due_at_ms`, with `attempt` attempts behind it."""
         about = self._about(request, attempt)
@@ -93,16 +89,22 @@ class EmailRecords:
             error_code=decision.error_code,
             error=decision.error,
         )
-        failure = Failure("", decision.error_code, decision.error)
-        id_ = f"{request.request_id}.{request.redrives}.{attempt}"
-        headers = (*failed(id_, "email_retry", attempt, failure, record), ("due-at", str(due_at_ms).encode()))
+        headers = failure_headers(
+            f"{request.request_id}.{request.redrives}.{attempt}",
+            "email_retry",
+            attempt=attempt,
+            error=decision.error,
+            error_code=decision.error_code,
+            origin=Origin.of(record),
+            due_at_ms=due_at_ms,
+        )
         return [
             self._outcome(m.EmailFailed(error_code=decision.error_code, error=decision.error, **about)),
-            Outgoing(self._retries, request.user_id.encode(), m.encode(retry), headers),
+            Outgoing(EMAIL_RETRIES, request.user_id.encode(), m.encode(retry), headers),
             self._outcome(m.EmailRetryScheduled(due_at_ms=due_at_ms, error_code=decision.error_code, **about)),
         ]
 
-    def dead(self, request: m.EmailRequest, attempt: int, decision: DeadMail, record: Record) -> list[Outgoing]:
+    def dead(self, request: m.EmailRequest, attempt: int, decision: Dead, record: Record) -> list[Outgoing]:
         about = self._about(request, attempt)
         letter = m.EmailDeadLetter(
             request=request,
@@ -112,17 +114,23 @@ class EmailRecords:
             error=decision.error,
             at_ms=about["at_ms"],
         )
-        failure = Failure(decision.reason, decision.error_code, decision.error)
-        headers = failed(f"{request.request_id}.{request.redrives}", "email_dead_letter", attempt, failure, record)
+        headers = failure_headers(
+            f"{request.request_id}.{request.redrives}",
+            "email_dead_letter",
+            attempt=attempt,
+            error=decision.error,
+            error_code=decision.error_code,
+            origin=Origin.of(record),
+        )
         return [
             self._outcome(m.EmailFailed(error_code=decision.error_code, error=decision.error, **about)),
-            Outgoing(self._dead, request.user_id.encode(), m.encode(letter), headers),
+            Outgoing(EMAIL_DLQ, request.user_id.encode(), m.encode(letter), headers),
             self._outcome(m.EmailDead(reason=decision.reason, error_code=decision.error_code, **about)),
             self._progress(request, m.DigestStatus.DEAD, decision.error),
         ]
 
     def unmade(self, wanted: m.DigestWanted, attempts: int, failure: Failure, record: Record) -> list[Outgoing]:
-        """A summary that could not be made, so there is no mail."""
+        """A digest that could not be made, so there is no mail."""
         letter = m.DigestDeadLetter(
             request=wanted,
             attempts=attempts,
@@ -131,11 +139,18 @@ class EmailRecords:
             error=failure.text,
             at_ms=self._now_ms(),
         )
-        headers = failed(f"{wanted.digest_id}.{wanted.redrives}", "digest_dead", attempts, failure, record)
-        return [Outgoing(self._dead, wanted.user_id.encode(), m.encode(letter), headers)]
+        headers = failure_headers(
+            f"{wanted.digest_id}.{wanted.redrives}",
+            "digest_dead",
+            attempt=attempts,
+            error=failure.text,
+            error_code=failure.code,
+            origin=Origin.of(record),
+        )
+        return [Outgoing(EMAIL_DLQ, wanted.user_id.encode(), m.encode(letter), headers)]
 
     def unreadable(self, record: Record, detail: str) -> list[Outgoing]:
-        return [dead_letter(record, self._dead, detail, self._now_ms())]
+        return [dead_letter(record, EMAIL_DLQ, detail, self._now_ms())]
 
     def _about(self, request: m.EmailRequest, attempt: int) -> _About:
         return {
@@ -149,23 +164,8 @@ class EmailRecords:
 
     def _outcome(self, outcome: m.EmailOutcome) -> Outgoing:
         kind = str(outcome.__struct_config__.tag)
-        headers = (("id", f"{outcome.request_id}.{outcome.attempt}.{kind}".encode()), ("type", kind.encode()))
-        return Outgoing(self._outcomes, outcome.user_id.encode(), m.encode(outcome), headers)
+        headers = event_headers(f"{outcome.request_id}.{outcome.attempt}.{kind}", kind)
+        return Outgoing(EMAIL_OUTCOMES, outcome.user_id.encode(), m.encode(outcome), headers)
 
     def _progress(self, request: m.EmailRequest, status: m.DigestStatus, error: str | None = None) -> Outgoing:
         return mail_progress(request, status, self._now_ms(), error)
-
-
-def failed(id_: str, kind: str, attempt: int, failure: Failure, record: Record) -> Headers:
-    """The headers of what failed, with where its record lay."""
-    return (
-        ("id", id_.encode()),
-        ("type", kind.encode()),
-        ("traceparent", trace_of(dict(record.headers))),
-        ("attempt", str(attempt).encode()),
-        ("error", failure.text.encode()),
-        ("error-code", failure.code.encode()),
-        ("original-topic", record.topic.encode()),
-        ("original-partition", str(record.partition).encode()),
-        ("original-offset", str(record.offset).encode()),
-    )

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from streams.digests.mail.answers import Provider  # noqa: TC001
 from streams.digests.mail.http import Mailgun, SendGrid, Ses
+from streams.digests.mail.provider import Provider  # noqa: TC001
 from streams.digests.mail.smtp import Smtp, SmtpServer
 from streams.digests.report.rendered_digest import Mailbox
 

@@ -18,8 +18,9 @@ from aiosmtplib import (
 )
 from msgspec import Struct
 
+from domain.notification.answers import Accepted, Answer, NoAnswer, Refused, Unanswered
 from domain.notification.error_class import ErrorClass
-from streams.digests.mail.answers import Answer, Refused, Silence, Taken, Unanswered, smtp_class
+from streams.digests.mail.provider import smtp_class
 from streams.digests.report.rendered_digest import AddressError, Mail
 
 
@@ -73,7 +74,7 @@ class Smtp:
                 client.close()
             raise
         self._keep(client)
-        return Taken(reply)
+        return Accepted(reply)
 
     async def _connection(self) -> aiosmtplib.SMTP:
         """An idle connection that still answers, or a new one."""
@@ -120,13 +121,13 @@ def _answer(error: SMTPException | OSError, *, connected: bool) -> Answer:
     detail = f"{type(error).__name__}: {error}"[:500]
     match error:
         case SMTPConnectError() | SMTPConnectTimeoutError() | SMTPHeloError():
-            return Unanswered(Silence.NOT_CONNECTED, detail)
+            return Unanswered(NoAnswer.NOT_CONNECTED, detail)
         case SMTPResponseException():
             return _refused(error.code, error.message, about_recipient=False)
         case SMTPTimeoutError():
-            return Unanswered(Silence.TIMEOUT if connected else Silence.NOT_CONNECTED, detail)
+            return Unanswered(NoAnswer.TIMEOUT if connected else NoAnswer.NOT_CONNECTED, detail)
         case SMTPServerDisconnected() | OSError():
-            return Unanswered(Silence.CONNECTION_LOST if connected else Silence.NOT_CONNECTED, detail)
+            return Unanswered(NoAnswer.CONNECTION_LOST if connected else NoAnswer.NOT_CONNECTED, detail)
         case _:
             # No STARTTLS, no AUTH: the server is not what the settings say.
             return Refused(ErrorClass.CONFIGURATION, "smtp", detail)

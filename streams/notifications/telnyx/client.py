@@ -1,4 +1,4 @@
-"""Sends SMS by Telnyx's HTTP API and says what came of it; what follows from that is decided elsewhere.
+"""Sends SMS by Telnyx's HTTP API and returns a classed answer; what follows from it is decided elsewhere.
 
 API: `POST /v2/messages`, `GET /v2/messages/{id}` (developers.telnyx.com). Nothing here logs: the key and the whole
 phone number never leave this module but to the provider.
@@ -10,64 +10,21 @@ import asyncio
 import math
 import time
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Annotated, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Self
 from urllib.parse import quote, urlencode
 
 import httpx
 import msgspec
 
-from domain.notification.sms_answers import Accepted, Answer, Refused, Silence, Unanswered
+from domain.notification.answers import Accepted, Answer, NoAnswer, Refused, Unanswered
+from streams.notifications.provider import ProviderStatus, Sms, WebhookIds
+from streams.notifications.telnyx.codes import delivery_failed, refused
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 API = "https://api.telnyx.com"
-
-
 WEBHOOK_PATH = "/webhooks/telnyx"
-
-
-class WebhookIds(msgspec.Struct, frozen=True, kw_only=True):
-    """What a receipt is about: parameters of the webhook's address, which comes back as it was given."""
-
-    user: str
-    request: str
-    attempt: str
-
-    def at(self, base_url: str | None) -> str | None:
-        """The webhook's address at the api of `base_url`; None without one."""
-        if base_url is None:
-            return None
-        return f"{base_url}{WEBHOOK_PATH}?{urlencode(msgspec.structs.asdict(self))}"
-
-
-class Sms(msgspec.Struct, frozen=True, kw_only=True):
-    """One message as the provider gets it. `ids` names it in the webhook's address, so that a receipt finds it."""
-
-    to_e164: str
-    text: str
-    ids: WebhookIds | None = None
-
-    def __repr__(self) -> str:
-        """Without the number: what is printed ends in a log."""
-        return f"Sms({len(self.text)} characters)"
-
-
-class ProviderStatus(msgspec.Struct, frozen=True):
-    """Where a message stands at the provider (`receipts.py` knows the words), with the error code if it failed."""
-
-    status: str
-    error_code: str | None = None
-
-
-class SmsProvider(Protocol):
-    """What the notifications worker needs of a provider. Neither method raises for what a network may do."""
-
-    async def send(self, sms: Sms) -> Answer: ...
-
-    async def status(self, provider_message_id: str) -> ProviderStatus | Refused | Unanswered:
-        """Ask for a message whose receipt never came."""
-        ...
 
 
 class TelnyxSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,9 +33,9 @@ class TelnyxSettings(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str
     from_e164: str
     messaging_profile_id: str
-    base_url: str = API
-    timeout_s: float = 10.0
-    connections: int = 20
+    base_url: str
+    timeout_s: float
+    connections: int
     webhook_url: str | None = None
     webhook_failover_url: str | None = None
 
@@ -124,8 +81,8 @@ class TelnyxClient:
             to=sms.to_e164,
             text=sms.text,
             messaging_profile_id=self._settings.messaging_profile_id,
-            webhook_url=sms.ids.at(self._settings.webhook_url) if sms.ids else None,
-            webhook_failover_url=sms.ids.at(self._settings.webhook_failover_url) if sms.ids else None,
+            webhook_url=webhook_address(self._settings.webhook_url, sms.ids),
+            webhook_failover_url=webhook_address(self._settings.webhook_failover_url, sms.ids),
         )
         answered = await self._exchange("POST", "/v2/messages", msgspec.json.encode(payload))
         if not isinstance(answered, httpx.Response):
@@ -134,20 +91,26 @@ class TelnyxClient:
             message = _decode(answered.content).data
         except msgspec.MsgspecError:
             # Taken, by the status; by which id we shall only learn from the receipt.
-            return Unanswered(Silence.UNREADABLE, f"HTTP status {answered.status_code} without a message id")
+            return Unanswered(NoAnswer.UNREADABLE, f"HTTP status {answered.status_code} without a message id")
         return Accepted(message.id, message.parts)
 
     async def status(self, provider_message_id: str) -> ProviderStatus | Refused | Unanswered:
-        """Where a message stands now; `Refused` with HTTP status 404 when the provider does not know it."""
+        """Where a message stands now; `Refused` also when the provider does not know it."""
         answered = await self._exchange("GET", f"/v2/messages/{quote(provider_message_id, safe='')}")
         if not isinstance(answered, httpx.Response):
             return answered
         try:
             message = _decode(answered.content).data
         except msgspec.MsgspecError:
-            return Unanswered(Silence.UNREADABLE, f"HTTP status {answered.status_code} without a status")
+            return Unanswered(NoAnswer.UNREADABLE, f"HTTP status {answered.status_code} without a status")
         recipient = message.to[0] if message.to else _Recipient()
-        return ProviderStatus(recipient.status, str(message.errors[0].code) if message.errors else None)
+        return ProviderStatus(
+            recipient.status, delivery_failed(str(message.errors[0].code)) if message.errors else None
+        )
+
+    def delivery_failed(self, error_code: str | None) -> Refused:
+        """The classed error of a receipt with this code, or without one."""
+        return delivery_failed(error_code)
 
     async def _exchange(
         self, method: str, path: str, body: bytes | None = None
@@ -157,18 +120,25 @@ class TelnyxClient:
             async with asyncio.timeout(self._settings.timeout_s):
                 response = await self._http.request(method, path, content=body, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            return Unanswered(Silence.NOT_CONNECTED, type(error).__name__)
+            return Unanswered(NoAnswer.NOT_CONNECTED, type(error).__name__)
         except (TimeoutError, httpx.TimeoutException):
-            return Unanswered(Silence.TIMEOUT, f"no answer within {self._settings.timeout_s:g} s")
+            return Unanswered(NoAnswer.TIMEOUT, f"no answer within {self._settings.timeout_s:g} s")
         except httpx.TransportError as error:
-            return Unanswered(Silence.CONNECTION_LOST, type(error).__name__)
+            return Unanswered(NoAnswer.CONNECTION_LOST, type(error).__name__)
         if response.is_success:
             return response
-        refused = _refusal(response)
-        if response.status_code in _NOBODY_ANSWERED and refused.code == _http_code(response):
+        refusal = _refusal(response)
+        if response.status_code in _NOBODY_ANSWERED and refusal.code == _http_code(response):
             # A proxy gave up waiting for the provider, which may have taken the message.
-            return Unanswered(Silence.TIMEOUT, refused.code)
-        return refused
+            return Unanswered(NoAnswer.TIMEOUT, refusal.code)
+        return refusal
+
+
+def webhook_address(base_url: str | None, ids: WebhookIds | None) -> str | None:
+    """The webhook's address at the api of `base_url`; None without one."""
+    if base_url is None or ids is None:
+        return None
+    return f"{base_url}{WEBHOOK_PATH}?{urlencode(msgspec.structs.asdict(ids))}"
 
 
 class _Payload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -222,7 +192,7 @@ def _refusal(response: httpx.Response) -> Refused:
     except msgspec.MsgspecError:
         # Not the provider's own answer, but a proxy's. Its text may be a whole page: the status says enough.
         error = _Error(_http_code(response), response.reason_phrase)
-    return Refused(str(error.code), error.title or error.detail, response.status_code, _retry_after_s(response))
+    return refused(str(error.code), response.status_code, error.title or error.detail, _retry_after_s(response))
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:

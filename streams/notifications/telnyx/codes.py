@@ -12,24 +12,25 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from domain.notification.answers import Refused
 from domain.notification.error_class import ErrorClass
 
 
 class CodeRow(NamedTuple):
-    """One error code. `ops_told`: somebody in operations must hear of it."""
+    """One error code. `notify_ops`: somebody in operations must look at it."""
 
     code: str
     title: str
     error_class: ErrorClass
-    ops_told: bool
+    notify_ops: bool
 
 
 _C = ErrorClass
 
 
-def _row(code: str, title: str, error_class: ErrorClass, *, ops_told: bool | None = None) -> CodeRow:
+def _row(code: str, title: str, error_class: ErrorClass, *, notify_ops: bool | None = None) -> CodeRow:
     by_class = error_class in (_C.MESSAGE, _C.CONFIGURATION, _C.ASK_A_PERSON)
-    return CodeRow(code, title, error_class, by_class if ops_told is None else ops_told)
+    return CodeRow(code, title, error_class, by_class if notify_ops is None else notify_ops)
 
 
 TABLE: tuple[CodeRow, ...] = (
@@ -87,7 +88,7 @@ TABLE: tuple[CodeRow, ...] = (
     _row("40310", "Invalid 'to' address", _C.RECIPIENT),
     # "Not SMS-capable" in our first design, a secret of the profile in Telnyx's list: one number is given up, and ops
     # looks which of the two it was.
-    _row("40311", "Invalid messaging profile secret", _C.RECIPIENT, ops_told=True),
+    _row("40311", "Invalid messaging profile secret", _C.RECIPIENT, notify_ops=True),
     _row("40312", "Messaging profile is disabled", _C.CONFIGURATION),
     _row("40313", "Missing messaging profile secret", _C.CONFIGURATION),
     _row("40314", "Messaging disabled on account", _C.CONFIGURATION),
@@ -122,12 +123,27 @@ _BY_STATUS = {
 }
 
 
+def refused(code: str, http_status: int, title: str = "", retry_after_s: float | None = None) -> Refused:
+    """The provider's refusal of a request, classed; its own `title` goes before ours."""
+    row = classify(code, http_status)
+    return Refused(row.error_class, code, title or row.title, row.notify_ops, retry_after_s)
+
+
+def delivery_failed(code: str | None) -> Refused:
+    """What a receipt with this error code (or none) says about trying again."""
+    return refused(code or "no-code", 0)
+
+
 def classify(code: str, http_status: int = 0) -> CodeRow:
-    """The row of `code`; for a code without one, what `http_status` says (0: a receipt, which has none)."""
+    """The row of `code`; for a code without one, what `http_status` says (0: a receipt, which has none).
+
+    A code that may pass by itself speaks of the provider, not of the message, where the status is the server's fault.
+    """
+    ill = 500 <= http_status <= 599
     if row := BY_CODE.get(code):
-        return row
-    if 500 <= http_status <= 599:
-        return _row(code, f"HTTP status {http_status}", _C.TRANSIENT)
+        return row._replace(error_class=_C.UNAVAILABLE) if ill and row.error_class is _C.TRANSIENT else row
+    if ill:
+        return _row(code, f"HTTP status {http_status}", _C.UNAVAILABLE)
     known = _BY_STATUS.get(http_status, _C.UNKNOWN)
     title = f"HTTP status {http_status}" if http_status else "an error without a row in our table"
-    return _row(code, title, known, ops_told=True if known is _C.UNKNOWN else None)
+    return _row(code, title, known, notify_ops=True if known is _C.UNKNOWN else None)

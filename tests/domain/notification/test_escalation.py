@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.notification.escalation import (
-    UNTOLD,
-    WAIT_MS,
+    UNNOTIFIED,
     End,
     Ended,
     Escalation,
@@ -27,6 +26,7 @@ from schemas import messages as m
 
 CHAIN = (Level(1, ("ann", "bob")), Level(2, ("carl",)), Level(4, ("dora",)))
 NEW = Escalation("a-1")
+WAIT_MS = 15 * 60_000
 BEGUN = Escalation("a-1", CHAIN[0], WAIT_MS)
 
 
@@ -61,8 +61,8 @@ def test_the_chain_of_an_organization(contacts: list[m.Contact], levels: tuple[L
         (CHAIN[0], (Level(1, ("eve",)),), Level(2, ("eve",))),
         (Level(2, ("eve",)), (Level(1, ("eve",)),), None),
         # nobody was told before: the chain's first, whatever its number
-        (UNTOLD, CHAIN[1:], CHAIN[1]),
-        (UNTOLD, (), None),
+        (UNNOTIFIED, CHAIN[1:], CHAIN[1]),
+        (UNNOTIFIED, (), None),
         # everybody went off duty meanwhile: better those who were told than nobody
         (CHAIN[0], (), Level(2, ("ann", "bob"))),
     ],
@@ -72,32 +72,32 @@ def test_who_is_next(present: Level, levels: tuple[Level, ...], following: Level
 
 
 def test_the_first_level_is_told_at_the_beginning() -> None:
-    assert begun(NEW, CHAIN, 0) == (BEGUN, Remind(CHAIN[0], first=True))
+    assert begun(NEW, CHAIN, 0, WAIT_MS) == (BEGUN, Remind(CHAIN[0], first=True))
     # nobody on duty at level 1: the next one does not wait for 15 minutes
-    assert begun(NEW, CHAIN[1:], 0)[1] == Remind(CHAIN[1], first=True)
+    assert begun(NEW, CHAIN[1:], 0, WAIT_MS)[1] == Remind(CHAIN[1], first=True)
 
 
 def test_what_has_begun_or_ended_does_not_begin_anew() -> None:
-    reminded, _ = stepped(BEGUN, CHAIN, WAIT_MS)
-    over, _ = stepped(Escalation("a-1", CHAIN[2], 0), CHAIN, 0)
+    reminded, _ = stepped(BEGUN, CHAIN, WAIT_MS, WAIT_MS)
+    over, _ = stepped(Escalation("a-1", CHAIN[2], 0), CHAIN, 0, WAIT_MS)
     for known in (BEGUN, reminded, over, ended(NEW, End.ACKNOWLEDGED), ended(BEGUN, End.RESOLVED)):
-        assert begun(known, CHAIN, 2 * WAIT_MS) == (known, NotDue())
+        assert begun(known, CHAIN, 2 * WAIT_MS, WAIT_MS) == (known, NotDue())
 
 
 def test_with_nobody_on_duty_it_ends_until_it_begins_again() -> None:
-    nobody, step = begun(NEW, (), 0)
+    nobody, step = begun(NEW, (), 0, WAIT_MS)
     assert step == Ended(End.NOBODY_ON_DUTY)
     assert nobody.next_at_ms is None
-    assert begun(nobody, (), 0) == (nobody, step)
-    assert begun(nobody, CHAIN, 0) == (BEGUN, Remind(CHAIN[0], first=True))
+    assert begun(nobody, (), 0, WAIT_MS) == (nobody, step)
+    assert begun(nobody, CHAIN, 0, WAIT_MS) == (BEGUN, Remind(CHAIN[0], first=True))
 
 
 def test_a_silence_puts_off_and_the_escalation_goes_on_after_it() -> None:
     until_ms = WAIT_MS + 5
     quiet = silenced(BEGUN, until_ms)
     assert quiet.next_at_ms == until_ms
-    assert stepped(quiet, CHAIN, until_ms - 1) == (quiet, NotDue())
-    assert stepped(quiet, CHAIN, until_ms)[1] == Remind(CHAIN[1])
+    assert stepped(quiet, CHAIN, until_ms - 1, WAIT_MS) == (quiet, NotDue())
+    assert stepped(quiet, CHAIN, until_ms, WAIT_MS)[1] == Remind(CHAIN[1])
     # a failed SMS makes the next level due at once, but not before the silence ends
     assert not_delivered(quiet, "ann", 1, 1).next_at_ms == until_ms
     # an end that comes before the step changes nothing
@@ -107,16 +107,16 @@ def test_a_silence_puts_off_and_the_escalation_goes_on_after_it() -> None:
 
 
 def test_an_alert_that_begins_in_a_silence_tells_its_first_level_after_it() -> None:
-    quiet, step = begun(silenced(NEW, 100), CHAIN, 0)
+    quiet, step = begun(silenced(NEW, 100), CHAIN, 0, WAIT_MS)
     assert (step, quiet.next_at_ms) == (NotDue(), 100)
-    told, step = stepped(quiet, CHAIN, 100)
+    told, step = stepped(quiet, CHAIN, 100, WAIT_MS)
     assert (step, told.next_at_ms) == (Remind(CHAIN[0], first=True), 100 + WAIT_MS)
 
 
 def test_nobody_answers_up_to_the_end_of_the_chain() -> None:
     escalation, told = BEGUN, []
     for number in range(1, 5):
-        escalation, step = stepped(escalation, CHAIN, number * WAIT_MS)
+        escalation, step = stepped(escalation, CHAIN, number * WAIT_MS, WAIT_MS)
         told.append((step, escalation.next_at_ms))
     assert told == [
         (Remind(CHAIN[1]), 2 * WAIT_MS),
@@ -128,20 +128,20 @@ def test_nobody_answers_up_to_the_end_of_the_chain() -> None:
 
 
 def test_a_timer_that_fires_early_or_twice_reminds_nobody() -> None:
-    assert stepped(BEGUN, CHAIN, WAIT_MS - 1) == (BEGUN, NotDue())
-    once, _ = stepped(BEGUN, CHAIN, WAIT_MS)
-    assert stepped(once, CHAIN, WAIT_MS) == (once, NotDue())
+    assert stepped(BEGUN, CHAIN, WAIT_MS - 1, WAIT_MS) == (BEGUN, NotDue())
+    once, _ = stepped(BEGUN, CHAIN, WAIT_MS, WAIT_MS)
+    assert stepped(once, CHAIN, WAIT_MS, WAIT_MS) == (once, NotDue())
 
 
 def test_a_timer_that_fires_late_gives_the_next_level_its_whole_time() -> None:
-    late, step = stepped(BEGUN, CHAIN, 9 * WAIT_MS)
+    late, step = stepped(BEGUN, CHAIN, 9 * WAIT_MS, WAIT_MS)
     assert (step, late.due_at_ms) == (Remind(CHAIN[1]), 10 * WAIT_MS)
 
 
 @pytest.mark.parametrize("why", [End.ACKNOWLEDGED, End.RESOLVED])
 def test_an_acknowledgement_or_the_alerts_end_cancels(why: End) -> None:
     cancelled = ended(BEGUN, why)
-    assert stepped(cancelled, CHAIN, 10 * WAIT_MS) == (cancelled, NotDue())
+    assert stepped(cancelled, CHAIN, 10 * WAIT_MS, WAIT_MS) == (cancelled, NotDue())
     # ... also against news of a failed SMS that comes later
     assert not_delivered(cancelled, "ann", 1, 5) == cancelled
     assert ended(cancelled, End.CHAIN_ENDED).ended is why
@@ -157,16 +157,16 @@ def test_the_most_final_reason_stays() -> None:
     ("news", "due_at_ms"),
     [
         # nobody has it: at once
-        ([("missed", "ann", 1)], 1000),
-        ([("missed", "ann", 1), ("missed", "bob", 1)], 1000),
+        ([("undelivered", "ann", 1)], 1000),
+        ([("undelivered", "ann", 1), ("undelivered", "bob", 1)], 1000),
         # the other has it on the phone: the clock goes on
-        ([("delivered", "bob", 1), ("missed", "ann", 1)], WAIT_MS),
+        ([("delivered", "bob", 1), ("undelivered", "ann", 1)], WAIT_MS),
         # ... and then it turns out that not
-        ([("delivered", "bob", 1), ("missed", "ann", 1), ("missed", "bob", 1)], 1000),
+        ([("delivered", "bob", 1), ("undelivered", "ann", 1), ("undelivered", "bob", 1)], 1000),
         # news of another level or another person
-        ([("missed", "ann", 2)], WAIT_MS),
-        ([("missed", "carl", 1)], WAIT_MS),
-        ([("delivered", "carl", 1), ("missed", "ann", 1)], 1000),
+        ([("undelivered", "ann", 2)], WAIT_MS),
+        ([("undelivered", "carl", 1)], WAIT_MS),
+        ([("delivered", "carl", 1), ("undelivered", "ann", 1)], 1000),
     ],
 )
 def test_a_failed_sms_does_not_wait_unless_somebody_has_the_alert(
@@ -174,7 +174,7 @@ def test_a_failed_sms_does_not_wait_unless_somebody_has_the_alert(
 ) -> None:
     escalation = BEGUN
     for kind, user_id, level in news:
-        if kind == "missed":
+        if kind == "undelivered":
             escalation = not_delivered(escalation, user_id, level, 1000)
         else:
             escalation = delivered(escalation, user_id, level)
@@ -185,16 +185,16 @@ def test_a_failed_sms_after_the_due_time_does_not_put_it_off() -> None:
     assert not_delivered(BEGUN, "ann", 1, 2 * WAIT_MS).due_at_ms == WAIT_MS
 
 
-@pytest.mark.parametrize("events", list(itertools.permutations(("acknowledge", "timer", "missed"))))
+@pytest.mark.parametrize("events", list(itertools.permutations(("acknowledge", "timer", "undelivered"))))
 def test_no_reminder_follows_an_acknowledgement_in_any_order(events: tuple[str, ...]) -> None:
     escalation, acknowledged, reminded_after = BEGUN, False, False
     for event in events:
         if event == "acknowledge":
             escalation, acknowledged = ended(escalation, End.ACKNOWLEDGED), True
-        elif event == "missed":
+        elif event == "undelivered":
             escalation = not_delivered(escalation, "ann", 1, WAIT_MS)
         else:
-            escalation, step = stepped(escalation, CHAIN, WAIT_MS)
+            escalation, step = stepped(escalation, CHAIN, WAIT_MS, WAIT_MS)
             reminded_after |= acknowledged and isinstance(step, Remind)
     assert not reminded_after
 
@@ -204,7 +204,9 @@ chains = st.dictionaries(st.integers(1, 6), st.frozensets(st.sampled_from("abcde
 )
 events = st.lists(
     st.tuples(
-        st.sampled_from(["missed", "delivered", "silence", "timer"]), st.sampled_from("abcdef"), st.integers(0, WAIT_MS)
+        st.sampled_from(["undelivered", "delivered", "silence", "timer"]),
+        st.sampled_from("abcdef"),
+        st.integers(0, WAIT_MS),
     )
 )
 
@@ -215,22 +217,22 @@ def test_levels_only_rise_and_every_chain_ends(
     duties: list[tuple[Level, ...]], happened: list[tuple[str, str, int]]
 ) -> None:
     """Whatever is delivered or missed, and whoever goes on and off duty."""
-    escalation, _ = begun(NEW, duties[0], 0)
+    escalation, _ = begun(NEW, duties[0], 0, WAIT_MS)
     now_ms = 0
     for number, (event, user_id, later_ms) in enumerate(happened):
         now_ms += later_ms
         before = escalation.level.number
-        if event == "missed":
+        if event == "undelivered":
             escalation = not_delivered(escalation, user_id, before, now_ms)
         elif event == "delivered":
             escalation = delivered(escalation, user_id, before)
         elif event == "silence":
             escalation = silenced(escalation, now_ms + later_ms)
         else:
-            escalation, step = stepped(escalation, duties[number % len(duties)], now_ms)
+            escalation, step = stepped(escalation, duties[number % len(duties)], now_ms, WAIT_MS)
             assert isinstance(step, Remind) == (escalation.level.number > before)
         assert (escalation.next_at_ms or 0) <= now_ms + WAIT_MS
     for _ in range(8):
-        escalation, _ = stepped(escalation, duties[-1], escalation.next_at_ms or now_ms)
+        escalation, _ = stepped(escalation, duties[-1], escalation.next_at_ms or now_ms, WAIT_MS)
     assert escalation.ended in (End.CHAIN_ENDED, End.NOBODY_ON_DUTY)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(escalation), type=Escalation) == escalation

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from domain.notification.lanes import HOUR_MS, HourlyCap, Turns
+from domain.notification.lanes import HOUR_MS, FairQueue, HourlyCap
 from schemas.messages import SEVERITIES, Severity
 
 CRITICAL, WARNING, INFO = SEVERITIES
@@ -19,14 +19,14 @@ class Sms(NamedTuple):
     user_id: str
 
 
-def filled(*waiting: tuple[Severity, str, str]) -> Turns[int]:
-    turns: Turns[int] = Turns()
+def filled(*waiting: tuple[Severity, str, str]) -> FairQueue[int]:
+    turns: FairQueue[int] = FairQueue()
     for number, (lane, organization_id, user_id) in enumerate(waiting):
         turns.add(number, lane, organization_id, user_id)
     return turns
 
 
-def served(turns: Turns[int]) -> list[int]:
+def served(turns: FairQueue[int]) -> list[int]:
     """The order in which everything goes out when one message is in flight at a time."""
     order = []
     while turn := turns.take():
@@ -65,15 +65,6 @@ def test_a_user_with_a_message_in_flight_waits_in_every_lane() -> None:
 def test_others_go_on_while_one_user_is_busy() -> None:
     turns = filled((CRITICAL, "o", "a"), (CRITICAL, "o", "a"), (INFO, "o", "b"))
     assert [turn.item for turn in (turns.take(), turns.take(), turns.take()) if turn] == [0, 2]
-
-
-def test_a_paused_lane_is_passed_over() -> None:
-    turns = filled((CRITICAL, "o", "a"), (INFO, "o", "b"))
-    turn = turns.take(paused=frozenset({CRITICAL}))
-    assert turn is not None
-    assert turn.item == 1
-    assert turns.take(paused=frozenset({CRITICAL})) is None
-    assert turns.waiting(CRITICAL) == 1
 
 
 def test_what_was_not_tried_is_handed_back() -> None:
@@ -117,7 +108,7 @@ class ManyInFlight(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.turns: Turns[Sms] = Turns()
+        self.turns: FairQueue[Sms] = FairQueue()
         self.waiting: list[Sms] = []
         self.in_flight: dict[str, Sms] = {}
         self.last: defaultdict[tuple[str, Severity], int] = defaultdict(lambda: -1)
@@ -130,10 +121,10 @@ class ManyInFlight(RuleBasedStateMachine):
         self.turns.add(sms, lane, organization, user)
         self.waiting.append(sms)
 
-    @rule(paused=st.frozensets(st.sampled_from(SEVERITIES), max_size=1))
-    def is_taken(self, paused: frozenset[Severity]) -> None:
-        possible = [s for s in self.waiting if s.user_id not in self.in_flight and s.lane not in paused]
-        turn = self.turns.take(paused=paused)
+    @rule()
+    def is_taken(self) -> None:
+        possible = [s for s in self.waiting if s.user_id not in self.in_flight]
+        turn = self.turns.take()
         if turn is None:
             assert not possible
             return

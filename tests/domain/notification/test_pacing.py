@@ -36,8 +36,6 @@ def test_a_partition_that_changes_hands_takes_its_share_along_after_a_window() -
     # what is given up counts at once, what is gained after a window
     assert (kept.of(100, 5000.0), gained.of(100, 5000.0)) == (50, 0)
     assert (kept.of(100, 6050.0), gained.of(100, 6050.0)) == (50, 50)
-    assert gained.next_change_ms(5000.0) == 6050.0
-    assert gained.next_change_ms(6050.0) is None
 
 
 def test_partitions_that_stay_through_a_rebalance_go_on_at_once() -> None:
@@ -81,7 +79,8 @@ def departures(shares: Shares, pacer: Pacer, limit: int, begin_ms: float, end_ms
             left_ms.append(t_ms)
             pacer = pacer.left(t_ms)
             continue
-        steps = [shares.next_change_ms(t_ms), None if wait_ms is None else t_ms + wait_ms]
+        grows_at_ms = min((at_ms for at_ms in shares.usable_from_ms.values() if at_ms > t_ms), default=None)
+        steps = [grows_at_ms, None if wait_ms is None else t_ms + wait_ms]
         t_ms = max(min((step for step in steps if step is not None), default=end_ms), t_ms + 1e-6)
     return left_ms
 

@@ -1,5 +1,5 @@
-from domain.notification.decisions import sms_request_id
-from domain.notification.paging import ordered_request_id, pages, roster, worse_request_id
+from domain.notification.paging import pages, roster
+from domain.notification.request_ids import notify_now_request_id, sms_request_id, worse_request_id
 from schemas import messages as m
 
 
@@ -42,9 +42,9 @@ def test_each_kind_of_sms_about_an_alert_has_an_id_of_its_own() -> None:
         sms_request_id("a-1", "ben", 1),
         worse_request_id("a-1", "ben", m.Severity.WARNING),
         worse_request_id("a-1", "ben", m.Severity.CRITICAL),
-        ordered_request_id(order, "ben"),
-        ordered_request_id(again, "ben"),
-        ordered_request_id(order, "eve"),
+        notify_now_request_id(order, "ben"),
+        notify_now_request_id(again, "ben"),
+        notify_now_request_id(order, "eve"),
     ]
     assert len(set(ids)) == len(ids)
-    assert ordered_request_id(order, "ben") == ids[3]
+    assert notify_now_request_id(order, "ben") == ids[3]

@@ -4,8 +4,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from domain.notification.decisions import Deferred, RateLimited
-from domain.notification.rate_limit import RESERVATION_MS, WINDOW_MS, Free, Occupied, Slot, Window, when_limited
+from domain.notification.rate_limit import RESERVATION_MS, Free, Occupied, Slot, Window, when_limited
 
+WINDOW_MS = 15 * 60_000
 MINUTE_MS = 60_000
 SENT = Window().reserved("first", 0).sent("first", 0)
 
@@ -39,17 +40,17 @@ SENT = Window().reserved("first", 0).sent("first", 0)
     ],
 )
 def test_whether_the_second_sms_may_go_out(window: Window, now_ms: int, slot: Slot) -> None:
-    assert window.slot("second", now_ms) == slot
+    assert window.slot("second", now_ms, WINDOW_MS) == slot
 
 
 def test_the_window_begins_when_the_provider_accepts_not_when_the_sms_was_due() -> None:
     window = Window().reserved("first", 0).sent("first", 9_000)
-    assert window.slot("second", 15 * MINUTE_MS) == RateLimited(15 * MINUTE_MS + 9_000, "first")
+    assert window.slot("second", 15 * MINUTE_MS, WINDOW_MS) == RateLimited(15 * MINUTE_MS + 9_000, "first")
 
 
 def test_a_late_report_of_an_earlier_sms_does_not_shorten_the_window() -> None:
     window = Window().sent("second", 8_000).sent("first", 3_000)
-    assert window.slot("third", 9_000) == RateLimited(8_000 + WINDOW_MS, "second")
+    assert window.slot("third", 9_000, WINDOW_MS) == RateLimited(8_000 + WINDOW_MS, "second")
 
 
 def test_an_own_window_length_counts() -> None:
@@ -74,11 +75,13 @@ def test_a_limited_first_sms_is_not_tried_again_and_a_reminder_waits_for_the_win
 def test_a_record_that_is_over_says_the_same_as_a_new_one(sent_at_ms: int, later_ms: int) -> None:
     window = Window().reserved("a", sent_at_ms).sent("a", sent_at_ms)
     now_ms = sent_at_ms + later_ms
-    assert window.is_over(now_ms) == (window.slot("b", now_ms) == Window().slot("b", now_ms))
+    assert window.is_over(now_ms, WINDOW_MS) == (
+        window.slot("b", now_ms, WINDOW_MS) == Window().slot("b", now_ms, WINDOW_MS)
+    )
 
 
 def test_a_record_with_something_held_back_is_kept_for_the_roll_up() -> None:
-    assert not SENT.limited().is_over(10 * WINDOW_MS)
+    assert not SENT.limited().is_over(10 * WINDOW_MS, WINDOW_MS)
 
 
 class TwoWorkersOneSlot(RuleBasedStateMachine):
@@ -103,7 +106,7 @@ class TwoWorkersOneSlot(RuleBasedStateMachine):
     def another_request_comes(self) -> None:
         self.requests += 1
         name = f"r{self.requests}"
-        if self.window.slot(name, self.now_ms) == Free():
+        if self.window.slot(name, self.now_ms, WINDOW_MS) == Free():
             self.window = self.window.reserved(name, self.now_ms)
             self.in_flight[name] = self.now_ms
 
@@ -134,7 +137,7 @@ class TwoWorkersOneSlot(RuleBasedStateMachine):
 
     @invariant()
     def a_free_slot_was_not_used_for_a_window(self) -> None:
-        if isinstance(self.window.slot("probe", self.now_ms), RateLimited):
+        if isinstance(self.window.slot("probe", self.now_ms, WINDOW_MS), RateLimited):
             assert self.now_ms < self.sent_at_ms[-1] + WINDOW_MS
 
 

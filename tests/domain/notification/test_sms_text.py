@@ -68,11 +68,6 @@ def test_a_reminder_says_its_level_and_keeps_the_code() -> None:
     assert breach_text(TRIGGERED, UNIT, "u-1", level=2).endswith(f"ACK {CODE}")
 
 
-def test_a_roll_up_says_how_many_were_held_back() -> None:
-    assert "10 min. 3 more were held back. Reply ACK" in breach_text(TRIGGERED, UNIT, "u-1", held_back=3)
-    assert "10 min. 1 more was held back. Reply ACK" in breach_text(TRIGGERED, UNIT, "u-1", held_back=1)
-
-
 def test_a_risen_severity_says_so() -> None:
     risen = m.SeverityRaised(
         **{f: getattr(TRIGGERED, f) for f in m.AlertEvent.__struct_fields__}, former_severity=m.Severity.WARNING
@@ -190,7 +185,6 @@ def test_a_shortened_name_is_short_and_begins_as_before(name: str, longest: int)
     lasted_ms=st.integers(-1000, 10**11),
     display_unit=st.sampled_from("CF"),
     level=st.integers(1, 99),
-    held_back=st.integers(0, 9999),
 )
 def test_every_text_is_one_part_of_gsm7(
     name: str,
@@ -202,13 +196,12 @@ def test_every_text_is_one_part_of_gsm7(
     lasted_ms: int,
     display_unit: str,
     level: int,
-    held_back: int,
 ) -> None:
     alert = replaced(
         TRIGGERED, kind=kind, severity=severity, temperature_c=temperature_c, limit_c=limit_c, at_ms=lasted_ms
     )
     unit = replaced(UNIT, name=name, organization_name=organization, display_unit=display_unit)
-    text = breach_text(alert, unit, "u-1", level=level, held_back=held_back)
+    text = breach_text(alert, unit, "u-1", level=level)
     assert is_gsm7(text)
     assert segments(text).parts == 1
     assert text.endswith(f"Reply ACK {CODE}")

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from domain.notification.answers import Accepted, Answer
+from domain.notification.retry import BackOff, RetryPolicy
 from schemas import messages as m
 from streams.digests.digests_to_email import DigestsToEmail
-from streams.digests.email_to_provider import Links, Mailing
+from streams.digests.email_to_provider import Mailing
 from streams.digests.job_work import JobWork
-from streams.digests.mail.answers import Answer, Taken
+from streams.digests.mail.conclusion import Conclusion
+from streams.digests.mail.copies import Copies, Links
 from streams.digests.mail.ledger import Ledger
 from streams.digests.mail.records import EmailRecords
 from streams.digests.metrics import DigestCounters
@@ -26,11 +29,13 @@ if TYPE_CHECKING:
 
     from domain.digest.facts import Digest
     from domain.digest.jobs import Job
-    from domain.notification.request_state import Standing
+    from domain.notification.request_state import RequestState
     from streams.digests.report.rendered_digest import Mail
     from streams.digests.source import Readiness
     from streams.engine.consumer import Batch
 
+POLICY = RetryPolicy(attempts=3, back_off=BackOff.EXPONENTIAL, base_s=2.0)
+DEADLINE_MS = 24 * 3_600_000
 ANN = m.Contact(user_id="ann", organization_id="org-1", name="Ann", email="ann@example.com")
 RENDERED = RenderedDigest(
     subject="Daily Temperature Summary - Cold & Co",
@@ -57,7 +62,7 @@ def mail_request(user_id: str = "ann", **changes: object) -> m.EmailRequest:
 
 
 class Provider:
-    """Answers from a script, `Taken` when it is through."""
+    """Answers from a script, `Accepted` when it is through."""
 
     name = "scripted"
 
@@ -76,7 +81,7 @@ class Provider:
         self.in_flight -= 1
         if self.dies:
             raise KeyboardInterrupt
-        return self.answers.pop(0) if self.answers else Taken("250")
+        return self.answers.pop(0) if self.answers else Accepted("250")
 
     async def close(self) -> None:
         pass
@@ -132,20 +137,28 @@ class World:
             }
         )
         self.preferences = preferences
-        records = EmailRecords(str, self.now)
+        records = EmailRecords(self.now)
+        self.conclusion = Conclusion(records=records, ledger=self.ledger, publish=self.broker.publish, now_ms=self.now)
         self.mailing = Mailing(
             provider=self.provider,
-            digests=self.store,
-            contacts=contacts,
-            preferences=preferences,
+            copies=Copies(
+                self.store,
+                contacts,
+                preferences,
+                Mailbox("digests@freshtrack.example.com", "FreshTrack"),
+                Links("https://freshtrack.example.com", b"a secret of the tests"),
+                self.now,
+            ),
+            conclusion=self.conclusion,
             ledger=self.ledger,
             records=records,
             publish=self.broker.publish,
-            sender=Mailbox("digests@freshtrack.example.com", "FreshTrack"),
-            links=Links("https://freshtrack.example.com", b"a secret of the tests"),
+            policy=POLICY,
+            deadline_ms=DEADLINE_MS,
             concurrency=5,
             now_ms=self.now,
             rng=random.Random(1),
+            sleep=self._sleep,
         )
         self.counters = DigestCounters()
         self.waiting = Waiting(self.store, wait_s, self.now, self._sleep)
@@ -193,5 +206,5 @@ class World:
         )
         return [decode.decode(value) for value in self.broker.values("email-dlq")]
 
-    def standing(self, request_id: str = "digest-ann") -> Standing:
-        return self.ledger.read(cast("Batch", FakeBatch([])), request_id).standing
+    def state(self, request_id: str = "digest-ann") -> RequestState:
+        return self.ledger.read(cast("Batch", FakeBatch([])), request_id).state

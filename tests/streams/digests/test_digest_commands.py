@@ -104,7 +104,7 @@ def test_the_worker_tells_what_it_has_done() -> None:
         (sample.name, *sample.labels.values()): sample.value for metric in collect() for sample in metric.samples
     }
     assert samples["freshtrack_digests_due_total",] == 7
-    assert samples["freshtrack_emails_total", "Taken"] == 1
+    assert samples["freshtrack_emails_total", "sent"] == 1
     assert (samples["freshtrack_timers_fired_total",], samples["freshtrack_timers_pending",]) == (3, 2)
 
 

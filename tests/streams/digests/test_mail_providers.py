@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from domain.notification.answers import Accepted, Answer, Refused, Unanswered
 from domain.notification.error_class import ErrorClass
-from streams.digests.mail.answers import Answer, Provider, Refused, Taken, Unanswered
+from streams.digests.mail.provider import Provider
 from streams.digests.mail.settings import MailSettings, provider
 from tests.streams.digests.mail_samples import PIXEL, mail
 
@@ -94,7 +95,7 @@ def send(name: str, url: str) -> Answer:
 def test_sendgrid_gets_every_part() -> None:
     with fake_api() as api:
         api.status, api.headers = 202, {"X-Message-Id": "sg-1"}
-        assert send("sendgrid", api.url) == Taken("sg-1")
+        assert send("sendgrid", api.url) == Accepted("sg-1")
         path, headers, body = api.requests[0]
     assert path == "/v3/mail/send"
     assert headers["authorization"] == "Bearer key"
@@ -114,7 +115,7 @@ def test_sendgrid_gets_every_part() -> None:
 def test_mailgun_gets_the_message_that_smtp_would_carry() -> None:
     with fake_api() as api:
         api.body = b'{"id": "<mg-1>", "message": "Queued. Thank you."}'
-        assert send("mailgun", api.url) == Taken("<mg-1>")
+        assert send("mailgun", api.url) == Accepted("<mg-1>")
         path, headers, body = api.requests[0]
     assert path == "/v3/mg.example.com/messages.mime"
     assert b64decode(headers["authorization"].removeprefix("Basic ")) == b"api:key"
@@ -125,7 +126,7 @@ def test_mailgun_gets_the_message_that_smtp_would_carry() -> None:
 def test_ses_gets_the_raw_message_signed() -> None:
     with fake_api() as api:
         api.body = b'{"MessageId": "ses-1"}'
-        assert send("ses", api.url) == Taken("ses-1")
+        assert send("ses", api.url) == Accepted("ses-1")
         path, headers, body = api.requests[0]
     assert path == "/v2/email/outbound-emails"
     assert headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
@@ -141,7 +142,7 @@ def test_ses_gets_the_raw_message_signed() -> None:
     [
         ("sendgrid", 401, b"{}", ErrorClass.CONFIGURATION),
         ("sendgrid", 429, b"{}", ErrorClass.THROTTLED),
-        ("sendgrid", 503, b"", ErrorClass.TRANSIENT),
+        ("sendgrid", 503, b"", ErrorClass.UNAVAILABLE),
         ("sendgrid", 413, b"", ErrorClass.MESSAGE),
         ("sendgrid", 400, b'{"errors":[{"field":"content"}]}', ErrorClass.MESSAGE),
         ("sendgrid", 400, b'{"errors":[{"field":"personalizations.0.to.0.email"}]}', ErrorClass.RECIPIENT),
@@ -155,7 +156,7 @@ def test_ses_gets_the_raw_message_signed() -> None:
         ("mailgun", 418, b"", ErrorClass.UNKNOWN),
         ("ses", 400, b'{"message": "AccountSuspendedException"}', ErrorClass.CONFIGURATION),
         ("ses", 400, b'{"message": "LimitExceededException"}', ErrorClass.THROTTLED),
-        ("ses", 500, b"", ErrorClass.TRANSIENT),
+        ("ses", 500, b"", ErrorClass.UNAVAILABLE),
     ],
 )
 def test_a_refusal_has_the_class_that_decides_about_a_retry(

@@ -10,8 +10,9 @@ import pytest
 from aiosmtpd import smtp as fake_smtp
 from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 
+from domain.notification.answers import Accepted, NoAnswer, Refused, Unanswered
 from domain.notification.error_class import ErrorClass
-from streams.digests.mail.answers import Refused, Silence, Taken, Unanswered, smtp_class
+from streams.digests.mail.provider import smtp_class
 from streams.digests.mail.smtp import Smtp, SmtpServer
 from tests.streams.digests.mail_samples import mail
 
@@ -85,7 +86,7 @@ def with_smtp(work: Callable[[Smtp, Inbox], Awaitable[None]], *, auth: bool = Fa
 def test_smtp_delivers_the_message_as_it_is_and_keeps_its_connection() -> None:
     async def work(smtp: Smtp, inbox: Inbox) -> None:
         for _ in range(3):
-            assert await smtp.send(mail()) == Taken("2.0.0 queued as 42")
+            assert await smtp.send(mail()) == Accepted("2.0.0 queued as 42")
         sender, recipients, content = inbox.got[0]
         assert (sender, recipients) == ("digests@freshtrack.example.com", ["pat@example.com"])
         message = message_from_bytes(content, policy=default)
@@ -98,7 +99,7 @@ def test_smtp_delivers_the_message_as_it_is_and_keeps_its_connection() -> None:
 def test_smtp_sends_no_more_at_once_than_it_may() -> None:
     async def work(smtp: Smtp, inbox: Inbox) -> None:
         answers = await asyncio.gather(*(smtp.send(mail()) for _ in range(12)))
-        assert all(isinstance(answer, Taken) for answer in answers)
+        assert all(isinstance(answer, Accepted) for answer in answers)
         assert len(inbox.got) == 12
         assert len(inbox.sessions) <= 2
 
@@ -121,7 +122,7 @@ def test_a_refused_address_concerns_that_address_and_the_next_mail_goes_out(
         answer = await smtp.send(mail(to))
         assert isinstance(answer, Refused)
         assert (answer.error_class, answer.code) == (error_class, code)
-        assert isinstance(await smtp.send(mail()), Taken)
+        assert isinstance(await smtp.send(mail()), Accepted)
 
     with_smtp(work)
 
@@ -139,7 +140,7 @@ def test_a_wrong_password_is_a_matter_of_configuration() -> None:
 @WITHOUT_TLS
 def test_the_right_password_is_accepted() -> None:
     async def work(smtp: Smtp, inbox: Inbox) -> None:
-        assert isinstance(await smtp.send(mail()), Taken)
+        assert isinstance(await smtp.send(mail()), Accepted)
 
     with_smtp(work, auth=True, user="u", password="secret")
 
@@ -161,16 +162,16 @@ def test_a_connection_lost_after_the_text_may_have_delivered_it() -> None:
         assert isinstance(answer, Unanswered)
         assert answer.may_have_arrived
         inbox.hang_up = False
-        assert isinstance(await smtp.send(mail()), Taken)
+        assert isinstance(await smtp.send(mail()), Accepted)
 
     with_smtp(work)
 
 
 def test_a_connection_that_the_server_closed_in_between_is_made_anew() -> None:
     async def work(smtp: Smtp, inbox: Inbox) -> None:
-        assert isinstance(await smtp.send(mail()), Taken)
+        assert isinstance(await smtp.send(mail()), Accepted)
         smtp._idle[0].close()
-        assert isinstance(await smtp.send(mail()), Taken)
+        assert isinstance(await smtp.send(mail()), Accepted)
 
     with_smtp(work)
 
@@ -179,7 +180,7 @@ def test_no_server_at_all_is_not_connected() -> None:
     async def work(smtp: Smtp, inbox: Inbox) -> None:
         answer = await smtp.send(mail())
         assert isinstance(answer, Unanswered)
-        assert answer.kind is Silence.NOT_CONNECTED
+        assert answer.kind is NoAnswer.NOT_CONNECTED
         assert not answer.may_have_arrived
 
     with_smtp(work, port=1)
@@ -189,7 +190,7 @@ def test_no_server_at_all_is_not_connected() -> None:
     ("code", "text", "about_recipient", "error_class"),
     [
         (421, "4.7.0 too many connections", False, ErrorClass.THROTTLED),
-        (421, "closing", False, ErrorClass.TRANSIENT),
+        (421, "closing", False, ErrorClass.UNAVAILABLE),
         (552, "5.3.4 message too big", False, ErrorClass.MESSAGE),
         (554, "5.6.0 bad content", False, ErrorClass.MESSAGE),
         (554, "5.7.1 sender not allowed", False, ErrorClass.CONFIGURATION),

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from domain.notification.escalation import WAIT_MS
 from schemas import messages as m
 from streams.engine.timer_rows import TimerRow
 from streams.engine.timers import Timers
-from streams.notifications.alert_commands_to_sms import Orders
+from streams.notifications.alert_commands_to_sms import AlertCommands
 from streams.notifications.alert_texts import AlertTexts
 from streams.notifications.alerts_to_sms import Paging
 from streams.notifications.escalation_states import EscalationStates, State, timer_id
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from streams.engine.consumer import Batch
     from streams.engine.publish import Outgoing
 
+WAIT_MS = 15 * 60_000
 ABOUT = {"alert_id": "alert-1", "unit_id": "unit-1", "organization_id": "org-1"}
 UNIT = m.UnitConfig(unit_id="unit-1", organization_id="org-1", name="Vaccines", display_unit="F")
 
@@ -140,12 +140,12 @@ def notify_now(at_ms: int = NOW_MS) -> m.NotifyNow:
     return m.NotifyNow(user_id="boss", at_ms=at_ms, **ABOUT)
 
 
-def missed(user_id: str, level: int = 1) -> m.SmsMissed:
-    return m.SmsMissed(user_id=user_id, level=level, because="dead", at_ms=NOW_MS, **ABOUT)
+def missed(user_id: str, level: int = 1) -> m.PageUndelivered:
+    return m.PageUndelivered(user_id=user_id, level=level, because="dead", at_ms=NOW_MS, **ABOUT)
 
 
-def heard(user_id: str, level: int = 1) -> m.SmsHeard:
-    return m.SmsHeard(user_id=user_id, level=level, at_ms=NOW_MS, **ABOUT)
+def heard(user_id: str, level: int = 1) -> m.PageDelivered:
+    return m.PageDelivered(user_id=user_id, level=level, at_ms=NOW_MS, **ABOUT)
 
 
 class World:
@@ -160,13 +160,11 @@ class World:
         everybody = people or (contact("ada"), contact("ben"), contact("carl", 2), contact("zoe", 1, "org-2"))
         self.contacts = FakeReference(**{who.user_id: who for who in everybody})
         timers = Timers(self.timer_table, self.broker.publish, self._now)
-        self.states = EscalationStates(
-            table=self.table, timers=timers, publish=self.broker.publish, topic_name=str, now_ms=self._now
-        )
-        texts = AlertTexts(FakeReference(unit_1=UNIT), self.contacts, str, self._now)
-        self._alerts = Paging(self.states, texts, str, self._now, WAIT_MS)
-        self._commands = Orders(self.states, texts, str, self._now)
-        self._escalations = Reminders(self.states, texts, self.closed, str, self._now, WAIT_MS)
+        self.states = EscalationStates(table=self.table, timers=timers, publish=self.broker.publish, now_ms=self._now)
+        texts = AlertTexts(FakeReference(unit_1=UNIT), self.contacts, self._now)
+        self._alerts = Paging(self.states, texts, self._now, WAIT_MS)
+        self._commands = AlertCommands(self.states, texts, self._now)
+        self._escalations = Reminders(self.states, texts, self.closed, self._now, WAIT_MS)
 
     def _now(self) -> int:
         return self.now_ms
@@ -217,8 +215,8 @@ class World:
     def requests(self, lane: str = "sms-critical") -> list[m.SmsRequest]:
         return self.broker.decoded(lane, m.SmsRequest)
 
-    def told(self) -> list[tuple[str, int]]:
-        """Who was told, and as which level, each request once."""
+    def notified(self) -> list[tuple[str, int]]:
+        """Who was notified, and as which level, each request once."""
         requests = [request for severity in m.SEVERITIES for request in self.requests(f"sms-{severity}")]
         return list({r.request_id: (r.user_id, r.level) for r in requests}.values())
 

@@ -9,29 +9,42 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from domain.notification.sms_answers import Accepted, Answer, Refused, Unanswered
+from domain.notification.answers import Accepted, Answer, Refused, Unanswered
+from domain.notification.receipts import Waits
+from domain.notification.retry import BackOff, RetryPolicy
 from schemas import messages as m
+from schemas.topics import SMS_CRITICAL
 from streams.engine.timers import Timers
-from streams.notifications.decisions import Decisions
-from streams.notifications.ledger import Ledger
-from streams.notifications.outcomes import Outcomes
-from streams.notifications.plans import Planner, SmsPolicy
-from streams.notifications.rate_limiter import Gate, Limits
-from streams.notifications.receipts_to_sms import Receipts
-from streams.notifications.sms_to_provider import Dispatch
+from streams.notifications.rate_limiter import Limits
+from streams.notifications.sms_policy import SmsPolicy
+from streams.notifications.stages import Surroundings, build_stages
+from streams.notifications.telnyx.codes import delivery_failed
 from tests.streams.fakes import NOW_MS, FakeBatch, FakeBroker, FakeReference, FakeTable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from domain.notification.request_state import Standing
+    from domain.notification.request_state import RequestState
     from streams.engine.consumer import Batch
-    from streams.notifications.telnyx.client import ProviderStatus, Sms
+    from streams.notifications.provider import ProviderStatus, Sms
 
 ADA = m.Contact(user_id="user-1", organization_id="org-1", name="Ada", phone_e164="+12025550101")
 BEN = m.Contact(user_id="user-2", organization_id="org-1", name="Ben", phone_e164="+12025550102")
 ACCEPTED = Accepted("message-1", 1)
 NO_LIMITS = Limits(partitions=1, per_second=100_000, cap=1_000, per_worker=10)
+
+
+def sms_policy(**changes: object) -> SmsPolicy:
+    """The defaults of the settings, with `changes`."""
+    policy = SmsPolicy(
+        window_ms=900_000,
+        roll_up=False,
+        receipts=False,
+        waits=Waits(20_000, 300_000),
+        retry=RetryPolicy(attempts=3, back_off=BackOff.EXPONENTIAL, base_s=1.0),
+        deadlines_ms={m.Severity.CRITICAL: 14_400_000, m.Severity.WARNING: 3_600_000, m.Severity.INFO: 1_800_000},
+    )
+    return msgspec.structs.replace(policy, **changes)
 
 
 class Provider:
@@ -42,7 +55,7 @@ class Provider:
         self.got: list[Sms] = []
         self.in_flight = 0
         self.most_in_flight = 0
-        self.standing: ProviderStatus | Refused | Unanswered | None = None
+        self.known: ProviderStatus | Refused | Unanswered | None = None
 
     async def send(self, sms: Sms) -> Answer:
         self.got.append(sms)
@@ -53,8 +66,11 @@ class Provider:
         return self.answers.pop(0) if self.answers else ACCEPTED
 
     async def status(self, provider_message_id: str) -> ProviderStatus | Refused | Unanswered:
-        assert self.standing is not None
-        return self.standing
+        assert self.known is not None
+        return self.known
+
+    def delivery_failed(self, error_code: str | None) -> Refused:
+        return delivery_failed(error_code)
 
 
 class ClosedByHand:
@@ -71,7 +87,7 @@ class ClosedByHand:
     def silenced_until_ms(self, alert_id: str) -> int | None:
         return self.silent_until_ms.get(alert_id)
 
-    async def up_to_date(self, limit_s: float = 2.0) -> None:
+    async def up_to_date(self) -> None:
         """What was published and not read yet is read now."""
         self.closed |= self.published
 
@@ -84,63 +100,41 @@ class World:
         policy: SmsPolicy | None = None,
         people: Sequence[m.Contact] = (ADA, BEN),
     ) -> None:
-        policy = policy or SmsPolicy()
+        policy = policy or sms_policy()
         self.now_ms = NOW_MS
         self.broker = FakeBroker()
         self.table = FakeTable()
         self.timer_table = FakeTable()
-        self.ledger = Ledger(self.table)
         self.provider = Provider(*answers)
         self.closed = ClosedByHand()
-        outcomes = Outcomes(str, self.now)
-        timers = Timers(self.timer_table, self.broker.publish, self.now)
-        decisions = Decisions(
-            publish=self.broker.publish,
-            outcomes=outcomes,
-            ledger=self.ledger,
-            timers=timers,
-            topic_name=str,
-            policy=policy,
-            now_ms=self.now,
+        self.stages = build_stages(
+            Surroundings(
+                provider=self.provider,
+                table=self.table,
+                timers=Timers(self.timer_table, self.broker.publish, self.now),
+                contacts=FakeReference(**{contact.user_id: contact for contact in people}),
+                closed=self.closed,
+                publish=self.broker.publish,
+                policy=policy,
+                now_ms=self.now,
+                rng=random.Random(1),
+            ),
+            limits=limits,
+            owned=lambda: [0],
+            polls_at_once=5,
         )
-        self.gate = Gate(limits, lambda: [0], self.now)
-        # Its share is usable at once: what a first assignment waits for is tested with the gate.
-        self.gate._shares = msgspec.structs.replace(self.gate._shares, usable_from_ms={0: 0.0})
-        reference = FakeReference(**{contact.user_id: contact for contact in people})
-        self.dispatch = Dispatch(
-            provider=self.provider,
-            planner=Planner(self.ledger, reference, self.closed, 1, policy),
-            decisions=decisions,
-            gate=self.gate,
-            ledger=self.ledger,
-            outcomes=outcomes,
-            closed=self.closed,
-            publish=self.broker.publish,
-            policy=policy,
-            now_ms=self.now,
-            rng=random.Random(1),
-        )
-        self.receipts = Receipts(
-            provider=self.provider,
-            publish=self.broker.publish,
-            outcomes=outcomes,
-            ledger=self.ledger,
-            decisions=decisions,
-            timers=timers,
-            closed=self.closed,
-            policy=policy,
-            now_ms=self.now,
-            rng=random.Random(1),
-            questions_at_once=5,
-        )
+        self.ledger = self.stages.ledger
+        self.limiter = self.stages.limiter
+        # Its share is usable at once: what a first assignment waits for is tested with the limiter.
+        self.limiter._shares = msgspec.structs.replace(self.limiter._shares, usable_from_ms={0: 0.0})
 
     def now(self) -> int:
         return self.now_ms
 
     @asynccontextmanager
     async def sending(self) -> AsyncIterator[None]:
-        """The dispatch's loop runs."""
-        loop = asyncio.create_task(self.dispatch.run())
+        """The loop that sends runs."""
+        loop = asyncio.create_task(self.stages.sms.run())
         try:
             yield
         finally:
@@ -152,10 +146,13 @@ class World:
 
     async def handle_batch(self, batch: FakeBatch) -> None:
         async with self.sending(), asyncio.timeout(10):
-            await self.dispatch.handle(cast("Batch", batch))
+            await self.feed(batch)
+
+    async def feed(self, batch: FakeBatch) -> None:
+        await self.stages.sms.handle(SMS_CRITICAL, cast("Batch", batch))
 
     async def report(self, *receipts: object) -> None:
-        await self.receipts.handle(cast("Batch", FakeBatch(receipts)))
+        await self.stages.receipts.handle(cast("Batch", FakeBatch(receipts)))
 
     @property
     def outcomes(self) -> list[str]:
@@ -172,8 +169,8 @@ class World:
     def retries(self) -> list[m.SmsRetry]:
         return self.broker.decoded("sms-retries", m.SmsRetry)
 
-    def standing(self, request_id: str = "request-1") -> Standing:
-        return self.ledger.entry(cast("Batch", FakeBatch([])), request_id).standing
+    def state(self, request_id: str = "request-1") -> RequestState:
+        return self.ledger.entry(cast("Batch", FakeBatch([])), request_id).state
 
 
 def request(number: int = 1, user_id: str = "user-1", **changes: object) -> m.SmsRequest:

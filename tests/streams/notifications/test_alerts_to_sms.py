@@ -3,10 +3,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from domain.notification.escalation import WAIT_MS
 from schemas import messages as m
 from tests.streams.fakes import NOW_MS
 from tests.streams.notifications.escalation_world import (
+    WAIT_MS,
     World,
     acknowledge,
     contact,
@@ -58,13 +58,13 @@ async def test_an_alert_that_is_read_again_tells_nobody_and_its_state_is_written
     await world.handle(triggered())
     assert len(world.requests()) == 2
     assert world.state().escalation == before.escalation
-    assert world.state().fence == before.fence + 1
+    assert world.state().version == before.version + 1
 
 
 async def test_with_nobody_at_the_first_level_the_next_one_is_told_of_a_breach_and_not_reminded() -> None:
     world = World(contact("carl", 2), contact("dora", 3), contact("ada", on_duty=False))
     await world.handle(triggered())
-    assert world.told() == [("carl", 2)]
+    assert world.notified() == [("carl", 2)]
     assert world.requests()[0].text.startswith("CRITICAL")
 
 
@@ -79,7 +79,7 @@ async def test_with_nobody_on_duty_the_end_is_told_and_a_person_who_comes_later_
     assert world.timer() is None
     world.staff(contact("eve"))
     await world.handle(escalated(former=m.Severity.WARNING))
-    assert world.told() == [("eve", 1)]
+    assert world.notified() == [("eve", 1)]
     assert world.timer() is not None
 
 
@@ -89,7 +89,7 @@ async def test_a_silent_alert_asks_for_nothing_until_it_begins_to_page() -> None
     assert world.broker.published == []
     assert world.timer() is None
     await world.handle(escalated())
-    assert world.told() == [("ada", 1), ("ben", 1)]
+    assert world.notified() == [("ada", 1), ("ben", 1)]
     assert world.timer() is not None
 
 
@@ -99,7 +99,7 @@ async def test_a_higher_severity_is_told_to_the_first_level_once_and_the_clock_g
     world.now_ms += 60_000
     await world.twice(escalated(former=m.Severity.WARNING))
     await world.handle(escalated(former=m.Severity.WARNING))
-    assert world.told() == [("ada", 1), ("ben", 1)] * 2
+    assert world.notified() == [("ada", 1), ("ben", 1)] * 2
     assert world.requests()[0].text.startswith("NOW CRITICAL")
     timer = world.timer()
     assert timer is not None
@@ -129,7 +129,7 @@ async def test_the_end_of_the_alert_cancels_the_timer_and_nothing_begins_anew_af
 async def test_trigger_and_end_in_one_batch_tell_of_the_breach_and_leave_no_timer() -> None:
     world = World()
     await world.twice(triggered(), resolved())
-    assert world.told() == [("ada", 1), ("ben", 1)]
+    assert world.notified() == [("ada", 1), ("ben", 1)]
     assert world.timer() is None
 
 
@@ -137,7 +137,7 @@ async def test_an_acknowledgement_that_came_before_its_alert_holds() -> None:
     world = World()
     await world.handle(acknowledge())
     await world.handle(triggered())
-    assert world.told() == []
+    assert world.notified() == []
     assert world.timer() is None
 
 
@@ -145,9 +145,9 @@ async def test_an_alert_that_was_silenced_before_it_was_read_is_told_of_afterwar
     world = World()
     await world.handle(silence(NOW_MS + 60_000))
     await world.handle(triggered())
-    assert world.told() == []
+    assert world.notified() == []
     await world.later(60_000)
-    assert world.told() == [("ada", 1), ("ben", 1)]
+    assert world.notified() == [("ada", 1), ("ben", 1)]
     assert all(request.text.startswith("CRITICAL") for request in world.requests())
 
 

@@ -11,7 +11,7 @@ from broker.settings import KafkaSettings
 from schemas import messages as m
 from schemas.http.alerts import MAX_SILENCE_MINUTES
 from schemas.topics import DAY_MS
-from streams.notifications.closed_alerts import ORDERS_REMEMBERED_MS, ClosedAlerts
+from streams.notifications.closed_alerts import COMMANDS_REMEMBERED_MS, ClosedAlerts
 from tests.streams.fakes import NOW_MS, FakeRecord
 
 if TYPE_CHECKING:
@@ -138,6 +138,6 @@ async def test_an_order_is_remembered_for_longer_than_the_longest_silence() -> N
     world.now_ms += MAX_SILENCE_MINUTES * 60_000
     world.read(acknowledge("second"))
     assert world.closed.why_closed("first", world.now_ms) == "acknowledged"
-    world.now_ms += ORDERS_REMEMBERED_MS + 1
+    world.now_ms += COMMANDS_REMEMBERED_MS + 1
     world.read(acknowledge("third"))
     assert len(world.closed) == 1

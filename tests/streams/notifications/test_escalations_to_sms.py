@@ -6,13 +6,22 @@ import itertools
 import msgspec
 import pytest
 
-from domain.notification.escalation import WAIT_MS, End
+from domain.notification.escalation import End
 from schemas import messages as m
 from schemas.topics import DAY_MS
 from streams.engine.expiry import Expiry
 from streams.notifications.escalation_states import REMEMBERED_MS, is_over
 from tests.streams.fakes import NOW_MS
-from tests.streams.notifications.escalation_world import World, acknowledge, contact, heard, missed, resolved, triggered
+from tests.streams.notifications.escalation_world import (
+    WAIT_MS,
+    World,
+    acknowledge,
+    contact,
+    heard,
+    missed,
+    resolved,
+    triggered,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +39,7 @@ async def test_nobody_answers_and_the_chain_is_told_level_by_level_to_its_end() 
     await world.handle(triggered())
     for _ in range(3):
         await world.later()
-    assert world.told() == [("ada", 1), ("carl", 2), ("dora", 4)]
+    assert world.notified() == [("ada", 1), ("carl", 2), ("dora", 4)]
     assert [request.text.split()[0] for request in world.requests()] == ["CRITICAL:", "REMINDER", "REMINDER"]
     *steps, end = world.events()
     assert [(step.level, getattr(step, "user_ids", ())) for step in steps] == [(2, ("carl",)), (4, ("dora",))]
@@ -45,7 +54,7 @@ async def test_the_same_people_are_reminded_where_the_chain_has_one_level() -> N
     world = World(contact("ada"))
     await world.handle(triggered())
     await world.later()
-    assert world.told() == [("ada", 1), ("ada", 2)]
+    assert world.notified() == [("ada", 1), ("ada", 2)]
 
 
 async def test_whoever_is_on_duty_now_is_told() -> None:
@@ -53,7 +62,7 @@ async def test_whoever_is_on_duty_now_is_told() -> None:
     await world.handle(triggered())
     world.staff(contact("ada"), contact("eve", 2), contact("carl", 2, on_duty=False))
     await world.later()
-    assert world.told()[-1] == ("eve", 2)
+    assert world.notified()[-1] == ("eve", 2)
 
 
 async def test_a_crash_before_the_state_was_written_makes_the_same_reminder() -> None:
@@ -61,7 +70,7 @@ async def test_a_crash_before_the_state_was_written_makes_the_same_reminder() ->
     await world.handle(triggered())
     world.now_ms += WAIT_MS
     await world.twice(due())
-    assert world.told() == [*FIRST, ("carl", 2)]
+    assert world.notified() == [*FIRST, ("carl", 2)]
     timer = world.timer()
     assert timer is not None
     assert timer.due_at_ms == world.now_ms + WAIT_MS
@@ -72,20 +81,20 @@ async def test_a_timer_that_fires_twice_reminds_once_and_one_that_fires_early_is
     await world.handle(triggered())
     world.timer_table.rows.clear()
     await world.handle(due())
-    assert world.told() == FIRST
+    assert world.notified() == FIRST
     assert world.timer() is not None
     world.now_ms += WAIT_MS
     await world.handle(due(), due())
-    assert world.told() == [*FIRST, ("carl", 2)]
+    assert world.notified() == [*FIRST, ("carl", 2)]
 
 
 async def test_an_sms_that_is_missed_by_all_of_a_level_does_not_wait() -> None:
     world = World()
     await world.handle(triggered())
     await world.twice(missed("ada"), missed("ben"))
-    assert world.told() == [*FIRST, ("carl", 2)]
+    assert world.notified() == [*FIRST, ("carl", 2)]
     await world.handle(missed("ada"), missed("ben"))
-    assert world.told() == [*FIRST, ("carl", 2)]
+    assert world.notified() == [*FIRST, ("carl", 2)]
     # the last level's SMS is missed as well: nobody is left
     await world.handle(missed("carl", 2))
     assert isinstance(world.events()[-1], m.EscalationEnded)
@@ -95,9 +104,9 @@ async def test_an_sms_that_somebody_else_has_on_the_phone_leaves_the_clock_alone
     world = World()
     await world.handle(triggered())
     await world.handle(heard("ben"), missed("ada"))
-    assert world.told() == FIRST
+    assert world.notified() == FIRST
     await world.later()
-    assert world.told() == [*FIRST, ("carl", 2)]
+    assert world.notified() == [*FIRST, ("carl", 2)]
 
 
 @pytest.mark.parametrize("why", ["acknowledged", "resolved"])
@@ -108,7 +117,7 @@ async def test_an_order_that_is_at_the_broker_and_in_no_flow_yet_counts(why: str
     world.now_ms += WAIT_MS
     world.closed.why["alert-1"] = why
     await world.handle(news)
-    assert world.told() == FIRST
+    assert world.notified() == FIRST
     assert world.closed.asked == 1
     assert world.timer() is None
     assert world.state().escalation.ended == why
@@ -120,10 +129,10 @@ async def test_a_silence_that_is_at_the_broker_and_in_no_flow_yet_puts_the_step_
     world.now_ms += WAIT_MS
     world.closed.why["alert-1"], world.closed.until_ms = "silenced", NOW_MS + 2 * WAIT_MS
     await world.handle(due())
-    assert world.told() == FIRST
+    assert world.notified() == FIRST
     world.closed.why.clear()
     await world.later()
-    assert world.told() == [*FIRST, ("carl", 2)]
+    assert world.notified() == [*FIRST, ("carl", 2)]
 
 
 async def test_a_broker_that_does_not_say_how_far_orders_reach_stops_no_reminder_here() -> None:
@@ -132,7 +141,7 @@ async def test_a_broker_that_does_not_say_how_far_orders_reach_stops_no_reminder
     world.closed.answers = False
     await world.handle(triggered())
     await world.later()
-    assert world.told() == [*FIRST, ("carl", 2)]
+    assert world.notified() == [*FIRST, ("carl", 2)]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(("alert", "acknowledge", "due"))))
@@ -142,12 +151,12 @@ async def test_no_reminder_follows_an_acknowledgement_in_any_order_of_the_flows(
     world.now_ms += WAIT_MS
     acknowledged = False
     for what in order:
-        before = len(world.told())
+        before = len(world.notified())
         await world.handle({"alert": triggered(), "acknowledge": acknowledge(), "due": due()}[what])
         acknowledged |= what == "acknowledge"
-        assert not (acknowledged and len(world.told()) > before)
+        assert not (acknowledged and len(world.notified()) > before)
     await world.later()
-    assert len(world.told()) == len(FIRST) + (order.index("due") < order.index("acknowledge"))
+    assert len(world.notified()) == len(FIRST) + (order.index("due") < order.index("acknowledge"))
 
 
 async def test_two_flows_that_change_an_alert_at_the_same_time_overwrite_nothing() -> None:
@@ -162,7 +171,7 @@ async def test_two_flows_that_change_an_alert_at_the_same_time_overwrite_nothing
         await asyncio.sleep(0)
         world.broker.open.set()
     assert world.state().escalation.ended is End.ACKNOWLEDGED
-    assert world.told() == FIRST
+    assert world.notified() == FIRST
     assert world.timer() is None
 
 

@@ -8,13 +8,12 @@ import pytest
 
 from domain.notification.lanes import HOUR_MS, HourlyCap
 from domain.notification.rate_limit import Window
-from domain.notification.request_state import Standing
+from domain.notification.request_state import RequestState
 from streams.engine.applied_offset import applied_offset_of
 from streams.engine.expiry import Expiry
 from streams.notifications.ledger import KEEP_MS, Entry, Ledger, is_over
-from streams.notifications.plans import SmsPolicy
 from tests.streams.fakes import NOW_MS, FakeBatch, FakeTable
-from tests.streams.notifications.sms_world import request
+from tests.streams.notifications.sms_world import request, sms_policy
 
 if TYPE_CHECKING:
     from streams.engine.interfaces import Slot
@@ -26,17 +25,17 @@ async def filled() -> FakeTable:
     table = FakeTable()
     ledger = Ledger(table)
     change = ledger.change(cast("Slot", FakeBatch([])))
-    change.entry("sent", Entry(standing=Standing.SENT, changed_at_ms=NOW_MS))
-    change.entry("waiting", Entry(standing=Standing.WAITING, changed_at_ms=NOW_MS))
+    change.entry("sent", Entry(state=RequestState.SENT, changed_at_ms=NOW_MS))
+    change.entry("waiting", Entry(state=RequestState.WAITING, changed_at_ms=NOW_MS))
     change.window("user-1", request().kind, Window().sent("sent", NOW_MS))
     change.cap("org-1", HourlyCap().left(NOW_MS))
-    change.told(request(), NOW_MS)
+    change.notified(request(), NOW_MS)
     await change.write()
     return table
 
 
 async def purged(table: FakeTable, now_ms: int) -> list[bytes]:
-    await Expiry("sms-ledger", table, lambda key, raw: is_over(key, raw, now_ms, SmsPolicy().window_ms)).once()
+    await Expiry("sms-ledger", table, lambda key, raw: is_over(key, raw, now_ms, sms_policy().window_ms)).once()
     return sorted(key[:1] for key in table.rows)
 
 
@@ -65,7 +64,7 @@ async def test_the_fence_of_every_row_grows_with_each_change() -> None:
     change = ledger.change(slot)
     change.entry("sent", ledger.entry(slot, "sent"))
     change.window("user-1", request().kind, Window().sent("other", NOW_MS + 1))
-    change.told(request(2), NOW_MS)
+    change.notified(request(2), NOW_MS)
     await change.write()
     assert all(applied_offset_of(table.rows[key]) == before[key] + 1 for key in change.items)
     assert len(change.items) == 3

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 import pytest
 
-from domain.notification.decisions import attempt_id
+from domain.notification.answers import NoAnswer, Unanswered
 from domain.notification.replies import ack_code
-from domain.notification.request_state import Standing
-from domain.notification.sms_answers import Silence, Unanswered
+from domain.notification.request_ids import attempt_id
+from domain.notification.request_state import RequestState
 from schemas import messages as m
-from streams.notifications.plans import SmsPolicy
+from streams.notifications.provider import ProviderStatus
 from streams.notifications.sms_retries_to_sms import Retries
-from streams.notifications.telnyx.client import ProviderStatus
+from streams.notifications.telnyx.client import webhook_address
 from tests.streams.fakes import NOW_MS, FakeBatch
-from tests.streams.notifications.sms_world import World, request
+from tests.streams.notifications.sms_world import World, request, sms_policy
+
+if TYPE_CHECKING:
+    from streams.engine.consumer import Batch
 
 pytestmark = pytest.mark.anyio
 
-POLICY = SmsPolicy(receipts=True)
+POLICY = sms_policy(receipts=True)
 FINAL_WAIT_MS = 300_000
 
 
@@ -51,15 +54,14 @@ async def test_a_delivered_sms_is_told_once_and_the_escalation_hears_of_it() -> 
     world = await sent_world()
     await world.report(receipt("sent"), receipt("delivered"), receipt("delivered"), receipt("sent"))
     assert world.outcomes == ["sending", "sent", "delivered"]
-    (heard,) = world.broker.decoded("escalations", m.SmsHeard)
+    (heard,) = world.broker.decoded("escalations", m.PageDelivered)
     assert (heard.alert_id, heard.unit_id, heard.user_id, heard.level) == ("alert-1", "unit-1", "user-1", 1)
 
 
 async def test_the_webhook_names_the_attempt() -> None:
     world = await sent_world()
     (sms,) = world.provider.got
-    assert sms.ids is not None
-    assert sms.ids.at("https://example.com") == (
+    assert webhook_address("https://example.com", sms.ids) == (
         f"https://example.com/webhooks/telnyx?user=user-1&request=request-1&attempt={attempt_id('request-1', 1)}"
     )
 
@@ -68,7 +70,7 @@ async def test_a_failed_delivery_is_tried_again_escalates_at_once_and_frees_the_
     world = await sent_world()
     await world.report(receipt("delivery_failed", "40008"))
     assert world.outcomes[2:] == ["failed", "retry_scheduled"]
-    assert len(world.broker.decoded("escalations", m.SmsMissed)) == 1
+    assert len(world.broker.decoded("escalations", m.PageUndelivered)) == 1
     (retry,) = world.retries()
     assert retry.request.attempts == 1
     await world.handle(retry.request)
@@ -79,12 +81,12 @@ async def test_a_failed_delivery_that_cannot_be_mended_is_a_dead_letter() -> Non
     world = await sent_world()
     await world.report(receipt("delivery_failed", "40001"))
     assert world.outcomes[2:] == ["failed", "dead"]
-    assert len(world.broker.decoded("escalations", m.SmsMissed)) == 1
-    assert world.standing() is Standing.CLOSED
+    assert len(world.broker.decoded("escalations", m.PageUndelivered)) == 1
+    assert world.state() is RequestState.CLOSED
 
 
 async def test_a_receipt_proves_that_an_attempt_without_an_answer_arrived() -> None:
-    world = World(Unanswered(Silence.TIMEOUT), policy=POLICY)
+    world = World(Unanswered(NoAnswer.TIMEOUT), policy=POLICY)
     await world.handle(request())
     await world.report(receipt("sent"))
     (retry,) = world.retries()
@@ -95,7 +97,7 @@ async def test_a_receipt_proves_that_an_attempt_without_an_answer_arrived() -> N
 
 
 async def test_a_final_receipt_of_an_attempt_without_an_answer_tells_both() -> None:
-    world = World(Unanswered(Silence.TIMEOUT), policy=POLICY)
+    world = World(Unanswered(NoAnswer.TIMEOUT), policy=POLICY)
     await world.handle(request())
     await world.report(receipt("delivered"))
     assert world.outcomes[-2:] == ["sent", "delivered"]
@@ -112,12 +114,13 @@ async def test_receipts_of_other_attempts_and_of_unknown_words_change_nothing() 
 async def ask(world: World) -> None:
     """The timer for the final receipt fires."""
     due = m.ReceiptDue(request_id="request-1", user_id="user-1", attempt_id=attempt_id("request-1", 1))
-    await world.receipts.ask(cast("object", FakeBatch([])), due)  # type: ignore[arg-type]
+    await world.stages.polls.take(cast("Batch", FakeBatch([])), due)
+    await world.stages.polls.settled()
 
 
 async def test_without_a_final_receipt_the_provider_is_asked() -> None:
     world = await sent_world()
-    world.provider.standing = ProviderStatus("delivered")
+    world.provider.known = ProviderStatus("delivered")
     await ask(world)
     assert world.outcomes == ["sending", "sent"]
     world.now_ms += FINAL_WAIT_MS
@@ -127,12 +130,12 @@ async def test_without_a_final_receipt_the_provider_is_asked() -> None:
 
 async def test_what_the_provider_cannot_say_stays_unconfirmed_and_escalates() -> None:
     world = await sent_world()
-    world.provider.standing = Unanswered(Silence.TIMEOUT)
+    world.provider.known = Unanswered(NoAnswer.TIMEOUT)
     for _ in range(4):
         world.now_ms += FINAL_WAIT_MS
         await ask(world)
     assert world.outcomes == ["sending", "sent", "unconfirmed"]
-    (missed,) = world.broker.decoded("escalations", m.SmsMissed)
+    (missed,) = world.broker.decoded("escalations", m.PageUndelivered)
     assert missed.because == "unconfirmed"
 
 
@@ -140,20 +143,15 @@ async def test_an_overdue_receipt_comes_back_as_a_question() -> None:
     world = await sent_world()
     asked: list[m.ReceiptDue] = []
 
-    class Questions:
-        async def ask(self, batch: object, due: m.ReceiptDue) -> None:
+    class Polls:
+        async def take(self, batch: object, due: m.ReceiptDue) -> None:
             asked.append(due)
 
     (timer,) = world.timer_table.rows.values()
     value = msgspec.msgpack.decode(timer)[4]
-    retries = Retries(None, None, Questions(), world.broker.publish, str)  # type: ignore[arg-type]
-    retries._timers = type("NoTimers", (), {"set": staticmethod(_nothing)})()
-    await retries.handle(FakeBatch([value]))  # type: ignore[arg-type]
+    retries = Retries(world.stages.retries._timers, Polls(), world.broker.publish, world.now)
+    await retries.handle(cast("Batch", FakeBatch([value])))
     assert [due.request_id for due in asked] == ["request-1"]
-
-
-async def _nothing(*_: object) -> None:
-    return
 
 
 @pytest.mark.parametrize("text", [f"ack {ack_code('alert-1', 'user-1')}", "OK", ack_code("alert-1", "user-1")])

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
 
 import msgspec
 import pytest
 
-from domain.notification.request_state import Standing
-from domain.notification.sms_answers import Refused, Silence, Unanswered
+from domain.notification.answers import NoAnswer, Unanswered
+from domain.notification.request_state import RequestState
 from schemas import messages as m
-from streams.notifications.plans import SmsPolicy
 from streams.notifications.rate_limiter import Limits
+from streams.notifications.telnyx.codes import refused
 from tests.streams.fakes import NOW_MS, FakeBatch
-from tests.streams.notifications.sms_world import ADA, BEN, World, request
-
-if TYPE_CHECKING:
-    from streams.engine.consumer import Batch
+from tests.streams.notifications.sms_world import ADA, BEN, World, request, sms_policy
 
 pytestmark = pytest.mark.anyio
 
-NO_WINDOW = SmsPolicy(window_ms=0)
-WITH_RECEIPTS = SmsPolicy(receipts=True)
+NO_WINDOW = sms_policy(window_ms=0)
+WITH_RECEIPTS = sms_policy(receipts=True)
 WINDOW_MS = 900_000
 
 
@@ -50,14 +46,14 @@ async def test_another_kind_and_another_person_are_not_limited() -> None:
 
 
 async def test_only_what_was_sent_uses_the_window() -> None:
-    world = World(Refused("10002", "Invalid phone number", 400))
+    world = World(refused("10002", 400, "Invalid phone number"))
     await world.handle(request(1))
     await world.handle(request(2))
     assert world.outcomes_of(2) == ["sending", "sent"]
 
 
 async def test_what_may_have_arrived_keeps_the_window_until_that_is_known() -> None:
-    world = World(Unanswered(Silence.TIMEOUT), policy=WITH_RECEIPTS)
+    world = World(Unanswered(NoAnswer.TIMEOUT), policy=WITH_RECEIPTS)
     await world.handle(request(1))
     await world.handle(request(2))
     assert world.outcomes_of(2) == ["retry_scheduled"]
@@ -72,7 +68,7 @@ async def test_a_limited_reminder_waits_for_the_window() -> None:
 
 
 async def test_with_the_roll_up_the_next_sms_says_how_many_were_held_back() -> None:
-    world = World(policy=SmsPolicy(roll_up=True))
+    world = World(policy=sms_policy(roll_up=True))
     text = "CRITICAL: fridge is above 8.0 C. Reply ACK 4821"
     await world.handle(*(request(number, text=text) for number in range(1, 5)))
     world.now_ms += WINDOW_MS
@@ -82,7 +78,7 @@ async def test_with_the_roll_up_the_next_sms_says_how_many_were_held_back() -> N
 
 
 async def test_with_the_roll_up_nothing_is_told_of_an_alert_that_is_over() -> None:
-    world = World(policy=SmsPolicy(roll_up=True))
+    world = World(policy=sms_policy(roll_up=True))
     await world.handle(request(1), request(2))
     world.now_ms += WINDOW_MS
     world.closed.closed["alert-2"] = "resolved"
@@ -97,7 +93,7 @@ async def test_no_reminder_leaves_after_the_acknowledgement_was_published(known:
     await world.handle(request(1, level=2))
     assert world.provider.got == []
     assert world.outcomes[-1] == "cancelled"
-    assert world.standing() is Standing.CLOSED
+    assert world.state() is RequestState.CLOSED
 
 
 async def test_a_first_sms_goes_out_also_when_the_alert_is_over() -> None:
@@ -139,11 +135,11 @@ async def test_critical_goes_before_what_came_earlier() -> None:
 
 async def test_while_the_provider_is_down_one_probe_leaves_and_nothing_is_burnt() -> None:
     people = [msgspec.structs.replace(ADA, user_id=f"user-{n}") for n in range(1, 6)]
-    world = World(Unanswered(Silence.NOT_CONNECTED), people=people)
+    world = World(Unanswered(NoAnswer.NOT_CONNECTED), people=people)
     batch = FakeBatch([request(n, f"user-{n}") for n in range(1, 6)])
-    world.gate._limits = msgspec.structs.replace(world.gate._limits, per_worker=1)
+    world.limiter._limits = msgspec.structs.replace(world.limiter._limits, per_worker=1)
     async with world.sending():
-        handling = asyncio.create_task(world.dispatch.handle(cast("Batch", batch)))
+        handling = asyncio.create_task(world.feed(batch))
         for _ in range(50):
             await asyncio.sleep(0.005)
         assert len(world.provider.got) == 1

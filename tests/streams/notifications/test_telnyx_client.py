@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from domain.notification.sms_answers import Accepted, Answer, Refused, Silence, Unanswered
-from streams.notifications.telnyx.client import ProviderStatus, Sms, TelnyxClient, TelnyxSettings, WebhookIds
+from domain.notification.answers import Accepted, Answer, NoAnswer, Refused, Unanswered
+from streams.notifications.provider import ProviderStatus, Sms, WebhookIds
+from streams.notifications.telnyx.client import TelnyxClient, TelnyxSettings
+from streams.notifications.telnyx.codes import delivery_failed, refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -89,6 +91,7 @@ def settings(port: int, timeout_s: float = 5.0) -> TelnyxSettings:
         base_url=f"http://127.0.0.1:{port}",
         webhook_url="http://127.0.0.1",
         timeout_s=timeout_s,
+        connections=20,
     )
 
 
@@ -117,28 +120,28 @@ async def test_a_message_goes_out_with_key_profile_and_webhook() -> None:
     ("raw", "expected"),
     [
         # the provider's own error
-        (http("422 Unprocessable Entity", refusal("40310")), Refused("40310", "why", 422)),
+        (http("422 Unprocessable Entity", refusal("40310")), refused("40310", 422, "why")),
         # a number where a string should be
-        (http("400 Bad Request", b'{"errors":[{"code":10015}]}'), Refused("10015", "", 400)),
+        (http("400 Bad Request", b'{"errors":[{"code":10015}]}'), refused("10015", 400, "")),
         # a proxy's page
-        (http("503 Service Unavailable", b"<html>"), Refused("http-503", "Service Unavailable", 503)),
-        (http("401 Unauthorized"), Refused("http-401", "Unauthorized", 401)),
+        (http("503 Service Unavailable", b"<html>"), refused("http-503", 503, "Service Unavailable")),
+        (http("401 Unauthorized"), refused("http-401", 401, "Unauthorized")),
         # an empty list of errors names no code
-        (http("500 Oh", b'{"errors":[]}'), Refused("http-500", "Oh", 500)),
+        (http("500 Oh", b'{"errors":[]}'), refused("http-500", 500, "Oh")),
         # a redirect is not followed: the key would go along
-        (http("302 Found", location="http://127.0.0.1:9/"), Refused("http-302", "Found", 302)),
+        (http("302 Found", location="http://127.0.0.1:9/"), refused("http-302", 302, "Found")),
         # too fast: the provider says how long to wait
         (
             http("429 Too Many Requests", refusal("10011"), retry_after="7", x_ratelimit_reset="33"),
-            Refused("10011", "why", 429, 7.0),
+            refused("10011", 429, "why", 7.0),
         ),
         (
             http("429 Too Many Requests", refusal("10011"), x_ratelimit_reset="33"),
-            Refused("10011", "why", 429, 33.0),
+            refused("10011", 429, "why", 33.0),
         ),
-        (http("429 Too Many Requests", refusal("10011"), retry_after="soon"), Refused("10011", "why", 429)),
-        (http("429 Too Many Requests", refusal("10011"), retry_after="nan"), Refused("10011", "why", 429)),
-        (http("429 Too Many Requests", refusal("10011"), retry_after="-3"), Refused("10011", "why", 429)),
+        (http("429 Too Many Requests", refusal("10011"), retry_after="soon"), refused("10011", 429, "why")),
+        (http("429 Too Many Requests", refusal("10011"), retry_after="nan"), refused("10011", 429, "why")),
+        (http("429 Too Many Requests", refusal("10011"), retry_after="-3"), refused("10011", 429, "why")),
     ],
 )
 async def test_a_refusal_is_reported_with_its_code(raw: bytes, expected: Refused) -> None:
@@ -158,21 +161,21 @@ async def test_a_date_to_wait_for_becomes_seconds(ahead_s: float, least_s: float
     ("raw", "kind"),
     [
         # the connection ends without an answer
-        (b"", Silence.CONNECTION_LOST),
+        (b"", NoAnswer.CONNECTION_LOST),
         # ... or with half of one
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{", Silence.CONNECTION_LOST),
-        (b"SMTP says hello\r\n\r\n", Silence.CONNECTION_LOST),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{", NoAnswer.CONNECTION_LOST),
+        (b"SMTP says hello\r\n\r\n", NoAnswer.CONNECTION_LOST),
         # taken, but by which id?
-        (http("200 OK", b"<html>welcome</html>"), Silence.UNREADABLE),
-        (http("200 OK", b'{"data":{}}'), Silence.UNREADABLE),
-        (http("200 OK", b'{"data":{"id":""}}'), Silence.UNREADABLE),
-        (http("204 No Content"), Silence.UNREADABLE),
+        (http("200 OK", b"<html>welcome</html>"), NoAnswer.UNREADABLE),
+        (http("200 OK", b'{"data":{}}'), NoAnswer.UNREADABLE),
+        (http("200 OK", b'{"data":{"id":""}}'), NoAnswer.UNREADABLE),
+        (http("204 No Content"), NoAnswer.UNREADABLE),
         # a proxy gave up waiting
-        (http("504 Gateway Timeout", b"<html>"), Silence.TIMEOUT),
-        (http("408 Request Timeout"), Silence.TIMEOUT),
+        (http("504 Gateway Timeout", b"<html>"), NoAnswer.TIMEOUT),
+        (http("408 Request Timeout"), NoAnswer.TIMEOUT),
     ],
 )
-async def test_without_a_usable_answer_the_message_may_have_arrived(raw: bytes, kind: Silence) -> None:
+async def test_without_a_usable_answer_the_message_may_have_arrived(raw: bytes, kind: NoAnswer) -> None:
     answer = await answer_to(raw)
     assert isinstance(answer, Unanswered)
     assert answer.kind is kind
@@ -182,7 +185,7 @@ async def test_without_a_usable_answer_the_message_may_have_arrived(raw: bytes, 
 async def test_a_silent_provider_ties_up_no_more_than_the_time_limit() -> None:
     begin = time.monotonic()
     answer = await answer_to(None, timeout_s=0.2)
-    assert answer == Unanswered(Silence.TIMEOUT, "no answer within 0.2 s")
+    assert answer == Unanswered(NoAnswer.TIMEOUT, "no answer within 0.2 s")
     assert time.monotonic() - begin < 2
 
 
@@ -191,7 +194,7 @@ async def test_a_provider_that_stops_in_the_middle_of_its_answer_is_held_to_the_
         served.pieces = 2
         answer = await client.send(SMS)
     assert isinstance(answer, Unanswered)
-    assert answer.kind is Silence.TIMEOUT
+    assert answer.kind is NoAnswer.TIMEOUT
 
 
 async def test_a_message_that_never_left_is_known_not_to_have_arrived() -> None:
@@ -202,7 +205,7 @@ async def test_a_message_that_never_left_is_known_not_to_have_arrived() -> None:
     async with TelnyxClient(settings(port)) as client:
         answer = await client.send(SMS)
     assert isinstance(answer, Unanswered)
-    assert answer.kind is Silence.NOT_CONNECTED
+    assert answer.kind is NoAnswer.NOT_CONNECTED
     assert not answer.may_have_arrived
 
 
@@ -221,10 +224,10 @@ async def test_one_request_is_made_and_never_a_second_one() -> None:
         ),
         (
             http("200 OK", b'{"data":{"id":"m","to":[{"status":"delivery_failed"}],"errors":[{"code":"40008"}]}}'),
-            ProviderStatus("delivery_failed", "40008"),
+            ProviderStatus("delivery_failed", delivery_failed("40008")),
         ),
-        (http("404 Not Found", refusal("10005")), Refused("10005", "why", 404)),
-        (http("200 OK", b"?"), Unanswered(Silence.UNREADABLE, "HTTP status 200 without a status")),
+        (http("404 Not Found", refusal("10005")), refused("10005", 404, "why")),
+        (http("200 OK", b"?"), Unanswered(NoAnswer.UNREADABLE, "HTTP status 200 without a status")),
     ],
 )
 async def test_the_provider_is_asked_where_a_message_stands(

@@ -51,15 +51,19 @@ def test_the_codes_of_the_design_have_its_classes(codes: str, error_class: Error
 
 
 @pytest.mark.parametrize(
-    ("code", "http_status", "error_class", "ops_told"),
+    ("code", "http_status", "error_class", "notify_ops"),
     [
         # a code with a row: the status adds nothing
         ("40310", 500, C.RECIPIENT, False),
         # one number is given up, but ops looks: it may be our profile's secret
         ("40311", 422, C.RECIPIENT, True),
         # no row, the status speaks: a proxy in between
-        ("http-503", 503, C.TRANSIENT, False),
+        ("http-503", 503, C.UNAVAILABLE, False),
+        # it may pass by itself, and the server says that it is its own fault
+        ("50000", 500, C.UNAVAILABLE, False),
         ("http-401", 401, C.CONFIGURATION, True),
+        # the address or the profile: as 401
+        ("http-404", 404, C.CONFIGURATION, True),
         ("http-429", 429, C.THROTTLED, False),
         ("49999", 422, C.MESSAGE, True),
         # no row, no status: a receipt with a code of tomorrow
@@ -69,11 +73,11 @@ def test_the_codes_of_the_design_have_its_classes(codes: str, error_class: Error
     ],
 )
 def test_a_code_without_a_row_is_classed_by_the_http_status(
-    code: str, http_status: int, error_class: ErrorClass, ops_told: bool
+    code: str, http_status: int, error_class: ErrorClass, notify_ops: bool
 ) -> None:
     row = classify(code, http_status)
-    assert (row.error_class, row.ops_told) == (error_class, ops_told)
+    assert (row.error_class, row.notify_ops) == (error_class, notify_ops)
 
 
 def test_what_pauses_a_lane_is_always_told_to_ops() -> None:
-    assert all(row.ops_told for row in TABLE if row.error_class is C.CONFIGURATION)
+    assert all(row.notify_ops for row in TABLE if row.error_class is C.CONFIGURATION)

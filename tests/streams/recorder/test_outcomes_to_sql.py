@@ -97,7 +97,7 @@ async def test_steps_of_an_escalation_stand_in_the_timeline_once(world: World) -
     about = {"alert_id": "a1", "unit_id": "u1", "organization_id": "acme"}
     stepped = m.EscalationStepped(**about, level=2, at_ms=NOW_MS, user_ids=("ada", "ben"))
     ended = m.EscalationEnded(**about, level=2, at_ms=NOW_MS, because="nobody answered")
-    heard = m.SmsHeard(**about, level=1, at_ms=NOW_MS, user_id="ada")
+    heard = m.PageDelivered(**about, level=1, at_ms=NOW_MS, user_id="ada")
     records = records_of(t.ESCALATIONS, stepped, heard, ended, msgspec.structs.replace(stepped, at_ms=NOW_MS + 70))
     for record in (records[0], records[3]):
         record.headers = (("id", b"a1.2"), ("type", b"escalation_stepped"))

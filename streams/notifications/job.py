@@ -1,11 +1,11 @@
-"""A request on its way through the dispatch."""
+"""A request on its way through the stages."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
-from streams.notifications.outcomes import Origin
+from schemas.headers import Origin
 
 if TYPE_CHECKING:
     from schemas import messages as m

@@ -1,4 +1,4 @@
-"""Carries out a decision about one SMS: publishes what follows, sets its timers, then writes the ledger, in that order.
+"""Last stage: carries out a decision about one SMS. It publishes what follows, sets timers, then writes the ledger.
 
 Whoever calls holds the lock of the request's user. Run twice, it publishes records with the same ids and sets the same
 timers; the ledger then says that it is done.
@@ -7,7 +7,7 @@ timers; the ledger then says that it is done.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 import msgspec
 import structlog
@@ -20,57 +20,59 @@ from domain.notification.decisions import (
     Dead,
     Deferred,
     OptedOut,
-    PauseLane,
+    Paused,
     RateLimited,
     RetryAt,
     Sent,
+    name_of,
 )
-from domain.notification.request_state import Standing
+from domain.notification.request_state import RequestState
 from schemas import messages as m
+from schemas.headers import event_headers
 from schemas.topics import SMS_RETRIES
 from streams.engine.timers import Timer
 from streams.notifications.outcomes import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
     from domain.notification.decisions import Decision
     from domain.notification.rate_limit import Window
-    from streams.engine.interfaces import Slot
+    from schemas.headers import Origin
+    from streams.engine.interfaces import Clock, Publish, Slot
     from streams.engine.publish import Outgoing
     from streams.engine.timers import Timers
     from streams.notifications.ledger import Entry, Ledger
-    from streams.notifications.outcomes import Origin, Outcomes
-    from streams.notifications.plans import SmsPolicy
+    from streams.notifications.outcomes import Outcomes
+    from streams.notifications.sms_policy import SmsPolicy
 
 log = structlog.get_logger(__name__)
 
 
-class Decisions:
+class _Follows(NamedTuple):
+    """What is published, how far the request is then, and the attempts that are used up."""
+
+    outgoing: list[Outgoing]
+    state: RequestState
+    used: int
+
+
+class Conclusion:
     def __init__(
         self,
         *,
-        publish: Callable[[Sequence[Outgoing]], Awaitable[None]],
+        publish: Publish,
         outcomes: Outcomes,
         ledger: Ledger,
         timers: Timers,
-        topic_name: Callable[[str], str],
         policy: SmsPolicy,
-        now_ms: Callable[[], int],
+        now_ms: Clock,
     ) -> None:
         self._publish = publish
         self._outcomes = outcomes
         self._ledger = ledger
         self._timers = timers
-        self._returns = topic_name(SMS_RETRIES.name)
         self._policy = policy
-        self._waits = receipts.Waits(policy.receipt_wait_ms, policy.final_wait_ms)
         self._now_ms = now_ms
         self.decided: Counter[tuple[m.Severity, str]] = Counter()
-
-    @property
-    def waits(self) -> receipts.Waits:
-        return self._waits
 
     async def carry_out(
         self,
@@ -86,36 +88,42 @@ class Decisions:
         """`attempt` counts the attempts that are used up by now, `asked` whether the provider answered just now."""
         now_ms = self._now_ms()
         window = self._ledger.window(slot, request.user_id, request.kind)
-        outgoing, standing, used = self._follows(request, attempt, decision, origin, asked=asked)
+        follows = self._follows(request, attempt, decision, origin, asked=asked)
         after = msgspec.structs.replace(
-            entry, standing=standing, attempt=used, redrives=request.redrives, changed_at_ms=now_ms, request=b""
+            entry,
+            state=follows.state,
+            attempt=follows.used,
+            redrives=request.redrives,
+            changed_at_ms=now_ms,
+            request=b"",
+            begun_at_ms=entry.begun_at_ms or now_ms,
         )
         change = self._ledger.change(slot)
         match decision:
             case Sent():
                 after = self._accepted(after, request, decision)
-                change.told(request, now_ms)
+                change.notified(request, now_ms)
             case AwaitReceipt() if after.receipt is not None:
                 after = msgspec.structs.replace(
                     after, receipt=receipts.unanswered(after.receipt), request=m.encode(request)
                 )
             case Deferred(_, "rate_limited", _) if request.level == 1:
                 after = msgspec.structs.replace(after, waited_for_window=True)
-        await self._publish(outgoing)
+        await self._publish(follows.outgoing)
         if isinstance(decision, Sent) and after.request and after.receipt is not None:
             await self.watch(slot, request, after.receipt)
         change.entry(request.request_id, after)
         change.window(request.user_id, request.kind, _moved(window, request, after, decision, now_ms))
         await change.write()
-        self.decided[request.severity, type(decision).__name__] += 1
-        _log(request, used, decision)
+        self.decided[request.severity, name_of(decision)] += 1
+        _log(request, follows.used, decision)
 
     def _accepted(self, entry: Entry, request: m.SmsRequest, sent: Sent) -> Entry:
         if entry.receipt is None:
             return entry
         receipt = receipts.accepted(entry.receipt, sent.provider_message_id)
         # The message is needed again only if a receipt may still say that it failed.
-        waiting = self._policy.receipts and receipt.standing in receipts.OPEN
+        waiting = self._policy.receipts and receipt.state in receipts.OPEN
         return msgspec.structs.replace(entry, receipt=receipt, request=m.encode(request) if waiting else b"")
 
     async def watch(self, slot: Slot, request: m.SmsRequest, receipt: receipts.Attempt) -> None:
@@ -123,53 +131,66 @@ class Decisions:
         due = m.ReceiptDue(request_id=request.request_id, user_id=request.user_id, attempt_id=receipt.attempt_id)
         timer = Timer(
             timer_id=watch_id(request.request_id),
-            due_at_ms=receipts.due_at_ms(receipt, self._waits),
-            topic=self._returns,
+            due_at_ms=receipts.due_at_ms(receipt, self._policy.waits),
+            topic=SMS_RETRIES,
             key=request.user_id.encode(),
             value=m.encode(due),
-            headers=(("id", f"{receipt.attempt_id}.{receipt.questions}".encode()), ("type", b"receipt_due")),
+            headers=event_headers(f"{receipt.attempt_id}.{receipt.polls}", "receipt_due"),
         )
         await self._timers.set(slot, [timer])
 
     def _follows(  # noqa: PLR0911 - one for each decision
         self, request: m.SmsRequest, attempt: int, decision: Decision, origin: Origin | None, *, asked: bool
-    ) -> tuple[list[Outgoing], Standing, int]:
-        """What is published, where the request stands then, and the attempts that are used up."""
-        outcomes = self._outcomes
+    ) -> _Follows:
+        outcomes, unused = self._outcomes, request.attempts
         match decision:
             case Sent(provider_message_id, parts):
-                return outcomes.sent(request, attempt, provider_message_id, parts), Standing.SENT, attempt
+                return _Follows(outcomes.sent(request, attempt, provider_message_id, parts), RequestState.SENT, attempt)
             case RateLimited(until_at_ms, by_request_id):
-                return outcomes.rate_limited(request, until_at_ms, by_request_id), Standing.CLOSED, attempt
+                return _closed(outcomes.rate_limited(request, until_at_ms, by_request_id), attempt)
             case Cancelled(because):
-                return outcomes.cancelled(request, because), Standing.CLOSED, attempt
+                return _closed(outcomes.cancelled(request, because), attempt)
             case OptedOut(at_the_provider):
-                return outcomes.opted_out(request, at_the_provider=at_the_provider), Standing.CLOSED, attempt
+                return _closed(outcomes.opted_out(request, at_the_provider=at_the_provider), attempt)
             case Dead(reason, code, error):
                 failure = Failure(code, error)
                 dead = outcomes.dead(request, attempt, reason, failure, origin)
-                return [*outcomes.failed(request, attempt, failure), *dead], Standing.CLOSED, attempt
+                return _closed([*outcomes.failed(request, attempt, failure), *dead], attempt)
             case RetryAt(due_at_ms, code, error):
                 failure = Failure(code, error)
                 retry = outcomes.retry(request, attempt, due_at_ms, failure, origin)
-                return [*outcomes.failed(request, attempt, failure), *retry], Standing.WAITING, attempt
-            case AwaitReceipt(until_at_ms, _, code, error, uses_attempt):
-                used = attempt if uses_attempt else request.attempts
-                retry = outcomes.retry(request, used, until_at_ms, Failure(code, error), origin)
-                return retry, Standing.WAITING, used
+                return _waiting([*outcomes.failed(request, attempt, failure), *retry], attempt)
+            case AwaitReceipt(until_at_ms, code, error):
+                retry = outcomes.retry(_of_provider(request), unused, until_at_ms, Failure(code, error), origin)
+                return _waiting(retry, unused)
             case Deferred(until_at_ms, code, error):
                 failure = Failure(code, error)
-            case PauseLane(code, error):
+            case Paused(code, error):
                 until_at_ms, failure = self._now_ms() + FIRST_PROBE_MS, Failure(code, error)
+            case _:
+                assert_never(decision)
         # No attempt is used up: the same one comes again.
-        retry = outcomes.retry(request, request.attempts, until_at_ms, failure, origin)
+        retry = outcomes.retry(_of_provider(request) if asked else request, unused, until_at_ms, failure, origin)
         failed = outcomes.failed(request, attempt, failure) if asked else []
-        return [*failed, *retry], Standing.WAITING, request.attempts
+        return _waiting([*failed, *retry], unused)
 
 
 def watch_id(request_id: str) -> str:
     """The timer that asks for a request's final receipt."""
     return f"receipt.{request_id}"
+
+
+def _closed(outgoing: list[Outgoing], used: int) -> _Follows:
+    return _Follows(outgoing, RequestState.CLOSED, used)
+
+
+def _waiting(outgoing: list[Outgoing], used: int) -> _Follows:
+    return _Follows(outgoing, RequestState.WAITING, used)
+
+
+def _of_provider(request: m.SmsRequest) -> m.SmsRequest:
+    """The request with one more failure of the provider behind it."""
+    return msgspec.structs.replace(request, provider_failures=request.provider_failures + 1)
 
 
 def _moved(window: Window, request: m.SmsRequest, entry: Entry, decision: Decision, now_ms: int) -> Window:
@@ -197,14 +218,16 @@ def _log(request: m.SmsRequest, attempt: int, decision: Decision) -> None:
             log.info("sms.cancelled", because=because, **about)
         case OptedOut():
             log.info("sms.opted_out", **about)
-        case Dead(reason, code, error, ops_told):
-            level = log.error if ops_told else log.warning
+        case Dead(reason, code, error, notify_ops):
+            level = log.error if notify_ops else log.warning
             level("sms.dead", reason=reason, code=code, error=error, **about)
         case RetryAt(due_at_ms, code, error):
             log.warning("sms.retry", due_at_ms=due_at_ms, code=code, error=error, **about)
-        case AwaitReceipt(until_at_ms, _, code, error):
+        case AwaitReceipt(until_at_ms, code, error):
             log.warning("sms.awaits_receipt", until_at_ms=until_at_ms, code=code, error=error, **about)
         case Deferred(until_at_ms, code, _):
             log.info("sms.deferred", until_at_ms=until_at_ms, code=code, **about)
-        case PauseLane(code, error):
+        case Paused(code, error):
             log.warning("sms.deferred", code=code, error=error, **about)
+        case _:
+            assert_never(decision)

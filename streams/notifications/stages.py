@@ -1,0 +1,119 @@
+"""The stages of an SMS, put together: waiting room → limiter → attempt → conclusion, and what receipts change after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from streams.notifications.attempt import Attempts
+from streams.notifications.conclusion import Conclusion
+from streams.notifications.deliveries import Deliveries
+from streams.notifications.ledger import Ledger
+from streams.notifications.outcomes import Outcomes
+from streams.notifications.plans import Planner
+from streams.notifications.rate_limiter import RateLimiter
+from streams.notifications.receipts_to_sms import Receipts
+from streams.notifications.replies import Replies
+from streams.notifications.sms_retries_to_sms import Retries
+from streams.notifications.sms_to_provider import SmsToProvider
+from streams.notifications.status_polls import StatusPolls
+from streams.notifications.waiting_room import WaitingRoom
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Collection
+
+    from schemas import messages as m
+    from streams.engine.interfaces import Clock, Entries, Publish, Rows
+    from streams.engine.timers import Timers
+    from streams.notifications.closed_alerts import Closed
+    from streams.notifications.provider import Provider
+    from streams.notifications.rate_limiter import Limits
+    from streams.notifications.sms_policy import SmsPolicy
+
+
+class Surroundings(NamedTuple):
+    """What all stages share."""
+
+    provider: Provider
+    table: Rows
+    timers: Timers
+    contacts: Entries[m.Contact]
+    closed: Closed
+    publish: Publish
+    policy: SmsPolicy
+    now_ms: Clock
+    rng: random.Random
+
+
+class Stages(NamedTuple):
+    ledger: Ledger
+    room: WaitingRoom
+    limiter: RateLimiter
+    attempts: Attempts
+    conclusion: Conclusion
+    deliveries: Deliveries
+    replies: Replies
+    polls: StatusPolls
+    sms: SmsToProvider
+    receipts: Receipts
+    retries: Retries
+
+
+def build_stages(
+    around: Surroundings, *, limits: Limits, owned: Callable[[], Collection[int]], polls_at_once: int
+) -> Stages:
+    """`owned` gives the lanes' partitions that are ours now."""
+    publish, now_ms, policy = around.publish, around.now_ms, around.policy
+    ledger, outcomes, room = Ledger(around.table), Outcomes(now_ms), WaitingRoom()
+    limiter = RateLimiter(limits, owned, now_ms)
+    conclusion = Conclusion(
+        publish=publish, outcomes=outcomes, ledger=ledger, timers=around.timers, policy=policy, now_ms=now_ms
+    )
+    attempts = Attempts(
+        provider=around.provider,
+        limiter=limiter,
+        ledger=ledger,
+        outcomes=outcomes,
+        closed=around.closed,
+        publish=publish,
+        policy=policy,
+        now_ms=now_ms,
+        rng=around.rng,
+    )
+    sms = SmsToProvider(
+        room=room,
+        planner=Planner(ledger, around.contacts, around.closed, limits.partitions, policy),
+        limiter=limiter,
+        attempts=attempts,
+        conclusion=conclusion,
+        ledger=ledger,
+        outcomes=outcomes,
+        publish=publish,
+        now_ms=now_ms,
+    )
+    deliveries = Deliveries(
+        provider=around.provider,
+        publish=publish,
+        outcomes=outcomes,
+        ledger=ledger,
+        conclusion=conclusion,
+        timers=around.timers,
+        policy=policy,
+        now_ms=now_ms,
+        rng=around.rng,
+    )
+    replies = Replies(publish=publish, outcomes=outcomes, ledger=ledger, closed=around.closed, now_ms=now_ms)
+    polls = StatusPolls(
+        provider=around.provider,
+        publish=publish,
+        outcomes=outcomes,
+        ledger=ledger,
+        conclusion=conclusion,
+        deliveries=deliveries,
+        policy=policy,
+        now_ms=now_ms,
+        at_once=polls_at_once,
+    )
+    receipts = Receipts(deliveries=deliveries, replies=replies, ledger=ledger, publish=publish, now_ms=now_ms)
+    retries = Retries(around.timers, polls, publish, now_ms)
+    return Stages(ledger, room, limiter, attempts, conclusion, deliveries, replies, polls, sms, receipts, retries)
