@@ -13,14 +13,15 @@ from api import idempotency
 from api.alerts import AlertId
 from api.authentication import Caller
 from api.ownership import row_of
-from api.problems import conflict, invalid, responses
+from api.problems import Problem, conflict, invalid, responses
 from api.services import Reader, Services, Used
 from database.configuration import ContactRow
 from database.declarative import from_ms, to_ms
 from database.records import AlertRow, AlertTimelineRow
 from outbox.writer import publish_command
 from schemas import messages as m
-from schemas.http.alerts import MAX_SILENCE_MINUTES, Accepted, AlertOrder, Silenced, SilenceOrder
+from schemas.http.alerts import MAX_SILENCE_MINUTES, Accepted, Acknowledgement, AlertOrder, Silenced, SilenceOrder
+from schemas.roles import Role
 
 router = APIRouter(tags=["alerts"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 
@@ -78,9 +79,7 @@ async def _carry_out(
 
     async def work(session: AsyncSession) -> Response:
         alert = await row_of(session, AlertRow, caller, alert_id, lock=True)
-        by = caller.name
-        if order is not None and order.user_id is not None:
-            by = (await row_of(session, ContactRow, caller, order.user_id)).user_id
+        by = await _giver(session, caller, order)
         # Messages and cursors carry milliseconds; the row has the same instant.
         decided = decide(Given(alert, by, from_ms(to_ms(services.now()))))
         if isinstance(decided, Carried):
@@ -89,6 +88,16 @@ async def _carry_out(
         return Response(decided.model_dump_json(), HTTPStatus.ACCEPTED, media_type="application/json")
 
     return await idempotency.once(request, caller, services, work)
+
+
+async def _giver(session: AsyncSession, caller: Caller, order: AlertOrder | None) -> str:
+    """Who gives the command; raises Problem (403) for a member who names somebody else."""
+    if order is None or order.user_id is None:
+        return caller.name
+    if caller.role is Role.MEMBER and order.user_id != caller.user_id:
+        own = f"the contact of this key is {caller.user_id}" if caller.user_id else "this key has no contact"
+        raise Problem(HTTPStatus.FORBIDDEN, f"Members give commands in their own name only; {own}. Leave out user_id.")
+    return (await row_of(session, ContactRow, caller, order.user_id)).user_id
 
 
 async def _record(session: AsyncSession, alert: AlertRow, carried: Carried) -> None:
@@ -114,7 +123,7 @@ async def _record(session: AsyncSession, alert: AlertRow, carried: Carried) -> N
     openapi_extra=idempotency.DOCUMENTED,
 )
 async def acknowledge(
-    alert_id: AlertId, caller: Reader, services: Used, request: Request, order: AlertOrder | None = None
+    alert_id: AlertId, caller: Reader, services: Used, request: Request, order: Acknowledgement | None = None
 ) -> Response:
     """Acknowledge an alert, which stops its reminders. A second caller gets the first one's name and time."""
 
@@ -125,7 +134,9 @@ async def acknowledge(
         if alert.resolved_at is not None:
             raise conflict("This alert is resolved; there is nothing to acknowledge.")
         alert.acknowledged_at, alert.acknowledged_by, alert.acknowledged_via = given.at, given.by, VIA
-        return Carried("acknowledged", m.Acknowledge(**given.fields(), via=VIA), given.accepted())
+        note = alert.acknowledgement_note = None if order is None else order.note
+        command = m.Acknowledge(**given.fields(), via=VIA)
+        return Carried("acknowledged", command, given.accepted(), {"note": note} if note else {})
 
     return await _carry_out(request, caller, services, alert_id, order, decide)
 

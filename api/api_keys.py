@@ -5,14 +5,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import paging
-from api.authentication import make_key
+from api.authentication import Caller, make_key
 from api.organizations import organization_of
 from api.ownership import row_of
-from api.problems import responses
+from api.problems import invalid, responses
 from api.services import Administrator, Used
-from database.configuration import ApiKeyRow
+from database.configuration import ApiKeyRow, ContactRow
 from schemas.http.api_keys import KeyView, MadeKey, NewKey
 from schemas.http.fields import ID_PATTERN
 from schemas.http.paging import Page
@@ -37,18 +38,29 @@ async def create_key(body: NewKey, caller: Administrator, services: Used) -> Mad
     made = make_key()
     async with services.transaction() as session:
         await organization_of(session, caller.organization_id)
+        if body.user_id is not None:
+            await row_of(session, ContactRow, caller, body.user_id)
+        await _must_not_outlive_its_maker(session, caller, body)
         row = ApiKeyRow(
             key_id=made.key_id,
             organization_id=caller.organization_id,
             role=body.role,
             name=body.name,
             secret_sha256=made.secret_sha256,
+            user_id=body.user_id,
+            created_by=caller.name,
             expires_at=body.expires_at,
         )
         session.add(row)
         await session.flush()
         await session.refresh(row)
         return MadeKey(**KeyView.model_validate(row).model_dump(), key=made.key)
+
+
+async def _must_not_outlive_its_maker(session: AsyncSession, caller: Caller, body: NewKey) -> None:
+    ends = (await session.execute(select(ApiKeyRow.expires_at).where(ApiKeyRow.key_id == caller.key_id))).scalar_one()
+    if ends is not None and (body.expires_at is None or body.expires_at > ends):
+        raise invalid("/expires_at", f"your own key expires at {ends.isoformat()}; a new one must not live longer")
 
 
 @router.delete("/v1/api-keys/{key_id}", status_code=HTTPStatus.NO_CONTENT)

@@ -36,6 +36,7 @@ from api.edge import Edge
 from api.ingest import Ingest
 from api.services import Services, monotonic, wall_clock
 from api.settings import TrustSettings
+from api.single_flight import Remembered
 from api.webhooks.sensors import routes as sensors
 from api.webhooks.telnyx import routes as telnyx
 from api.webhooks.telnyx.intake import TelnyxWebhooks
@@ -122,6 +123,7 @@ def create_app(
             telnyx=TelnyxWebhooks(engine, producer, trust.telnyx_public_key, clock, now),
             now=now,
             broker_answers=_broker_check(kafka),
+            readiness=Remembered(settings.ready_cache_s, clock),
         )
         try:
             yield

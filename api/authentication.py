@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from api.problems import Problem, invalid
-from api.single_flight import SingleFlight
-from database.configuration import ApiKeyRow
+from api.failed_keys import FailedKeys
+from api.key_store import KeyStore, StoredKey
+from api.problems import Problem
 from schemas.roles import Role
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
+    from sqlalchemy.ext.asyncio import AsyncEngine
     from starlette.requests import Request
+    from starlette.types import Scope
 
     from api.settings import ApiSettings
 
@@ -37,7 +39,9 @@ CONFIGURE: Final = frozenset({Role.OPS, Role.ADMIN})
 ADMINISTER: Final = frozenset({Role.ADMIN})
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="freshtrack"'}
-KNOWN_KEYS = 10_000
+KEY_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+# Where an authenticated request keeps its key: the body's gate and the endpoint check the same request.
+CHECKED = "freshtrack.key"
 # A burst of two seconds' worth is allowed.
 BURST_S = 2.0
 ROUNDING_S = 1e-6
@@ -62,47 +66,37 @@ def _digest(secret: str) -> bytes:
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """The calling key, its role, and the organization of the request."""
+    """The calling key, its role, the organization of the request, and the contact who uses the key, if any."""
 
     key_id: str
     role: Role
     organization_id: str
+    user_id: str | None = None
 
     @property
     def name(self) -> str:
-        """How records name a caller who is not a user."""
-        return f"key:{self.key_id}"
-
-
-class _Known(msgspec.Struct):
-    role: Role
-    organization_id: str | None
-    secret_sha256: bytes
-    ends_at: datetime | None
-    loaded_at: float
-    # GCRA's theoretical arrival time, on the monotonic clock.
-    used_until: float = 0.0
+        """How records name the caller."""
+        return self.user_id or f"key:{self.key_id}"
 
 
 class Keys:
-    """Checks keys against the database and caches them for a few seconds. `clock` is monotonic, in seconds."""
+    """Authenticates requests. `clock` is monotonic, in seconds."""
 
     def __init__(
         self, engine: AsyncEngine, settings: ApiSettings, clock: Callable[[], float], now: Callable[[], datetime]
     ) -> None:
-        self._engine = engine
         self._settings = settings
         self._clock = clock
         self._now = now
-        self._known: dict[str, _Known] = {}
-        self._asking: SingleFlight[_Known | None] = SingleFlight()
+        self._store = KeyStore(engine, settings.key_cache_s, clock, now)
+        self._failed = FailedKeys(settings.failed_keys_per_min, clock)
 
     async def caller(self, request: Request, allowed: AbstractSet[Role], *, unowned: bool = False) -> Caller:
         """The caller. Raises Problem: 401 without a valid key, 403 for another role, 429 over the rate.
 
         With `unowned`, a key for all organizations that chooses none asks for what belongs to NO_ORGANIZATION.
         """
-        key_id, known = await self.checked(request)
+        known = await self.checked(request.scope)
         if known.role not in allowed:
             raise Problem(
                 HTTPStatus.FORBIDDEN,
@@ -112,73 +106,50 @@ class Keys:
         if organization_id is None:
             organization_id = request.headers.get(ORGANIZATION_HEADER)
             if organization_id is None and unowned:
-                organization_id = NO_ORGANIZATION
+                return Caller(known.key_id, known.role, NO_ORGANIZATION, known.user_id)
             if organization_id is None:
                 raise Problem(
                     HTTPStatus.BAD_REQUEST,
                     f"This key is for all organizations: choose one with the header {ORGANIZATION_HEADER}.",
                 )
-            if not (organization_id.isascii() and organization_id.isprintable()):
-                raise invalid(ORGANIZATION_HEADER, "not the id of an organization")
-        return Caller(key_id, known.role, organization_id)
+            await self._store.must_be_organization(organization_id)
+        return Caller(known.key_id, known.role, organization_id, known.user_id)
 
     async def operator(self, request: Request) -> str:
         """The id of a key for all organizations; raises Problem for any other key."""
-        key_id, known = await self.checked(request)
+        known = await self.checked(request.scope)
         if known.organization_id is not None:
             raise Problem(HTTPStatus.FORBIDDEN, "This requires a key for all organizations.")
-        return key_id
+        return known.key_id
 
-    async def checked(self, request: Request) -> tuple[str, _Known]:
-        """A key that is valid now and within its rate; raises Problem otherwise."""
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        parts = token.strip().split(".")
-        if scheme.lower() != "bearer" or len(parts) != 3 or parts[0] != PREFIX or not token.isascii():
-            raise Problem(
-                HTTPStatus.UNAUTHORIZED, "Send an API key in the header Authorization: Bearer KEY.", headers=CHALLENGE
-            )
-        _, key_id, secret = parts
-        known = await self._look_up(key_id)
-        # An unknown key takes the comparison too, so that the timing reveals nothing.
-        expected = known.secret_sha256 if known else bytes(32)
-        right = hmac.compare_digest(_digest(secret), expected)
-        if known is None or not right or (known.ends_at is not None and known.ends_at <= self._now()):
-            raise Problem(HTTPStatus.UNAUTHORIZED, "This API key is not valid.", headers=CHALLENGE)
-        self._count(known)
-        return key_id, known
+    async def checked(self, scope: Scope) -> StoredKey:
+        """The request's key, valid now and within its rate; raises Problem otherwise. Each request counts once."""
+        known: StoredKey | None = scope.get(CHECKED)
+        if known is None:
+            known = scope[CHECKED] = await self._check(scope)
+        return known
 
     def forget(self, key_id: str) -> None:
         """Drop a key from the cache."""
-        self._known.pop(key_id, None)
+        self._store.forget(key_id)
 
-    async def _look_up(self, key_id: str) -> _Known | None:
-        known = self._known.get(key_id)
-        if known is not None and self._clock() - known.loaded_at < self._settings.key_cache_s:
-            return known
-        return await self._asking.call(key_id, lambda: self._ask(key_id))
+    async def _check(self, scope: Scope) -> StoredKey:
+        key_id, digest = _presented(scope)
+        address = scope["client"][0] if scope.get("client") else ""
+        # A key that has proved itself is served whatever else comes from its address.
+        if not self._store.has_proved(key_id, digest):
+            self._failed.refuse_if_too_many(address)
+        known = await self._store.find(key_id)
+        # An unknown key takes the comparison too, so that the timing reveals nothing.
+        right = hmac.compare_digest(digest, known.secret_sha256 if known else bytes(32))
+        if known is None or not right or (known.ends_at is not None and known.ends_at <= self._now()):
+            self._failed.count(address)
+            raise Problem(HTTPStatus.UNAUTHORIZED, "This API key is not valid.", headers=CHALLENGE)
+        self._count(known)
+        await self._store.note_use(known)
+        return known
 
-    async def _ask(self, key_id: str) -> _Known | None:
-        async with AsyncSession(self._engine) as session:
-            row = await session.get(ApiKeyRow, key_id)
-        known = self._known.get(key_id)
-        if row is None:
-            self._known.pop(key_id, None)
-            return None
-        ends = [at for at in (row.expires_at, row.revoked_at) if at is not None]
-        fresh = _Known(
-            role=Role(row.role),
-            organization_id=row.organization_id,
-            secret_sha256=row.secret_sha256,
-            ends_at=min(ends, default=None),
-            loaded_at=self._clock(),
-            used_until=known.used_until if known else 0.0,
-        )
-        if len(self._known) >= KNOWN_KEYS:
-            self._known.clear()
-        self._known[key_id] = fresh
-        return fresh
-
-    def _count(self, known: _Known) -> None:
+    def _count(self, known: StoredKey) -> None:
         """The generic cell rate algorithm; raises Problem (429) with the time to wait."""
         gateway = known.role is Role.GATEWAY
         per_s = self._settings.gateway_requests_per_s if gateway else self._settings.requests_per_s
@@ -192,3 +163,16 @@ class Keys:
                 headers={"Retry-After": str(int(wait_s) + 1)},
             )
         known.used_until = used_until
+
+
+def _presented(scope: Scope) -> tuple[str, bytes]:
+    """The id and the secret's digest; raises Problem for anything that does not have the form of a key."""
+    header = next((value for name, value in scope["headers"] if name == b"authorization"), b"").decode("latin-1")
+    scheme, _, token = header.partition(" ")
+    parts = token.strip().split(".")
+    formed = scheme.lower() == "bearer" and len(parts) == 3 and parts[0] == PREFIX and token.isascii()
+    if not formed or KEY_ID.fullmatch(parts[1]) is None:
+        raise Problem(
+            HTTPStatus.UNAUTHORIZED, "Send an API key in the header Authorization: Bearer KEY.", headers=CHALLENGE
+        )
+    return parts[1], _digest(parts[2])

@@ -1,11 +1,12 @@
 """Contacts: the people who are notified. Only callers who may change numbers and addresses see them unmasked."""
 
 import uuid
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import entity_tags, idempotency, paging
@@ -14,7 +15,7 @@ from api.organizations import organization_of
 from api.ownership import assign, insert_row, must_have_room, row_of
 from api.problems import conflict, invalid, responses
 from api.services import Configurer, Reader, Used
-from database.configuration import ContactRow
+from database.configuration import ApiKeyRow, ContactRow
 from domain.notification.phone import masked, phone_problem
 from outbox import configuration, writer
 from schemas import messages as m
@@ -68,6 +69,12 @@ async def _must_match(session: AsyncSession, row: ContactRow, request: Request) 
 def _version(row: ContactRow, contact: m.Contact) -> str:
     """The level and the opt-out are part of the view, but not of the row."""
     return f"{row.version}-{contact.escalation_level}{'o' if contact.sms_opted_out else ''}"
+
+
+async def _revoke_keys_of(session: AsyncSession, user_id: str, now: datetime) -> list[str]:
+    """Whoever is no longer a contact can no longer act as one."""
+    keys = update(ApiKeyRow).where(ApiKeyRow.user_id == user_id, ApiKeyRow.revoked_at.is_(None))
+    return list(await session.scalars(keys.values(revoked_at=now).returning(ApiKeyRow.key_id)))
 
 
 @router.get("/v1/contacts")
@@ -148,10 +155,12 @@ async def replace_contact(
     openapi_extra=entity_tags.GUARDED,
 )
 async def delete_contact(user_id: UserId, caller: Configurer, services: Used, request: Request) -> None:
-    """Delete a contact, with its place in the escalation chain and its digest preference."""
+    """Delete a contact, with its place in the escalation chain and its digest preference; its keys are revoked."""
     async with services.transaction() as session:
         row = await row_of(session, ContactRow, caller, user_id, lock=True)
         await _must_match(session, row, request)
         await session.delete(row)
+        for key_id in await _revoke_keys_of(session, user_id, services.now()):
+            services.keys.forget(key_id)
         await writer.publish_contacts(session, [user_id])
         await writer.publish_digest_preferences(session, [user_id])

@@ -8,8 +8,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Histogram
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from api.problems import Problem, rendered, unavailable, unexpected
+from api.problems import Problem, database_unavailable, rendered, unavailable, unexpected
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +25,8 @@ TOOK = Histogram(
     ["route"],
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15),
 )
+KEYED = "/v1/"
+READINGS = "/v1/readings"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -38,20 +42,26 @@ SECURITY_HEADERS = [
 class _Exchange:
     """One request and its response: counts the body's bytes, adds headers to the response."""
 
-    def __init__(self, receive: Receive, send: Send, body_limit: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, body_limit: int) -> None:
+        self._scope = scope
         self._receive = receive
         self._send = send
         self._body_limit = body_limit
+        self._is_open = not scope["path"].startswith(KEYED)
         self._received = 0
         self.status = 0
 
-    def refuse_announced(self, scope: Scope) -> None:
+    def refuse_announced(self) -> None:
         """Raises Problem (413) when the announced length is over the limit."""
-        for name, value in scope["headers"]:
+        for name, value in self._scope["headers"]:
             if name == b"content-length" and value.isdigit() and int(value) > self._body_limit:
                 raise too_large(self._body_limit)
 
     async def receive(self) -> Message:
+        if not self._is_open:
+            # Nobody's body is read before the key is checked.
+            await _authenticate(self._scope)
+            self._is_open = True
         message = await self._receive()
         if message["type"] == "http.request":
             self._received += len(message.get("body", b""))
@@ -75,6 +85,7 @@ class Edge:
     def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
         self._app = app
         self._body_limit = settings.body_limit_bytes
+        self._readings_limit = settings.readings_limit_bytes
         self._time_limit_s = settings.time_limit_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,7 +93,8 @@ class Edge:
             await self._app(scope, receive, send)
             return
         begin = time.perf_counter()
-        exchange = _Exchange(receive, send, self._body_limit)
+        limit = self._readings_limit if scope["path"] == READINGS else self._body_limit
+        exchange = _Exchange(scope, receive, send, limit)
         try:
             await self._answer(scope, exchange)
         finally:
@@ -93,7 +105,7 @@ class Edge:
 
     async def _answer(self, scope: Scope, exchange: _Exchange) -> None:
         try:
-            exchange.refuse_announced(scope)
+            exchange.refuse_announced()
             async with asyncio.timeout(self._time_limit_s):
                 await self._app(scope, exchange.receive, exchange.send)
         except Exception as error:
@@ -104,6 +116,13 @@ class Edge:
             else:
                 problem = error if isinstance(error, Problem) else unexpected(scope["path"], error)
             await rendered(problem)(scope, exchange.receive, exchange.send)
+
+
+async def _authenticate(scope: Scope) -> None:
+    try:
+        await scope["app"].state.services.keys.checked(scope)
+    except (OSError, DBAPIError, PoolTimeoutError):
+        raise database_unavailable(scope["path"]) from None
 
 
 def too_large(limit: int) -> Problem:

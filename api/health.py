@@ -9,13 +9,14 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from api.services import Used
+from api.services import Services, Used
 from database.upgrade import newest_revision, present_revision
 from schemas.http.fields import Shape
 
 router = APIRouter(tags=["operations"])
 
 CHECK_LIMIT_S = 3.0
+READY = "ready"
 # No key: nothing here belongs to an organization.
 OPEN = {"security": list[str]()}
 
@@ -45,17 +46,21 @@ async def healthz() -> Liveness:
 )
 async def readyz(services: Used, response: Response) -> Readiness:
     """Whether requests can be served; a load balancer should send none while this is 503."""
+    readiness = await services.readiness.call(lambda: _readiness(services))
+    response.status_code = HTTPStatus.OK if readiness.status == READY else HTTPStatus.SERVICE_UNAVAILABLE
+    return readiness
+
+
+async def _readiness(services: Services) -> Readiness:
     database, kafka = await asyncio.gather(_database(services), _kafka(services))
-    ready = database == kafka == "ok"
-    response.status_code = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-    return Readiness(status="ready" if ready else "not ready", database=database, kafka=kafka)
+    return Readiness(status=READY if database == kafka == "ok" else "not ready", database=database, kafka=kafka)
 
 
-def _limit_s(services: Used) -> float:
+def _limit_s(services: Services) -> float:
     return min(CHECK_LIMIT_S, services.settings.time_limit_s / 2)
 
 
-async def _database(services: Used) -> str:
+async def _database(services: Services) -> str:
     try:
         async with asyncio.timeout(_limit_s(services)), services.engine.connect() as connection:
             await connection.execute(select(1))
@@ -66,7 +71,7 @@ async def _database(services: Used) -> str:
     return "ok" if revision == needed else f"has revision {revision}, needs {needed}: run freshtrack db upgrade"
 
 
-async def _kafka(services: Used) -> str:
+async def _kafka(services: Services) -> str:
     try:
         async with asyncio.timeout(_limit_s(services)):
             answers = await asyncio.to_thread(services.broker_answers, _limit_s(services) * 0.8)

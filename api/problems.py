@@ -70,6 +70,11 @@ def unavailable(detail: str) -> Problem:
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=RETRY_AFTER)
 
 
+def database_unavailable(path: str) -> Problem:
+    log.warning("api.database_unavailable", path=path)
+    return unavailable("The database does not answer; nothing changed. Try again.")
+
+
 def rendered(error: HTTPException) -> Response:
     """The response for an error."""
     status = HTTPStatus(error.status_code)
@@ -137,8 +142,7 @@ def _database(request: Request, error: Exception) -> Response:
         return rendered(conflict("Somebody else changed this at the same time; read it again, then retry."))
     if isinstance(error, DataError | ProgrammingError):
         return rendered(unexpected(request.url.path, error))
-    log.warning("api.database_unavailable", path=request.url.path, error=type(error).__name__)
-    return rendered(unavailable("The database does not answer; nothing changed. Try again."))
+    return rendered(database_unavailable(request.url.path))
 
 
 def unexpected(path: str, error: Exception) -> Problem:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from collections.abc import Set as AbstractSet
 
+    from api.health import Readiness
     from api.ingest import Ingest
     from api.settings import ApiSettings, TrustSettings
+    from api.single_flight import Remembered
     from api.webhooks.telnyx.intake import TelnyxWebhooks
     from broker.settings import KafkaSettings
     from schemas.roles import Role
@@ -37,6 +39,7 @@ class Services(msgspec.Struct, frozen=True):
     telnyx: TelnyxWebhooks
     now: Callable[[], datetime]
     broker_answers: Callable[[float], bool]
+    readiness: Remembered[Readiness]
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:

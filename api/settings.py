@@ -18,7 +18,13 @@ class ApiSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="API_", frozen=True, extra="ignore")
 
-    body_limit_bytes: Annotated[int, Field(ge=1_024, description="Larger requests get 413")] = 4_194_304
+    body_limit_bytes: Annotated[int, Field(ge=1_024, description="Larger requests get 413")] = 65_536
+    readings_limit_bytes: Annotated[int, Field(ge=1_024, description="The same for POST /v1/readings")] = 4_194_304
+    head_limit_bytes: Annotated[int, Field(ge=1_024, description="Larger request lines and headers get 431")] = 32_768
+    head_limit_s: Annotated[float, Field(gt=0, description="Slower request lines and headers are cut off")] = 10.0
+    keep_alive_s: Annotated[int, Field(ge=1, description="How long a connection may be idle")] = 65
+    connection_limit: Annotated[int, Field(ge=1, description="With more connections, requests get 503")] = 2_000
+    ready_cache_s: Annotated[float, Field(ge=0, description="How long /readyz repeats its last answer")] = 1.0
     time_limit_s: Annotated[float, Field(gt=0, description="A request that takes longer gets 503")] = 15.0
     delivery_limit_s: Annotated[float, Field(gt=0, description="How long ingest waits for the broker")] = 5.0
     unsent_limit_bytes: Annotated[int, Field(ge=1_024, description="Limit of bodies waiting for the broker")] = (
@@ -26,6 +32,7 @@ class ApiSettings(BaseSettings):
     )
     key_cache_s: Annotated[float, Field(ge=0, description="A revoked key works up to this long")] = 5.0
     unit_cache_s: Annotated[float, Field(ge=0, description="A deleted unit accepts readings up to this long")] = 5.0
+    failed_keys_per_min: Annotated[float, Field(gt=0, description="Wrong API keys of one address")] = 30.0
     requests_per_s: Annotated[float, Field(gt=0, description="Rate of one key, except gateways'")] = 100.0
     gateway_requests_per_s: Annotated[float, Field(gt=0, description="Rate of one gateway key")] = 10_000.0
 
@@ -62,6 +69,7 @@ class TrustSettings(BaseSettings):
     ] = None
     disruptive_signature_secret: Annotated[
         SecretStr | None,
+        AfterValidator(lambda secret: secret and _long_enough(secret)),
         Field(description="The signature secret of the data connectors; their events must then be signed"),
     ] = None
 

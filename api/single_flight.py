@@ -30,3 +30,21 @@ class SingleFlight(Generic[Answer]):
         self._under_way.pop(key, None)
         if not done.cancelled():
             done.exception()  # retrieved, even if nobody waits any longer
+
+
+class Remembered(Generic[Answer]):
+    """One answer for all callers, repeated for `for_s`. `clock` is monotonic, in seconds."""
+
+    def __init__(self, for_s: float, clock: Callable[[], float]) -> None:
+        self._for_s = for_s
+        self._clock = clock
+        self._answer: tuple[float, Answer] | None = None
+        self._asking: SingleFlight[Answer] = SingleFlight()
+
+    async def call(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """The last answer while it is fresh, else what `ask` gives."""
+        if self._answer is not None and self._clock() - self._answer[0] < self._for_s:
+            return self._answer[1]
+        answer = await self._asking.call("", ask)
+        self._answer = self._clock(), answer
+        return answer

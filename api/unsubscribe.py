@@ -12,7 +12,6 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Path, Request, Response
 from sqlalchemy import select
 
-from api.bodies import small_body
 from api.problems import Problem, responses, unavailable
 from api.services import Services, Used
 from database.configuration import DigestPreferenceRow
@@ -24,7 +23,6 @@ router = APIRouter(tags=["digests"])
 
 Token = Annotated[str, Path(max_length=700, description="From the link in a digest")]
 FIELD, VALUE = "List-Unsubscribe", "One-Click"
-BODY_LIMIT_BYTES = 4_096
 
 _HTML = "text/html"
 _POLICY = {
@@ -115,7 +113,7 @@ async def show_unsubscribe(token: Token, services: Used) -> Response:
 async def unsubscribe(token: Token, services: Used, request: Request) -> Response:
     """Unsubscribe from a digest. Harmless when repeated, or for a deleted user."""
     meant = _meant(services, token)
-    body = await small_body(request, BODY_LIMIT_BYTES)
+    body = await request.body()
     if meant is None:
         return _unknown()
     if not _one_click(body, request.headers.get("content-type", "")):

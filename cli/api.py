@@ -17,10 +17,10 @@ def api(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one")] = 8080,
 ) -> None:
     """Serve the HTTP interface; start as many as there is load."""
-    import uvicorn
     from pydantic import ValidationError
 
     from api.app import create_app
+    from api.server import serve
     from api.settings import ApiSettings, TrustSettings
     from broker.settings import KafkaSettings
     from streams.engine import logs
@@ -40,20 +40,7 @@ def api(
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    uvicorn.run(
-        application,
-        host=host,
-        port=port,
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=65,
-        timeout_graceful_shutdown=30,
-        h11_max_incomplete_event_size=65_536,
-    )
+    serve(application, settings, host=host, port=port)
 
 
 def register(app: typer.Typer) -> None:

@@ -80,6 +80,7 @@ class UnitRow(Row):
     __table_args__ = (
         Index(None, "organization_id", "unit_id"),
         UniqueConstraint("organization_id", "device_id"),
+        one_of("offline_severity", SEVERITIES),
     )
 
     unit_id: Mapped[str] = mapped_column(primary_key=True)
@@ -89,6 +90,8 @@ class UnitRow(Row):
     device_id: Mapped[str | None]
     expected_interval_s: Mapped[int] = mapped_column(server_default=text("300"))
     offline_after_missed: Mapped[int] = mapped_column(server_default=text("3"))
+    offline_delay_s: Mapped[int] = mapped_column(server_default=text("0"))
+    offline_severity: Mapped[str] = mapped_column(server_default=text("'warning'"))
     live_window_s: Mapped[int] = mapped_column(server_default=text("900"))
     version: Mapped[Version]
     created_at: Mapped[CreatedAt]
@@ -150,6 +153,7 @@ class ApiKeyRow(Row):
     """An API key: the secret half is kept as SHA-256 only (256 random bits need no slow hash).
 
     An organization of null is allowed for admins alone: a key over all organizations, made on the command line.
+    `user_id` is the contact who acts with the key, where it is a person's; `created_by` names the key that made it.
     """
 
     __tablename__ = "api_keys"
@@ -163,7 +167,10 @@ class ApiKeyRow(Row):
     organization_id: Mapped[str | None] = mapped_column(ForeignKey(OrganizationRow.organization_id))
     role: Mapped[str]
     name: Mapped[str]
+    user_id: Mapped[str | None]
     secret_sha256: Mapped[bytes]
+    created_by: Mapped[str | None]
     created_at: Mapped[CreatedAt]
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]

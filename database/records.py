@@ -39,6 +39,7 @@ class AlertRow(Row):
     acknowledged_at: Mapped[datetime | None]
     acknowledged_by: Mapped[str | None]
     acknowledged_via: Mapped[str | None]
+    acknowledgement_note: Mapped[str | None]
     paging: Mapped[bool] = mapped_column(server_default=text("true"))
     silent_because: Mapped[str | None]
     temperature_c: Mapped[float | None]

@@ -70,8 +70,8 @@ class Api(NamedTuple):
     kafka: KafkaSettings
     app: FastAPI
 
-    async def key(self, role: Role, organization_id: str | None) -> dict[str, str]:
-        """The header of a new key."""
+    async def key(self, role: Role, organization_id: str | None, user_id: str | None = None) -> dict[str, str]:
+        """The header of a new key; `user_id` is the contact who uses it."""
         made = make_key()
         async with AsyncSession(self.database) as session, session.begin():
             session.add(
@@ -80,6 +80,7 @@ class Api(NamedTuple):
                     organization_id=organization_id,
                     role=role,
                     name=f"{role} of {organization_id}",
+                    user_id=user_id,
                     secret_sha256=made.secret_sha256,
                 )
             )

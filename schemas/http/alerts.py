@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from schemas.http.fields import Id, Instant, Shape
+from schemas.http.fields import Id, Instant, Line, Shape
 from schemas.messages import AlertKind, Severity
 
 MAX_SILENCE_MINUTES = 43_200
@@ -23,6 +23,7 @@ class AlertView(Shape):
     acknowledged_at: Instant | None
     acknowledged_by: str | None
     acknowledged_via: str | None
+    acknowledgement_note: str | None
     paging: bool
     silent_because: str | None
     temperature_c: float | None
@@ -41,6 +42,13 @@ class AlertOrder(Shape):
     """Who gives the command; null means the caller's key."""
 
     user_id: Id | None = None
+
+
+class Acknowledgement(AlertOrder):
+    note: Annotated[
+        Line | None,
+        Field(description="What was done about it; compliance reports show it as the corrective action"),
+    ] = None
 
 
 class SilenceOrder(AlertOrder):

@@ -9,6 +9,8 @@ from schemas.messages import Limit, Severity
 
 RuleCelsius = Annotated[float, Field(strict=True, ge=-100, le=150, allow_inf_nan=False, examples=[8.0])]
 MAX_RULES = 50
+# Late readings read the buckets of this long a silence.
+MAX_SILENCE_S = 604_800
 
 Seconds = Annotated[int, Field(strict=True, ge=1, le=31_536_000)]
 
@@ -48,11 +50,25 @@ class UnitFields(Shape):
     )
     expected_interval_s: Seconds = 300
     offline_after_missed: Annotated[int, Field(strict=True, ge=1, le=1_000)] = 3
+    offline_delay_s: Annotated[
+        int, Field(strict=True, ge=0, le=604_800, description="Further silence that is tolerated before the alert")
+    ] = 0
+    offline_severity: Severity = Severity.WARNING
     live_window_s: Seconds = 900
 
 
 class UnitBody(UnitFields):
     rules: list[RuleView] = Field([], max_length=MAX_RULES)
+
+    @model_validator(mode="after")
+    def _is_offline_within_a_week(self) -> Self:
+        silence_s = self.expected_interval_s * self.offline_after_missed
+        if silence_s > MAX_SILENCE_S:
+            raise ValueError(
+                f"expected_interval_s times offline_after_missed is {silence_s} s; a unit must count as offline within"
+                f" {MAX_SILENCE_S} s (7 days)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _rule_ids_differ(self) -> Self:
@@ -66,6 +82,7 @@ class NewUnit(UnitBody):
     unit_id: Id | None = Field(None, description="Chosen by us when null; once chosen it cannot change")
 
 
-class UnitView(UnitBody):
+class UnitView(UnitFields):
+    rules: list[RuleView]
     unit_id: Id
     created_at: Instant

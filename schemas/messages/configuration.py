@@ -50,6 +50,8 @@ class UnitConfig(Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...] = ()
     expected_interval_s: Annotated[int, Meta(ge=1)] = 300
     offline_after_missed: Annotated[int, Meta(ge=1, description="Missed intervals until sensor_offline")] = 3
+    offline_delay_s: Annotated[int, Meta(ge=0, description="Further silence that is tolerated before the alert")] = 0
+    offline_severity: Severity = Severity.WARNING
     live_window_s: Annotated[int, Meta(ge=1, description="Older readings update aggregates and never page")] = 900
     maintenance: tuple[MaintenanceWindow, ...] = ()
 

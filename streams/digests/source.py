@@ -178,6 +178,7 @@ async def _alerts(connection: AsyncConnection, organization_id: str, period: Per
             silent_because=row.silent_because,
             acknowledged_at_ms=None if row.acknowledged_at is None else to_ms(row.acknowledged_at),
             acknowledged_by=row.acknowledged_by,
+            corrective_action=row.acknowledgement_note,
         )
         for row in rows
     ]

@@ -110,11 +110,13 @@ def title(use: Use) -> str:
 
 
 async def contents(api: Api) -> dict[str, list[str]]:
-    """Every row of every table."""
+    """Every row of every table, but for when keys were used."""
     found = {}
     async with api.database.connect() as connection:
         for table in metadata().tables:
-            rows = await connection.execute(text(f"SELECT t::text FROM {table} t ORDER BY 1"))
+            rows = await connection.execute(
+                text(f"SELECT (to_jsonb(t) - 'last_used_at')::text FROM {table} t ORDER BY 1")
+            )
             found[table] = list(rows.scalars())
     return found
 

@@ -36,6 +36,12 @@ async def member(api: Api) -> dict[str, str]:
     return await api.key(Role.MEMBER, "acme")
 
 
+@pytest.fixture
+async def ops(api: Api, member: dict[str, str]) -> dict[str, str]:
+    """Who may give commands in somebody else's name, after a call for instance."""
+    return await api.key(Role.OPS, "acme")
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [
@@ -127,19 +133,39 @@ async def test_a_timeline_has_each_sms_with_its_text_and_says_why_nobody_got_it(
     assert (await api.client.get("/v1/alerts/a2/timeline", headers=other)).status_code == 404
 
 
-async def test_an_acknowledgement_is_recorded_and_sent_on(api: Api, member: dict[str, str]) -> None:
-    answer = await api.client.post("/v1/alerts/a1/acknowledge", json={"user_id": "ann"}, headers=member)
+async def test_an_acknowledgement_is_recorded_and_sent_on(api: Api, ops: dict[str, str]) -> None:
+    answer = await api.client.post("/v1/alerts/a1/acknowledge", json={"user_id": "ann"}, headers=ops)
 
     assert (answer.status_code, answer.json()["by"]) == (202, "ann"), answer.text
-    shown = (await api.client.get("/v1/alerts/a1", headers=member)).json()
+    shown = (await api.client.get("/v1/alerts/a1", headers=ops)).json()
     assert (shown["acknowledged_by"], shown["acknowledged_via"]) == ("ann", "api")
     assert shown["acknowledged_at"] == answer.json()["at"]
-    timeline = (await api.client.get("/v1/alerts/a1/timeline", headers=member)).json()["items"]
+    timeline = (await api.client.get("/v1/alerts/a1/timeline", headers=ops)).json()["items"]
     assert (timeline[-1]["event"], timeline[-1]["user_id"]) == ("acknowledged", "ann")
     [(topic, key, message)] = await api.outbox()
     assert (topic, key) == ("alert-commands", "fridge")
     assert message is not None
     assert (message["type"], message["alert_id"], message["user_id"]) == ("acknowledge", "a1", "ann")
+
+
+async def test_a_member_acknowledges_in_the_own_name_only(api: Api, member: dict[str, str]) -> None:
+    ann = await api.key(Role.MEMBER, "acme", "ann")
+    for key, says in ((await api.key(Role.MEMBER, "acme", "bob"), "bob"), (member, "no contact")):
+        refused = await api.client.post("/v1/alerts/a1/acknowledge", json={"user_id": "ann"}, headers=key)
+        assert (refused.status_code, says in refused.json()["detail"]) == (403, True)
+    assert await api.outbox() == []
+
+    accepted = await api.client.post("/v1/alerts/a1/acknowledge", headers=ann)
+    again = await api.client.post("/v1/alerts/a1/acknowledge", json={"user_id": "ann"}, headers=ann)
+    assert (accepted.json()["by"], again.status_code) == ("ann", 202)
+
+
+async def test_what_was_done_stands_beside_the_acknowledgement(api: Api, member: dict[str, str]) -> None:
+    await api.client.post("/v1/alerts/a1/acknowledge", json={"note": "Moved to fridge 2"}, headers=member)
+    shown = (await api.client.get("/v1/alerts/a1", headers=member)).json()
+    timeline = (await api.client.get("/v1/alerts/a1/timeline", headers=member)).json()["items"]
+    assert shown["acknowledgement_note"] == "Moved to fridge 2"
+    assert timeline[-1]["detail"] == {"via": "api", "note": "Moved to fridge 2"}
 
 
 async def test_without_a_name_the_key_acknowledges(api: Api, member: dict[str, str]) -> None:
@@ -169,18 +195,18 @@ async def test_notify_sends_the_order_to_tell_people_now(api: Api, member: dict[
     assert (message["type"], message["alert_id"]) == ("notify_now", "a2")
 
 
-async def test_nobody_unknown_can_be_named(api: Api, member: dict[str, str]) -> None:
-    answer = await api.client.post("/v1/alerts/a1/acknowledge", json={"user_id": "nobody"}, headers=member)
+async def test_nobody_unknown_can_be_named(api: Api, ops: dict[str, str]) -> None:
+    answer = await api.client.post("/v1/alerts/a1/acknowledge", json={"user_id": "nobody"}, headers=ops)
     assert answer.status_code == 404
     assert await api.outbox() == []
 
 
 @pytest.mark.parametrize("how", ["minutes", "until"])
-async def test_a_silence_is_recorded_and_sent_on_with_its_end(api: Api, member: dict[str, str], how: str) -> None:
+async def test_a_silence_is_recorded_and_sent_on_with_its_end(api: Api, ops: dict[str, str], how: str) -> None:
     ends = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=90)
     body = {"user_id": "ann", **({"minutes": 90} if how == "minutes" else {"until": ends.isoformat()})}
 
-    answer = await api.client.post("/v1/alerts/a1/silence", json=body, headers=member)
+    answer = await api.client.post("/v1/alerts/a1/silence", json=body, headers=ops)
 
     assert (answer.status_code, answer.json()["by"]) == (202, "ann"), answer.text
     until = datetime.fromisoformat(answer.json()["until"])
@@ -189,7 +215,7 @@ async def test_a_silence_is_recorded_and_sent_on_with_its_end(api: Api, member: 
     assert message is not None
     assert (topic, key, message["type"], message["user_id"]) == ("alert-commands", "fridge", "silence", "ann")
     assert message["until_at_ms"] == to_ms(until)
-    timeline = (await api.client.get("/v1/alerts/a1/timeline", headers=member)).json()["items"]
+    timeline = (await api.client.get("/v1/alerts/a1/timeline", headers=ops)).json()["items"]
     assert (timeline[-1]["event"], timeline[-1]["user_id"], timeline[-1]["at"]) == (
         "silenced",
         "ann",

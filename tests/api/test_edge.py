@@ -31,7 +31,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 async def small(kafka_address: KafkaSettings) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
     """An application with small limits, no database and no broker, and three routes that go wrong."""
     address = DatabaseSettings(url="postgresql://nobody@127.0.0.1:1/none")
-    app = create_app(ApiSettings(body_limit_bytes=2_000, time_limit_s=2), address, kafka_address)
+    app = create_app(
+        ApiSettings(body_limit_bytes=2_000, readings_limit_bytes=2_000, time_limit_s=2), address, kafka_address
+    )
 
     async def fail() -> None:
         raise RuntimeError("a secret of the code")

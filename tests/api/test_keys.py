@@ -89,3 +89,39 @@ async def test_a_key_that_comes_too_often_is_told_when_to_come_again(api: Api) -
     clock[0] += 1
     one_second_later = [await status(api, key) for _ in range(30)]
     assert one_second_later.count(200) == 10
+
+
+async def test_a_key_says_who_made_it_and_when_it_was_used(api: Api) -> None:
+    admin = await api.key(Role.ADMIN, "acme")
+    made = (await api.client.post("/v1/api-keys", json={"name": "Ann", "role": "member"}, headers=admin)).json()
+    assert made["created_by"] == f"key:{admin['Authorization'].split('.')[1]}"
+    assert made["last_used_at"] is None
+
+    await status(api, f"Bearer {made['key']}")
+    listed = (await api.client.get("/v1/api-keys", headers=admin)).json()["items"]
+    [used_at] = [key["last_used_at"] for key in listed if key["key_id"] == made["key_id"]]
+    assert abs(datetime.fromisoformat(used_at) - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("days", "status_code"), [(None, 422), (31, 422), (29, 201)], ids=["for ever", "longer", "shorter"]
+)
+async def test_a_key_makes_none_that_lives_longer_than_itself(api: Api, days: int | None, status_code: int) -> None:
+    admin = await api.key(Role.ADMIN, "acme")
+    now = datetime.now(UTC)
+    async with AsyncSession(api.database) as session, session.begin():
+        await session.execute(update(ApiKeyRow).values(expires_at=now + timedelta(days=30)))
+    body = {"name": "Ann", "role": "admin"}
+    if days is not None:
+        body["expires_at"] = (now + timedelta(days=days)).isoformat()
+    assert (await api.client.post("/v1/api-keys", json=body, headers=admin)).status_code == status_code
+
+
+async def test_the_keys_of_a_deleted_contact_end_with_it(api: Api) -> None:
+    admin = await api.key(Role.ADMIN, "acme")
+    await api.client.post("/v1/contacts", json={"user_id": "ann", "name": "Ann"}, headers=admin)
+    body = {"name": "Ann's phone", "role": "member", "user_id": "ann"}
+    made = (await api.client.post("/v1/api-keys", json=body, headers=admin)).json()
+    assert await status(api, f"Bearer {made['key']}") == 200
+    await api.client.delete("/v1/contacts/ann", headers=admin)
+    assert await status(api, f"Bearer {made['key']}") == 401

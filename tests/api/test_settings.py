@@ -74,3 +74,9 @@ def test_the_command_names_the_setting_and_the_rule_and_does_not_start(monkeypat
     assert "telnyx_public_key" in done.output
     assert "32 bytes in base64" in done.output
     assert "no key at all" not in done.output
+
+
+def test_a_short_signature_secret_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISRUPTIVE_SIGNATURE_SECRET", "fifteen bytes !")
+    with pytest.raises(ValidationError, match="at least 16 bytes"):
+        TrustSettings()

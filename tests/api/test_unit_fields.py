@@ -23,6 +23,8 @@ VALUES: dict[str, Any] = {
     "device_id": "dev-1",
     "expected_interval_s": 60,
     "offline_after_missed": 5,
+    "offline_delay_s": 600,
+    "offline_severity": "critical",
     "live_window_s": 1_800,
 }
 

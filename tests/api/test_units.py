@@ -117,6 +117,8 @@ async def test_a_version_that_is_known_is_not_sent_again(api: Api, ops: dict[str
         ({"colour": "red"}, "/colour"),
         ({"expected_interval_s": 0}, "/expected_interval_s"),
         ({"expected_interval_s": 10**30}, "/expected_interval_s"),
+        ({"expected_interval_s": 604_800, "offline_after_missed": 2}, "/"),
+        ({"offline_severity": "urgent"}, "/offline_severity"),
         ({"rules": [RULE | {"limit_c": 900}]}, "/rules/0/limit_c"),
         ({"rules": [RULE | {"clear_c": 8.5}]}, "/rules/0"),
         ({"rules": [RULE, RULE]}, "/"),

@@ -21,7 +21,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import submissions
 from api.authentication import INGEST, Caller
-from api.bodies import small_body
 from api.problems import Problem, invalid, responses
 from api.services import Services, Used
 from api.webhooks.sensors import disruptive, the_things_stack
@@ -78,7 +77,7 @@ async def take_the_things_stack(
 ) -> Uplink:
     """For The Things Stack v3: enable "uplink message". For gateway, ops and admin keys."""
     caller = await services.keys.caller(request, INGEST)
-    body = await small_body(request)
+    body = await request.body()
     return await _take(services, caller, "the-things-stack", lambda: the_things_stack.translate(body, field))
 
 
@@ -102,7 +101,7 @@ async def take_the_things_stack(
 async def take_disruptive(request: Request, services: Used) -> Uplink:
     """For data connectors of Disruptive Technologies. For gateway, ops and admin keys."""
     caller = await services.keys.caller(request, INGEST)
-    body = await small_body(request)
+    body = await request.body()
     secret = services.trust.disruptive_signature_secret
     if secret is not None:
         signature = request.headers.get(disruptive.SIGNATURE_HEADER)

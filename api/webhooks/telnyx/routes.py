@@ -12,7 +12,6 @@ from fastapi import APIRouter, Request
 from prometheus_client import Counter
 from starlette.exceptions import HTTPException
 
-from api.bodies import small_body
 from api.problems import responses, unavailable
 from api.services import Used
 from api.webhooks.telnyx.intake import Result
@@ -57,7 +56,7 @@ async def take_telnyx_event(request: Request, services: Used) -> Taken:
     """For Telnyx: delivery events and replies. Authenticated by signature, not by API key."""
     try:
         async with asyncio.timeout(WHOLE_LIMIT_S):
-            body = await small_body(request)
+            body = await request.body()
             result = await services.telnyx.take(body, request.headers, request.query_params)
     except TimeoutError:
         EVENTS.labels("too_slow").inc()
