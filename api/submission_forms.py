@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from domain.detection.reading_validation import COLDEST_C, EARLIEST_MS, LATEST_MS, WARMEST_C, PossibleReading
+from domain.detection.reading_validation import PossibleReading
 from schemas import messages as m  # noqa: TC001 - msgspec reads the annotations
+from schemas.messages.reading_bounds import COLDEST_C, EARLIEST_MS, LATEST_MS, WARMEST_C
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

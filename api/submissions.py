@@ -11,9 +11,9 @@ from msgspec import UNSET
 from api.problems import Problem
 from api.submission_forms import FORMS, Form, LooseSubmission, Part, Submission
 from domain.detection.reading_validation import PossibleReading
-from domain.detection.readings import FUTURE_MS
 from schemas import messages as m
 from schemas.messages import DeadLetterReason as Reason
+from schemas.messages.reading_bounds import FUTURE_MS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

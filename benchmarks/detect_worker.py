@@ -18,7 +18,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from streams.detection.readings_to_alerts import Detection
+from streams.detection.readings_to_alerts_and_aggregates import Detection
 
 if TYPE_CHECKING:
     from streams.detection.counts import DetectionCounts

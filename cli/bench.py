@@ -13,7 +13,6 @@ import typer
 class Benchmark(StrEnum):
     DETECT = "detect"
     RECOVERY = "recovery"
-    BUCKETS = "buckets"
     DIGEST = "digest"
     INGEST = "ingest"
     TIMERS = "timers"

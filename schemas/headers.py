@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
@@ -82,7 +83,8 @@ def failure_headers(
     headers = [
         *event_headers(id_, type_, None if origin is None else origin.trace),
         (Header.ATTEMPT.value, str(attempt).encode()),
-        (Header.ERROR.value, error.encode()),
+        # A lone surrogate, as JSON may spell one, has no UTF-8.
+        (Header.ERROR.value, error.encode(errors="replace")),
         (Header.ERROR_CODE.value, error_code.encode()),
     ]
     if due_at_ms is not None:
@@ -96,6 +98,7 @@ def failure_headers(
     return tuple(headers)
 
 
+@cache
 def type_name(message_type: type[Struct]) -> str:
     """The value of the `type` header: the tag in a tagged union, else the name in snake case (`reading_batch`)."""
     tag = msgspec.inspect.type_info(message_type)

@@ -176,12 +176,12 @@ UNIT_AGGREGATES: Topic[m.AggregateBucket] = Topic(
     about="15-minute buckets with revision number",
     retention_ms=90 * DAY_MS,
 )
-UNIT_SILENCES: Topic[m.UnitSilence] = Topic(
+UNIT_CONNECTIVITY: Topic[m.UnitConnectivity] = Topic(
     name="unit-silences",
     key="gateway, or a unit without one",
-    carries=m.UnitSilence,
+    carries=m.UnitConnectivity,
     writer=Writer.DETECTION,
-    about="Units that fell silent or were heard again, gathered by gateway",
+    about="Units that went offline or came back, gathered by gateway",
 )
 ORGANIZATIONS: Topic[m.Organization] = Topic(
     name="organizations",
@@ -287,7 +287,7 @@ TOPICS: tuple[AnyTopic, ...] = (
     SMS_DLQ,
     DEAD_LETTER_SETTLEMENTS,
     UNIT_AGGREGATES,
-    UNIT_SILENCES,
+    UNIT_CONNECTIVITY,
     ORGANIZATIONS,
     UNITS,
     CONTACTS,

@@ -7,7 +7,7 @@ exactly and publishes revision n+1. Because a bucket is a set of readings (`aggr
 nor an order nor a re-run changes what is finally published; only the revision's number tells how often it changed.
 Whoever stores buckets therefore lets an equal *or* higher revision replace what it has.
 
-A bucket closes when the unit's newest reading is `grace_ms` past its end, or by the wall clock when the unit was silent
+A bucket closes when the unit's newest reading is `grace_ms` past its end, or by the wall clock when nothing came
 for `grace_ms`: see `due_at_ms` and `close_due`. A bucket that only the last reading before it vouches for is published
 too, with count 0. Buckets that nothing vouches for are never published: their absence means "not graded".
 """
@@ -15,25 +15,16 @@ too, with count 0. Buckets that nothing vouches for are never published: their a
 from __future__ import annotations
 
 import struct
-from bisect import bisect_left
-from heapq import heappop, heappush
-from operator import le
 from typing import TYPE_CHECKING
 
-from domain.detection.aggregate_numbers import BUCKET_MS, Before, Grading, Packed, measure, union
-from domain.detection.aggregate_state import NEVER, PAIR_BYTES, ClosedBucket, OpenBucket, Policy, Step, UnitBuckets
-from schemas import messages as m
+from domain.detection.aggregate_numbers import BUCKET_MS
+from domain.detection.aggregate_state import PAIR_BYTES, Policy, Step, UnitBuckets
+from domain.detection.bucket_work import BucketWork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from domain.detection.aggregate_state import Graded
-
-    Load = Callable[[str, int], ClosedBucket | None]
-
-FORGET_AT_ONCE = 8
-# Sealed repetitions are removed at the latest when a row grows beyond this.
-SEALED_AT_MOST = 2000
+    from domain.detection.aggregate_state import Graded, Load
 
 _pair = struct.Struct("=dd").pack
 
@@ -69,7 +60,7 @@ def take(
                 newest.append([at - start for at in at_ms], celsius)
             state.newest_at_ms = max(state.newest_at_ms, last)
             return None
-    work = _Work(state, about, load, policy)
+    work = BucketWork(state, about, load, policy)
     work.sort_in(at_ms, celsius, first, last)
     work.close_before(state.newest_at_ms - policy.grace_ms)
     return work.step if work.step.published or work.step.rows or work.step.too_late else None
@@ -89,194 +80,10 @@ def close_due(
     now_ms: int,
     policy: Policy,
 ) -> Step | None:
-    """Close what the wall clock says of a silent unit; null when nothing is due."""
+    """Close the buckets that the wall clock closes when nothing comes; null when none is due."""
     due = due_at_ms(state, policy)
     if due is None or due > now_ms:
         return None
-    work = _Work(state, about, load, policy)
+    work = BucketWork(state, about, load, policy)
     work.close_before(now_ms - policy.grace_ms)
     return work.step
-
-
-def _by_bucket(
-    at_ms: Sequence[int], celsius: Sequence[float], first: int, last: int
-) -> Iterable[tuple[int, list[int], Sequence[float]]]:
-    """The run cut at the borders of buckets: start, offsets from it, temperatures; a start may come again."""
-    start = first - first % BUCKET_MS
-    if last < start + BUCKET_MS:
-        return ((start, [at - start for at in at_ms], celsius),)
-    return _cut(at_ms, celsius)
-
-
-def _cut(at_ms: Sequence[int], celsius: Sequence[float]) -> Iterator[tuple[int, list[int], Sequence[float]]]:
-    begin, count = 0, len(at_ms)
-    in_order = all(map(le, at_ms, at_ms[1:]))
-    while begin < count:
-        start = at_ms[begin] - at_ms[begin] % BUCKET_MS
-        ends = start + BUCKET_MS
-        if in_order:
-            end = bisect_left(at_ms, ends, begin)
-        else:
-            end = begin + 1
-            while end < count and start <= at_ms[end] < ends:
-                end += 1
-        yield start, [at - start for at in at_ms[begin:end]], celsius[begin:end]
-        begin = end
-
-
-class _Work:
-    """One step on one unit's buckets, reading through the rows that it is about to write."""
-
-    def __init__(
-        self,
-        state: UnitBuckets,
-        about: Graded,
-        load: Load,
-        policy: Policy,
-    ) -> None:
-        self.state, self.about, self.load, self.policy = state, about, load, policy
-        self.step = Step()
-
-    def row(self, start: int) -> ClosedBucket | None:
-        rows = self.step.rows
-        return rows[start] if start in rows else self.load(self.about.unit_id, start)
-
-    def sort_in(self, at_ms: Sequence[int], celsius: Sequence[float], first: int, last: int) -> None:
-        state = self.state
-        state.newest_at_ms = max(state.newest_at_ms, last)
-        late: dict[int, Packed] = {}
-        for start, offsets, values in _by_bucket(at_ms, celsius, first, last):
-            if start >= state.closed_until_ms:
-                bucket = self._open(start)
-                bucket.append(offsets, values)
-                if bucket.size > self.policy.seal_at:
-                    self._seal(bucket)
-            elif start < self._horizon_ms():
-                self.step.too_late.extend(map(m.Reading, [start + offset for offset in offsets], values))
-            else:
-                late.setdefault(start, Packed()).append(offsets, values)
-        if late:
-            self._revise(late)
-
-    def close_before(self, ends_ms: int) -> None:
-        """Close, oldest first, every open bucket that ends at or before `ends_ms`."""
-        state = self.state
-        while state.open and state.open[0].starts_at_ms + BUCKET_MS <= ends_ms:
-            bucket, *others = state.open
-            state.open = tuple(others)
-            start = bucket.starts_at_ms
-            row = self.row(start) if bucket.sealed else None
-            readings = union(row.readings, bucket.packed()) if row else bucket.packed()
-            self._publish(start, row, readings, state.before, self.about.graded)
-            state.closed_until_ms = start + BUCKET_MS
-            self._reach_on()
-            self._forget(start)
-
-    def _open(self, start: int) -> OpenBucket:
-        buckets = self.state.open
-        if buckets and buckets[-1].starts_at_ms == start:
-            return buckets[-1]
-        at = bisect_left(buckets, start, key=lambda bucket: bucket.starts_at_ms)
-        if at < len(buckets) and buckets[at].starts_at_ms == start:
-            return buckets[at]
-        bucket = OpenBucket(start)
-        self.state.open = (*buckets[:at], bucket, *buckets[at:])
-        return bucket
-
-    def _reach_on(self) -> None:
-        """Open the next bucket when the last closed reading vouches into it, so that it is published in any case."""
-        state = self.state
-        if state.before and state.before.at_ms + self.about.graded.vouch_ms > state.closed_until_ms:
-            self._open(state.closed_until_ms)
-
-    def _seal(self, bucket: OpenBucket) -> None:
-        # Repetitions alone do not fill a bucket.
-        found = bucket.packed()
-        if found.size <= self.policy.seal_at // 2:
-            return
-        row = self.row(bucket.starts_at_ms) if bucket.sealed else None
-        readings = row.readings if row else Packed()
-        readings.extend(found)
-        if readings.size > SEALED_AT_MOST:
-            readings.read()
-        self.step.rows[bucket.starts_at_ms] = ClosedBucket(0, readings, None, self.about.graded)
-        bucket.pairs, bucket.sealed = b"", True
-
-    def _publish(
-        self, start: int, was: ClosedBucket | None, readings: Packed, before: Before | None, graded: Grading
-    ) -> Before | None:
-        """Publish the next revision if the numbers changed; returns the last reading up to the bucket's end."""
-        if before is not None and before.at_ms + graded.vouch_ms <= start:
-            before = None
-        unit_id, organization_id = self.about.unit_id, self.about.organization_id
-        revision = was.revision + 1 if was else 1
-        found = measure(unit_id, organization_id, start, revision, readings, before, graded)
-        if was and revision > 1:
-            former = measure(unit_id, organization_id, start, revision, was.readings, was.before, graded)
-            revision -= found == former
-        if was is None or was.revision < revision:
-            self.step.published.append(found)
-        self.step.rows[start] = ClosedBucket(revision, readings, before, graded)
-        if found.last_at_ms is None or found.last_c is None:
-            return before
-        last = Before(found.last_at_ms, found.last_c)
-        if self.state.before is None or self.state.before.at_ms <= last.at_ms:
-            self.state.before = last
-        return last
-
-    def _revise(self, late: dict[int, Packed]) -> None:
-        """Add late readings to closed buckets, oldest first, and follow what their last readings vouch for.
-
-        A row that has the readings already is treated alike: it may be left from a run that ended before the state was
-        stored, and then neither the state nor the buckets after it know of them.
-        """
-        state = self.state
-        state.kept_from_ms = min(state.kept_from_ms, *late)
-        queue = sorted(late)
-        while queue:
-            start = heappop(queue)
-            row = self.row(start)
-            graded = row.graded if row else self.about.graded
-            readings = row.readings if row else Packed()
-            if start in late:
-                readings = union(readings, late[start])
-            before = self._last_before(start, graded.vouch_ms) or (row.before if row else None)
-            last = self._publish(start, row, readings, before, graded)
-            following = start + BUCKET_MS
-            # Beyond a bucket that only had another reading before it, its own readings vouch as they did.
-            reaches_on = start in late or not readings.size
-            if reaches_on and following < state.closed_until_ms and following not in late:
-                after = self.row(following)
-                vouch_ms = after.graded.vouch_ms if after else self.about.graded.vouch_ms
-                if last and last.at_ms + vouch_ms > following:
-                    heappush(queue, following)
-        self._reach_on()
-
-    def _last_before(self, start: int, vouch_ms: int) -> Before | None:
-        """The newest closed reading before `start` that vouches into it."""
-        earlier = start - BUCKET_MS
-        while earlier + BUCKET_MS > start - vouch_ms:
-            row = self.row(earlier)
-            if row and row.readings.size:
-                offsets, celsius = row.readings.read()
-                at_ms = earlier + offsets[-1]
-                return Before(at_ms, celsius[-1]) if at_ms + vouch_ms > start else None
-            earlier -= BUCKET_MS
-        return None
-
-    def _horizon_ms(self) -> int:
-        """The start of the oldest bucket that can still be revised."""
-        newest = self.state.newest_at_ms
-        return newest - newest % BUCKET_MS - self.policy.keep_ms
-
-    def _forget(self, closed_ms: int) -> None:
-        """Delete rows beyond the horizon; a few at a time, so that a gap of weeks costs no long step."""
-        state = self.state
-        if state.kept_from_ms == NEVER or closed_ms < state.kept_from_ms:
-            state.kept_from_ms = closed_ms
-        horizon_ms = self._horizon_ms()
-        for _ in range(FORGET_AT_ONCE):
-            if state.kept_from_ms >= horizon_ms:
-                return
-            self.step.rows[state.kept_from_ms] = None
-            state.kept_from_ms += BUCKET_MS

@@ -14,7 +14,7 @@ from domain.detection.aggregate_numbers import Before, Grading, Packed
 from schemas import messages as m  # noqa: TC001
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 NEVER = -(1 << 62)
 PAIR_BYTES = 16
@@ -71,6 +71,11 @@ class ClosedBucket(Struct, array_like=True):
     readings: Packed
     before: Before | None
     graded: Grading
+
+
+if TYPE_CHECKING:
+    Load = Callable[[str, int], ClosedBucket | None]
+    """Reads the row of a unit id and a bucket's start."""
 
 
 class UnitBuckets(Struct, array_like=True, gc=False):

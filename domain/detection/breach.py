@@ -112,7 +112,7 @@ def triggered(unit_id: str, breach: Breach, at_ms: int, temperature_c: float, si
     )
 
 
-def escalated(
+def severity_raised(
     unit_id: str, breach: Breach, at_ms: int, temperature_c: float, former_severity: m.Severity
 ) -> m.SeverityRaised:
     return m.SeverityRaised(

@@ -1,18 +1,18 @@
 """A unit that misses its expected interval k times, and a gateway all of whose units did.
 
-Each partition of `readings` knows when its units were heard; a gateway's units lie in many. So a partition only says
-that a unit is silent or heard again, under the key of the unit's *group* (its gateway, or the unit alone), and the
-group's state decides about alerts:
+Each partition of `readings` knows when its units last reported; a gateway's units are spread over many. So a partition
+only reports that a unit is offline or online again, under the key of the unit's *group* (its gateway, or the unit
+alone), and the group's state decides about alerts:
 
-* All units of a gateway with more than one: one `gateway_offline`, from the moment at which the last of them was heard,
-  under the id of the first of its units. While it is open, the units behind it are not told of one by one.
-* Otherwise `sensor_offline` for each silent unit; behind a gateway with others only after one more expected interval,
-  for its neighbours may be about to be missed too. When a gateway comes back, its units get their time anew.
-* Silence is recorded and does not page while a maintenance window covers the unit (all units of the gateway); a silence
+* All units of a gateway with more than one: one `gateway_offline`, from the moment at which the last of them reported,
+  under the id of the first of its units. While it is open, the units behind it get no alerts of their own.
+* Otherwise `sensor_offline` for each offline unit; behind a gateway with others only after one more expected interval,
+  for its neighbours may be about to go offline too. When a gateway comes back, its units get that time again.
+* While a maintenance window covers the unit (all units of the gateway), the alert is recorded and does not page; one
   that outlasts the window begins to page (SeverityRaised).
 
-Limits: a gateway of units with very different intervals may first be told by its fast units and then as a whole, and a
-gateway with one unit is told as a sensor, for the two cannot be told apart.
+Limits: a gateway of units with very different intervals may first raise alerts for its fast units and then one as a
+whole, and a gateway with one unit is treated as a sensor, for the two cannot be told apart.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LOOK_WITHIN_MS = 20_000
 
 
 def group_of(config: m.UnitConfig) -> str:
-    """The key under which the unit's silence is judged."""
+    """The key under which the unit is judged together with its neighbours."""
     return f"unit:{config.unit_id}" if config.gateway_id is None else f"gateway:{config.gateway_id}"
 
 
@@ -44,36 +44,36 @@ def patience_ms(config: m.UnitConfig) -> int:
     return config.expected_interval_s * config.offline_after_missed * 1000
 
 
-def silent_at_ms(config: m.UnitConfig, heard_at_ms: int) -> int:
-    """When a unit has missed its interval k times if nothing comes after `heard_at_ms`."""
-    return heard_at_ms + patience_ms(config)
+def offline_at_ms(config: m.UnitConfig, last_at_ms: int) -> int:
+    """When a unit has missed its interval k times if nothing comes after `last_at_ms`."""
+    return last_at_ms + patience_ms(config)
 
 
-def judged_from_ms(config: m.UnitConfig, listening_since_ms: int) -> int:
-    """From when on a worker that listens since `listening_since_ms` may call the unit silent.
+def judged_from_ms(config: m.UnitConfig, connected_since_ms: int) -> int:
+    """From when on a worker in contact with the broker since `connected_since_ms` may call the unit offline.
 
-    Whatever kept everybody from listening, a unit that is well is heard within two expected intervals after it.
+    Whatever the outage was, a healthy unit reports within two expected intervals after it.
     """
-    return listening_since_ms + min(2, config.offline_after_missed) * config.expected_interval_s * 1000
+    return connected_since_ms + min(2, config.offline_after_missed) * config.expected_interval_s * 1000
 
 
 def in_maintenance(config: m.UnitConfig, at_ms: int) -> bool:
     return any(window.starts_at_ms <= at_ms < window.ends_at_ms for window in config.maintenance)
 
 
-class SilentUnit(Struct, frozen=True, array_like=True, gc=False):
-    """`noted_at_ms` is when the group heard of it; `told`: an alert is open, which pages if `paging`."""
+class OfflineUnit(Struct, frozen=True, array_like=True, gc=False):
+    """`noted_at_ms` is when the group learned of it; `announced`: an alert is open, which pages if `paging`."""
 
     unit_id: str
     organization_id: str
     since_at_ms: int
     at_ms: int
     noted_at_ms: int
-    told: bool = False
+    announced: bool = False
     paging: bool = False
 
 
-class SilentGateway(Struct, frozen=True, array_like=True, gc=False):
+class OfflineGateway(Struct, frozen=True, array_like=True, gc=False):
     """An open alert about a gateway."""
 
     unit_id: str
@@ -84,99 +84,99 @@ class SilentGateway(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Group(Struct, frozen=True, array_like=True, gc=False):
-    """What is remembered of a group. `fence` is the newest offset that this contains; a fence comes first in tables."""
+    """What is remembered of a group. `applied_offset` is the newest offset that this contains."""
 
-    fence: int = -1
-    silent: tuple[SilentUnit, ...] = ()
-    gateway: SilentGateway | None = None
-    woke_at_ms: int = 0
+    applied_offset: int = -1
+    offline: tuple[OfflineUnit, ...] = ()
+    gateway: OfflineGateway | None = None
+    recovered_at_ms: int = 0
 
     @property
     def undecided(self) -> bool:
         """Whether time alone may change something."""
         if self.gateway is not None:
             return not self.gateway.paging
-        return any(not (unit.told and unit.paging) for unit in self.silent)
+        return any(not (unit.announced and unit.paging) for unit in self.offline)
 
 
-def heed(group: Group, event: m.UnitSilence, offset: int, noted_at_ms: int, alerts: list[m.Alert]) -> Group:
-    """Take one event in; what it ends is added to `alerts`. A record at or below the fence changes nothing."""
-    if offset <= group.fence:
+def apply(group: Group, event: m.UnitConnectivity, offset: int, noted_at_ms: int, alerts: list[m.Alert]) -> Group:
+    """Apply one event; what it ends is added to `alerts`. A record at or below the applied offset changes nothing."""
+    if offset <= group.applied_offset:
         return group
-    known = next((unit for unit in group.silent if unit.unit_id == event.unit_id), None)
-    others = tuple(unit for unit in group.silent if unit.unit_id != event.unit_id)
-    if isinstance(event, m.UnitSilent):
+    known = next((unit for unit in group.offline if unit.unit_id == event.unit_id), None)
+    others = tuple(unit for unit in group.offline if unit.unit_id != event.unit_id)
+    if isinstance(event, m.UnitOffline):
         if known is not None and known.since_at_ms == event.since_at_ms:
-            return replace(group, fence=offset)
-        fresh = SilentUnit(event.unit_id, event.organization_id, event.since_at_ms, event.at_ms, noted_at_ms)
-        if known is not None and known.told:
+            return replace(group, applied_offset=offset)
+        fresh = OfflineUnit(event.unit_id, event.organization_id, event.since_at_ms, event.at_ms, noted_at_ms)
+        if known is not None and known.announced:
             alerts.append(_resolved(known, event.since_at_ms, "recovered"))
-        return replace(group, fence=offset, silent=(*others, fresh))
-    if known is not None and known.told:
+        return replace(group, applied_offset=offset, offline=(*others, fresh))
+    if known is not None and known.announced:
         alerts.append(_resolved(known, event.at_ms, event.because))
-    gateway, woke_at_ms = group.gateway, group.woke_at_ms
+    gateway, recovered_at_ms = group.gateway, group.recovered_at_ms
     if gateway is not None and known is not None and (event.because == "recovered" or not others):
         alerts.append(_resolved(gateway, event.at_ms, event.because))
-        gateway, woke_at_ms = None, noted_at_ms
-    return Group(offset, others, gateway, woke_at_ms)
+        gateway, recovered_at_ms = None, noted_at_ms
+    return Group(offset, others, gateway, recovered_at_ms)
 
 
 def decide(group: Group, units: Sequence[m.UnitConfig], now_ms: int) -> tuple[Group, list[m.Alert]]:
     """The alerts that are due. `units` are those that the configuration has in the group."""
-    if not group.silent or not units:
+    if not group.offline or not units:
         return group, []
     if group.gateway is not None:
         return _gateway_again(group, group.gateway, units, now_ms)
-    silent = {unit.unit_id for unit in group.silent}
-    if len(units) > 1 and all(unit.unit_id in silent for unit in units):
+    offline = {unit.unit_id for unit in group.offline}
+    if len(units) > 1 and all(unit.unit_id in offline for unit in units):
         return _gateway_offline(group, units, now_ms)
     alerts: list[m.Alert] = []
     configs = {config.unit_id: config for config in units}
     after = tuple(
-        _unit_offline(unit, configs.get(unit.unit_id), len(units) > 1, group.woke_at_ms, now_ms, alerts)
-        for unit in group.silent
+        _unit_offline(unit, configs.get(unit.unit_id), len(units) > 1, group.recovered_at_ms, now_ms, alerts)
+        for unit in group.offline
     )
-    return (replace(group, silent=after), alerts) if alerts else (group, alerts)
+    return (replace(group, offline=after), alerts) if alerts else (group, alerts)
 
 
 def _unit_offline(
-    unit: SilentUnit,
+    unit: OfflineUnit,
     config: m.UnitConfig | None,
     has_neighbours: bool,  # noqa: FBT001
-    woke_at_ms: int,
+    recovered_at_ms: int,
     now_ms: int,
     alerts: list[m.Alert],
-) -> SilentUnit:
-    if config is None or (unit.told and unit.paging):
+) -> OfflineUnit:
+    if config is None or (unit.announced and unit.paging):
         return unit
     paging = not in_maintenance(config, now_ms)
-    if unit.told:
+    if unit.announced:
         if paging:
             alerts.append(_begins_to_page(unit, now_ms))
         return replace(unit, paging=paging)
     if has_neighbours:
         settled_ms = unit.noted_at_ms + config.expected_interval_s * 1000 + LOOK_WITHIN_MS
-        if now_ms < settled_ms or (woke_at_ms and now_ms < woke_at_ms + patience_ms(config)):
+        if now_ms < settled_ms or (recovered_at_ms and now_ms < recovered_at_ms + patience_ms(config)):
             return unit
-    unit = replace(unit, told=True, paging=paging)
+    unit = replace(unit, announced=True, paging=paging)
     alerts.append(_triggered(unit))
     return unit
 
 
 def _gateway_offline(group: Group, units: Iterable[m.UnitConfig], now_ms: int) -> tuple[Group, list[m.Alert]]:
     first = min(units, key=lambda config: config.unit_id)
-    gateway = SilentGateway(
+    gateway = OfflineGateway(
         unit_id=first.unit_id,
         organization_id=first.organization_id,
-        since_at_ms=max(unit.since_at_ms for unit in group.silent),
-        at_ms=max(unit.at_ms for unit in group.silent),
+        since_at_ms=max(unit.since_at_ms for unit in group.offline),
+        at_ms=max(unit.at_ms for unit in group.offline),
         paging=not all(in_maintenance(config, now_ms) for config in units),
     )
     return replace(group, gateway=gateway), [_triggered(gateway)]
 
 
 def _gateway_again(
-    group: Group, gateway: SilentGateway, units: Iterable[m.UnitConfig], now_ms: int
+    group: Group, gateway: OfflineGateway, units: Iterable[m.UnitConfig], now_ms: int
 ) -> tuple[Group, list[m.Alert]]:
     if gateway.paging or all(in_maintenance(config, now_ms) for config in units):
         return group, []
@@ -184,12 +184,12 @@ def _gateway_again(
     return replace(group, gateway=gateway), [_begins_to_page(gateway, now_ms)]
 
 
-def _about(of: SilentUnit | SilentGateway) -> AboutAlert:
-    kind = m.AlertKind.SENSOR_OFFLINE if isinstance(of, SilentUnit) else m.AlertKind.GATEWAY_OFFLINE
+def _about(of: OfflineUnit | OfflineGateway) -> AboutAlert:
+    kind = m.AlertKind.SENSOR_OFFLINE if isinstance(of, OfflineUnit) else m.AlertKind.GATEWAY_OFFLINE
     return about_alert(of.unit_id, of.organization_id, kind.value, kind, SEVERITY, of.since_at_ms)
 
 
-def _triggered(of: SilentUnit | SilentGateway) -> m.AlertTriggered:
+def _triggered(of: OfflineUnit | OfflineGateway) -> m.AlertTriggered:
     return m.AlertTriggered(
         **_about(of),
         at_ms=of.at_ms,
@@ -198,7 +198,7 @@ def _triggered(of: SilentUnit | SilentGateway) -> m.AlertTriggered:
     )
 
 
-def _begins_to_page(of: SilentUnit | SilentGateway, now_ms: int) -> m.SeverityRaised:
+def _begins_to_page(of: OfflineUnit | OfflineGateway, now_ms: int) -> m.SeverityRaised:
     return m.SeverityRaised(
         **_about(of),
         at_ms=now_ms,
@@ -206,7 +206,7 @@ def _begins_to_page(of: SilentUnit | SilentGateway, now_ms: int) -> m.SeverityRa
     )
 
 
-def _resolved(of: SilentUnit | SilentGateway, at_ms: int, because: str) -> m.AlertResolved:
+def _resolved(of: OfflineUnit | OfflineGateway, at_ms: int, because: str) -> m.AlertResolved:
     return m.AlertResolved(
         **_about(of),
         at_ms=at_ms,

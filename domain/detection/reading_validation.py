@@ -1,9 +1,4 @@
-"""What can be saved of a record that is not as it should be, and the reason why the rest is refused.
-
-Physical bounds: -100 °C lies below what any compressor freezer reaches (ultra-low freezers hold -86 °C) and above the
--127 °C that Dallas/Maxim drivers report for a probe that is not connected; +150 °C lies above a steam autoclave
-(134 °C, EN 285), the hottest thing that a probe of ours legitimately meets.
-"""
+"""Which readings of a record can be used, and the reason why the others are refused."""
 
 from __future__ import annotations
 
@@ -16,14 +11,11 @@ from msgspec import Meta, Struct
 
 from schemas import messages as m
 from schemas.messages import DeadLetterReason as Reason
+from schemas.messages.reading_bounds import COLDEST_C, EARLIEST_MS, LATEST_MS, WARMEST_C
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-COLDEST_C = -100.0
-WARMEST_C = 150.0
-EARLIEST_MS = 946_684_800_000  # 2000-01-01: an earlier time is a dead clock, or seconds where milliseconds belong
-LATEST_MS = 253_402_300_799_999  # the end of the year 9999
 MAX_RECORD_BYTES = 1_048_576
 KEPT_READINGS = 1_000
 
@@ -80,8 +72,8 @@ class _UnusableError(Exception):
 _decode = msgspec.json.Decoder(PossibleBatch).decode
 
 
-def salvage(record: Record, refusals: list[Refusal]) -> PossibleBatch | None:
-    """The usable readings of a record that may be bad, None when there are none; what is not goes to `refusals`."""
+def validated(record: Record, refusals: list[Refusal]) -> PossibleBatch | None:
+    """The usable readings of a record that may be bad, None when it has none; the rest goes to `refusals`."""
     try:
         value = _present(record.value)
         try:

@@ -21,15 +21,14 @@ from domain.detection.reading_validation import (
     Record,
     Refusal,
     refuse,
-    salvage,
+    validated,
     wrong_key,
 )
 from schemas.messages import DeadLetterReason as Reason
+from schemas.messages.reading_bounds import FUTURE_MS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-FUTURE_MS = 300_000
 
 Pair = tuple[Record, PossibleBatch]
 Found = tuple[Record, PossibleBatch | None]
@@ -51,11 +50,11 @@ class Run(Struct, frozen=True, gc=False):
     def last_offset(self) -> int:
         return self.pairs[-1][0].offset
 
-    def after(self, fence: int) -> Run | None:
-        """What came in records behind the offset `fence`; None when all of it is at or before the fence."""
-        if self.pairs[0][0].offset > fence:
+    def after(self, applied_offset: int) -> Run | None:
+        """What came in records after `applied_offset`; None when nothing did."""
+        if self.pairs[0][0].offset > applied_offset:
             return self
-        pairs = [pair for pair in self.pairs if pair[0].offset > fence]
+        pairs = [pair for pair in self.pairs if pair[0].offset > applied_offset]
         return _run(self.unit_id, pairs) if pairs else None
 
 
@@ -97,7 +96,7 @@ def _decode_all(records: Sequence[Record], refusals: list[Refusal]) -> Sequence[
             return list(map(_decode, values))  # type: ignore[arg-type]
     except (ValueError, TypeError, RecursionError):
         pass
-    return [salvage(record, refusals) for record in records]
+    return [validated(record, refusals) for record in records]
 
 
 def _run(unit_id: str, pairs: list[Pair]) -> Run:
@@ -135,7 +134,8 @@ def _sift(found: list[Found], horizon_ms: int, refusals: list[Refusal]) -> Run |
         if future := [reading for reading in batch.readings if reading.at_ms > horizon_ms]:
             ahead_s = (future[0].at_ms - horizon_ms + FUTURE_MS) // 1000
             detail = (
-                f"the time {future[0].at_ms} is {ahead_s} s ahead of now, 300 s are allowed: set the device's clock"
+                f"the time {future[0].at_ms} is {ahead_s} s ahead of now, {FUTURE_MS // 1000} s are"
+                " allowed: set the device's clock"
             )
             refusals.append(refuse(record, Reason.FUTURE_TIME, detail, future, len(future), whole=not present))
         if present:

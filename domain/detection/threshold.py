@@ -19,22 +19,17 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from enum import StrEnum
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.detection.aggregate_numbers import Grading, grading
-from domain.detection.aggregate_state import UnitBuckets  # noqa: TC001 - msgspec reads the annotation
-from domain.detection.breach import Breach, Gauge, Phase, escalated, resolved, triggered
-from domain.detection.offline import in_maintenance
+from domain.detection.breach import Breach, Phase, resolved, severity_raised, triggered
+from domain.detection.unit_state import UnitState, Watch
 from schemas import messages as m
 
 if TYPE_CHECKING:
     from domain.detection.readings import Run
-
-NEVER_MS = -1
 
 
 class Silent(StrEnum):
@@ -43,20 +38,6 @@ class Silent(StrEnum):
     MAINTENANCE = "maintenance window"
     INHIBITED = "inhibited by critical"
     LATE = "older than the live window"
-
-
-class UnitState(Struct, frozen=True, array_like=True, gc=False):
-    """All that is remembered of a unit in one partition. `fence` is the newest offset that this contains.
-
-    `silent_in` is the group that was told of the unit's silence (`silence.py`), null while it is heard. New fields go
-    to the end and have a default: the changelog holds older values.
-    """
-
-    fence: int = -1
-    at_ms: int = NEVER_MS
-    breaches: tuple[Breach, ...] = ()
-    buckets: UnitBuckets | None = None
-    silent_in: str | None = None
 
 
 class Tally(Struct, frozen=True, gc=False):
@@ -75,66 +56,29 @@ class Evaluation(Struct, frozen=True, gc=False):
     tally: Tally
 
 
-class Watch(Struct, frozen=True, gc=False):
-    """A unit's configuration, made ready for its readings. From `lowest_c` to `highest_c` no rule is breached."""
-
-    config: m.UnitConfig
-    gauges: tuple[Gauge, ...]
-    lowest_c: float
-    highest_c: float
-    live_window_ms: int
-    graded: Grading
-
-    @classmethod
-    def over(cls, config: m.UnitConfig) -> Watch:
-        """Of rules with the same id the last one holds."""
-        gauges = _gauges(config.rules, config.organization_id)
-        return cls(config, *gauges, config.live_window_s * 1000, grading(config))
-
-    @property
-    def unit_id(self) -> str:
-        return self.config.unit_id
-
-    @property
-    def organization_id(self) -> str:
-        return self.config.organization_id
-
-    def in_maintenance(self, at_ms: int) -> bool:
-        return in_maintenance(self.config, at_ms)
-
-
-@lru_cache(maxsize=1000)
-def _gauges(rules: tuple[m.Rule, ...], organization_id: str) -> tuple[tuple[Gauge, ...], float, float]:
-    """The gauges, and the range within which all are quiet. Many units share the same rules: so they share these."""
-    distinct = {rule.rule_id: rule for rule in rules}.values()
-    gauges = tuple(Gauge(rule, organization_id) for rule in sorted(distinct, key=lambda rule: rule.severity.rank))
-    highest_c = min((rule.limit_c for rule in distinct if rule.limit is m.Limit.HIGH), default=float("inf"))
-    lowest_c = max((rule.limit_c for rule in distinct if rule.limit is m.Limit.LOW), default=float("-inf"))
-    return gauges, lowest_c, highest_c
-
-
 def settled(watch: Watch, state: UnitState, run: Run, now_ms: int) -> UnitState | None:
-    """The state after a run of which `evaluate` would only count the readings; None when it must be asked."""
+    """The state after a run that moves no rule; None when `evaluate` must decide."""
     times, temperatures = run.times, run.temperatures
     if (
         state.breaches
         or times[0] <= state.at_ms
         or times[0] < now_ms - watch.live_window_ms
         or not run.ascending
-        or run.pairs[0][0].offset <= state.fence
+        or run.pairs[0][0].offset <= state.applied_offset
         or max(temperatures) > watch.highest_c
         or min(temperatures) < watch.lowest_c
     ):
         return None
-    return UnitState(run.pairs[-1][0].offset, times[-1], (), state.buckets, state.silent_in)
+    return UnitState(run.pairs[-1][0].offset, times[-1], (), state.buckets, state.offline_group)
 
 
 def evaluate(watch: Watch, state: UnitState, run: Run, now_ms: int) -> Evaluation:
-    """Take a run of readings in. The same arguments give the same alerts with the same ids.
+    """Apply a run of readings. The same arguments give the same alerts with the same ids.
 
-    What the state contains already (by its fence) changes nothing. How a series is cut into runs makes no difference.
+    What the state contains already (by its applied offset) changes nothing. How a series is cut into runs makes no
+    difference.
     """
-    fresh = run.after(state.fence)
+    fresh = run.after(state.applied_offset)
     if fresh is None:
         return Evaluation(state, [], Tally(already_seen=len(run.times)))
     times, temperatures = fresh.times, fresh.temperatures
@@ -145,12 +89,12 @@ def evaluate(watch: Watch, state: UnitState, run: Run, now_ms: int) -> Evaluatio
     live_from_ms = now_ms - watch.live_window_ms
     tally = Tally(len(times), repeated, out_of_order, already_seen, bisect_left(times, live_from_ms))
     if not times:
-        return Evaluation(replace(state, fence=fresh.last_offset), [], tally)
+        return Evaluation(replace(state, applied_offset=fresh.last_offset), [], tally)
     alerts: list[m.Alert] = []
     breaches = state.breaches
     if breaches or min(temperatures) < watch.lowest_c or max(temperatures) > watch.highest_c:
         breaches = _Course(watch, live_from_ms, alerts).follow(breaches, times, temperatures)
-    after = UnitState(fresh.last_offset, times[-1], breaches, state.buckets, state.silent_in)
+    after = UnitState(fresh.last_offset, times[-1], breaches, state.buckets, state.offline_group)
     return Evaluation(after, alerts, tally)
 
 
@@ -197,7 +141,7 @@ class _Course:
                 continue
             before = now
             now = [gauge.step(breach, at_ms, temperature_c) for gauge, breach in zip(gauges, before, strict=True)]
-            # What ends is told first: it may be what kept another silent.
+            # What ends comes first: it may be what kept another silent.
             for old, new in zip(before, now, strict=True):
                 if new is None and old is not None and old.open:
                     self._alerts.append(resolved(self._unit_id, old, at_ms, temperature_c))
@@ -242,7 +186,7 @@ class _Course:
             return new
         former_severity = new.severity
         new = replace(new, severity=severity, paging=True)
-        self._alerts.append(escalated(self._unit_id, new, at_ms, temperature_c, former_severity))
+        self._alerts.append(severity_raised(self._unit_id, new, at_ms, temperature_c, former_severity))
         return new
 
     def _silence(self, severity: m.Severity, now: list[Breach | None], at_ms: int) -> Silent | None:

@@ -9,11 +9,11 @@ import msgspec
 from msgspec import Struct
 
 from domain.detection.reading_validation import KEPT_READINGS
-from domain.detection.readings import FUTURE_MS
 from domain.identity import derived_id
 from domain.redrive.redrive_record import Facts, NotRedrivable, RedriveRecord
 from schemas import messages as m
 from schemas.headers import content_id, type_name
+from schemas.messages.reading_bounds import FUTURE_MS
 from schemas.topics import READINGS
 
 

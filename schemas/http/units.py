@@ -6,8 +6,9 @@ from pydantic import Field, model_validator
 
 from schemas.http.fields import Id, Instant, Line, Shape
 from schemas.messages import Limit, Severity
+from schemas.messages.reading_bounds import COLDEST_C, WARMEST_C
 
-RuleCelsius = Annotated[float, Field(strict=True, ge=-100, le=150, allow_inf_nan=False, examples=[8.0])]
+RuleCelsius = Annotated[float, Field(strict=True, ge=COLDEST_C, le=WARMEST_C, allow_inf_nan=False, examples=[8.0])]
 MAX_RULES = 50
 # Late readings read the buckets of this long a silence.
 MAX_SILENCE_S = 604_800

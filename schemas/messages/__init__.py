@@ -33,6 +33,11 @@ from schemas.messages.configuration import (
     Rule,
     UnitConfig,
 )
+from schemas.messages.connectivity import (
+    UnitConnectivity,
+    UnitOffline,
+    UnitOnline,
+)
 from schemas.messages.dead_letters import (
     DeadLetterSettled,
 )
@@ -85,11 +90,6 @@ from schemas.messages.severity import (
     SEVERITIES,
     AlertKind,
     Severity,
-)
-from schemas.messages.silences import (
-    UnitHeard,
-    UnitSilence,
-    UnitSilent,
 )
 from schemas.messages.sms import (
     DeliveryReceipt,
@@ -202,9 +202,9 @@ __all__ = [
     "SmsUnconfirmed",
     "SmsUnknown",
     "UnitConfig",
-    "UnitHeard",
-    "UnitSilence",
-    "UnitSilent",
+    "UnitConnectivity",
+    "UnitOffline",
+    "UnitOnline",
     "UnreadableRecord",
     "encode",
 ]

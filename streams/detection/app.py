@@ -1,4 +1,4 @@
-"""The worker `detection`: `readings` → thresholds → `alerts`, → buckets → `unit-aggregates`; silence → `alerts`."""
+"""The worker `detection`: `readings` → thresholds → `alerts`, → buckets → `unit-aggregates`; offline → `alerts`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from aiokafka.partitioner import murmur2
 
 from schemas import messages as m
 from schemas import topics as t
-from streams.detection.listening import Listening
+from streams.detection.consumer_lag import ConsumerLag
 from streams.detection.metrics import detection_metrics
-from streams.detection.offline_to_alerts import Offline
-from streams.detection.offline_units import SilentUnits
-from streams.detection.readings_to_aggregates import Aggregation
-from streams.detection.readings_to_alerts import Detection
+from streams.detection.offline_to_alerts import OfflineAlerts
+from streams.detection.offline_units import LOOK_EVERY_S, OfflineUnits
+from streams.detection.readings_to_alerts_and_aggregates import Detection
 from streams.detection.settings import DetectionSettings
 from streams.detection.shared_parts import share_parts
+from streams.detection.unit_buckets import BucketTable
+from streams.detection.unit_rounds import UnitRounds
 from streams.detection.unit_states import UnitStates
 from streams.engine.app import create_app
 from streams.engine.applied_offset import applied_offset_of
@@ -30,23 +31,25 @@ if TYPE_CHECKING:
 
 def build() -> faust.App:
     settings = DetectionSettings()
-    app = create_app("detection", settings, batched=[t.READINGS, t.UNIT_SILENCES], applied_offset_of=applied_offset_of)
+    app = create_app(
+        "detection", settings, batched=[t.READINGS, t.UNIT_CONNECTIVITY], applied_offset_of=applied_offset_of
+    )
     units = GlobalTable(t.UNITS, m.UnitConfig, settings, share=share_parts)
     load_before_work(app, [units])
     states = UnitStates(_table(app, "unit-states", t.READINGS, buffer_mib=4), units)
-    rows = _table(app, "unit-buckets", t.READINGS, buffer_mib=2)
-    aggregation = Aggregation(run_publisher(app), rows, settings.policy())
+    buckets = BucketTable(run_publisher(app), _table(app, "unit-buckets", t.READINGS, buffer_mib=2), settings.policy())
     send = publisher(app)
-    flow = Detection(send, states, aggregation, settings.topic, now_ms)
-    listening = Listening(app, settings.topic(t.READINGS.name), now_ms)
-    silent = SilentUnits(send, states, aggregation, units, listening, partition_of, settings.topic, now_ms, flow.counts)
-    groups = _table(app, "unit-groups", t.UNIT_SILENCES, buffer_mib=1)
-    offline = Offline(send, groups, units, settings.topic, now_ms, flow.counts)
+    flow = Detection(send, states, buckets, now_ms)
+    lag = ConsumerLag(app, settings.topic(t.READINGS.name), now_ms)
+    rounds = UnitRounds(units, partition_of, LOOK_EVERY_S)
+    offline_units = OfflineUnits(send, states, buckets, rounds, lag, now_ms, flow.counts)
+    groups = _table(app, "unit-groups", t.UNIT_CONNECTIVITY, buffer_mib=1)
+    offline_alerts = OfflineAlerts(send, groups, units, now_ms, flow.counts)
     agent(app, t.READINGS, flow.handle)
-    agent(app, t.UNIT_SILENCES, offline.handle)
-    app.task(silent.run)
-    app.task(offline.run)
-    serve_metrics(app, settings.metrics_port, detection_metrics(flow.counts, listening, [units]))
+    agent(app, t.UNIT_CONNECTIVITY, offline_alerts.handle)
+    app.task(offline_units.run)
+    app.task(offline_alerts.run)
+    serve_metrics(app, settings.metrics_port, detection_metrics(flow.counts, lag, [units]))
     return app
 
 
@@ -57,5 +60,5 @@ def _table(app: faust.App, name: str, topic: t.AnyTopic, *, buffer_mib: int) -> 
 
 
 def partition_of(unit_id: str) -> int:
-    """Where every producer puts the readings of the unit: all of ours use murmur2, as Java's do."""
+    """Where every producer puts the readings of the unit: all of ours use murmur2, as Java's clients do."""
     return int(murmur2(unit_id.encode()) & 0x7FFFFFFF) % t.READINGS.partitions

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from schemas.headers import type_name
 from schemas.messages import DeadLetterReason  # noqa: TC001 - msgspec reads the annotation
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ class DetectionCounts(msgspec.Struct):
 
     `evaluated` went through the rules, `late` of them were older than the unit's live window; `repeated`,
     `out_of_order` and `already_seen` (in a record that was read again) moved nothing. `dead` counts refused readings,
-    or records where these cannot be told, by reason. `buckets` were published, revisions included; `silent` units were
-    reported.
+    or records where these cannot be told, by reason. `buckets` were published, revisions included; `offline` units were
+    reported. An alert's type is its tag.
     """
 
     records: int = 0
@@ -33,7 +34,7 @@ class DetectionCounts(msgspec.Struct):
     out_of_order: int = 0
     already_seen: int = 0
     buckets: int = 0
-    silent: int = 0
+    offline: int = 0
     dead: Counter[DeadLetterReason] = msgspec.field(default_factory=Counter)
     alerts: Counter[str] = msgspec.field(default_factory=Counter)
 
@@ -46,6 +47,6 @@ class DetectionCounts(msgspec.Struct):
 
     def add_outputs(self, alerts: Iterable[Alert], refusals: Iterable[Refusal]) -> None:
         for alert in alerts:
-            self.alerts[type(alert).__name__] += 1
+            self.alerts[type_name(type(alert))] += 1
         for refusal in refusals:
             self.dead[refusal.reason] += refusal.count

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from domain.identity import dead_reading_id
 from schemas import messages as m
-from schemas.headers import attempts_of, trace_of
+from schemas.headers import Origin, attempts_of, failure_headers, trace_of, type_name
+from schemas.topics import READINGS_DLQ
 from streams.engine.publish import Outgoing
 
 if TYPE_CHECKING:
@@ -19,12 +20,11 @@ KEPT_KEY_BYTES = 1_024  # no unit id is longer; whatever comes as a key, the let
 KEPT_DETAIL = 500
 
 
-def dead_letter(batch: Batch, refusal: Refusal, topic: str, now_ms: int) -> Outgoing:
-    """The letter for the dead-letter topic `topic`, with the record's coordinates in it and in its headers."""
+def dead_letter(batch: Batch, refusal: Refusal, now_ms: int) -> Outgoing:
+    """The letter for `readings-dlq`, with the record's coordinates in it and in its headers."""
     record, reason, detail = refusal.record, refusal.reason, refusal.detail[:KEPT_DETAIL]
     value, key = record.value, record.key
-    # What the broker gave has headers; the domain, which refused it, need not know of them.
-    came_with = dict(getattr(record, "headers", ()))
+    came_with = dict(record.headers or ())
     # Only what a person sent again has attempts behind it.
     redrives = attempts_of(came_with)
     letter = m.DeadReading(
@@ -39,15 +39,12 @@ def dead_letter(batch: Batch, refusal: Refusal, topic: str, now_ms: int) -> Outg
         readings=() if refusal.whole else refusal.readings,
         redrives=redrives,
     )
-    headers = (
-        ("id", dead_reading_id(batch.topic, batch.partition, record.offset, reason).encode()),
-        ("type", b"dead_reading"),
-        ("traceparent", trace_of(came_with)),
-        ("attempt", b"%d" % (redrives + 1)),
-        ("error", detail.encode(errors="replace")),
-        ("error-code", reason.encode()),
-        ("original-topic", batch.topic.encode()),
-        ("original-partition", b"%d" % batch.partition),
-        ("original-offset", b"%d" % record.offset),
+    headers = failure_headers(
+        dead_reading_id(batch.topic, batch.partition, record.offset, reason),
+        type_name(m.DeadReading),
+        attempt=redrives + 1,
+        error=detail,
+        error_code=reason.value,
+        origin=Origin(batch.topic, batch.partition, record.offset, trace_of(came_with)),
     )
-    return Outgoing(topic, None if key is None else key[:KEPT_KEY_BYTES], m.encode(letter), headers)
+    return Outgoing(READINGS_DLQ, None if key is None else key[:KEPT_KEY_BYTES], m.encode(letter), headers)

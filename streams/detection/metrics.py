@@ -1,4 +1,4 @@
-"""What the worker `detection` tells Prometheus."""
+"""What the worker `detection` exports to Prometheus."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from streams.detection.consumer_lag import ConsumerLag
     from streams.detection.counts import DetectionCounts
-    from streams.detection.listening import Listening
     from streams.engine.global_table import GlobalTable
 
 
 def detection_metrics(
-    counts: DetectionCounts, listening: Listening, tables: Sequence[GlobalTable[Any]]
+    counts: DetectionCounts, lag: ConsumerLag, tables: Sequence[GlobalTable[Any]]
 ) -> Callable[[], Iterable[Metric]]:
-    """Records, readings by fate, alerts by type, buckets, silences, what is left to read, refused configurations."""
+    """Records, readings by fate, alerts by type, buckets, offline units, consumer lag, refused configurations."""
 
     def collect() -> Iterable[Metric]:
         yield CounterMetricFamily("freshtrack_reading_records", "Records of readings handled", value=counts.records)
@@ -36,9 +36,9 @@ def detection_metrics(
         yield labelled("freshtrack_readings_dead", "Refused readings by reason", "reason", counts.dead)
         yield labelled("freshtrack_alerts", "Alert events by type", "type", counts.alerts)
         yield CounterMetricFamily("freshtrack_buckets", "Buckets published, revisions too", value=counts.buckets)
-        yield CounterMetricFamily("freshtrack_units_silent", "Units found silent", value=counts.silent)
+        yield CounterMetricFamily("freshtrack_units_offline", "Units found offline", value=counts.offline)
         behind = GaugeMetricFamily("freshtrack_readings_behind", "Records not handled yet", labels=["partition"])
-        for partition, records in listening.behind.items():
+        for partition, records in lag.behind.items():
             behind.add_metric([str(partition)], records)
         yield behind
         yield from configuration_metrics(tables)

@@ -3,82 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
-from domain.detection.offline import Group, decide, heed
+from domain.detection.offline import Group, apply, decide
 from domain.detection.reading_validation import Refusal
 from schemas import messages as m
-from schemas.topics import ALERTS, READINGS_DLQ
+from schemas.topics import UNIT_CONNECTIVITY
 from streams.detection.dead_readings import dead_letter
+from streams.detection.gateway_units import GatewayUnits
 from streams.detection.records import alert_record
 from streams.engine.consumer import Stale
 from streams.engine.publish import PublishError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Sequence
+    from collections.abc import Collection
 
     from streams.detection.counts import DetectionCounts
-    from streams.detection.offline_units import Units
-    from streams.detection.unit_states import Slot, Table
     from streams.engine.consumer import Batch
+    from streams.engine.interfaces import Clock, Entries, Publish, Slot, Table
     from streams.engine.publish import Outgoing
 
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_S = 0.25
-# Looking for the units of all gateways anew costs too much for every change of one of them.
-INDEX_EVERY_S = 5.0
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_group = msgspec.msgpack.Decoder(Group).decode
-_decode_event: msgspec.json.Decoder[m.UnitSilence] = msgspec.json.Decoder(m.UnitSilence)
 
 
-class GatewayUnits:
-    """The configured units of a group, at most five seconds old."""
-
-    def __init__(self, units: Units) -> None:
-        self._units = units
-        self._version = -1
-        self._indexed_s = float("-inf")
-        self._by_group: dict[str, list[m.UnitConfig]] = {}
-
-    def of(self, group: str) -> Sequence[m.UnitConfig]:
-        kind, _, name = group.partition(":")
-        if kind == "unit":
-            config = self._units.get(name)
-            return () if config is None else (config,)
-        if self._version != self._units.version and time.monotonic() - self._indexed_s >= INDEX_EVERY_S:
-            self._version, self._indexed_s = self._units.version, time.monotonic()
-            self._by_group = defaultdict(list)
-            for config in self._units.values():
-                if config.gateway_id is not None:
-                    self._by_group[config.gateway_id].append(config)
-        return self._by_group.get(name, ())
-
-
-class Offline:
-    """Alerts first, then the groups' states. `run` tells what only time decides, until it is cancelled."""
+class OfflineAlerts:
+    """Alerts first, then the groups' states. `run` decides what depends on time alone, until it is cancelled."""
 
     def __init__(
-        self,
-        publish: Callable[[Sequence[Outgoing]], Awaitable[None]],
-        table: Table,
-        units: Units,
-        topic_name: Callable[[str], str],
-        now_ms: Callable[[], int],
-        counts: DetectionCounts,
+        self, publish: Publish, table: Table, units: Entries[m.UnitConfig], now_ms: Clock, counts: DetectionCounts
     ) -> None:
         self._publish = publish
         self._table = table
         self._units_of = GatewayUnits(units).of
-        self._alerts_topic = topic_name(ALERTS.name)
-        self._dead_topic = topic_name(READINGS_DLQ.name)
         self._now_ms = now_ms
         self._counts = counts
         self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -92,15 +57,15 @@ class Offline:
             groups: dict[bytes, Group] = {}
             for record in batch.records:
                 try:
-                    event = _decode_event.decode(record.value or b"")
+                    event = UNIT_CONNECTIVITY.decode(record.value)
                 except msgspec.MsgspecError as error:
                     refusal = Refusal(record, m.DeadLetterReason.WRONG_SHAPE, str(error))
-                    outgoing.append(dead_letter(batch, refusal, self._dead_topic, self._now_ms()))
+                    outgoing.append(dead_letter(batch, refusal, self._now_ms()))
                     continue
                 key = event.group.encode()
                 group = groups[key] if key in groups else self._stored(batch, key)
-                groups[key] = heed(group, event, record.offset, record.timestamp, alerts)
-            await self._go_on(batch, groups, alerts, outgoing)
+                groups[key] = apply(group, event, record.offset, record.timestamp, alerts)
+            await self._finish(batch, groups, alerts, outgoing)
 
     async def run(self) -> None:
         while True:
@@ -118,9 +83,9 @@ class Offline:
             async with self._locks[partition]:
                 try:
                     if slot.still_ours():
-                        await self._again(slot, keys)
+                        await self._look_at(slot, keys)
                 except (PublishError, Stale) as error:
-                    log.warning("offline.again", partition=partition, error=repr(error))
+                    log.warning("offline.retried", partition=partition, error=repr(error))
 
     def _follow_assignment(self) -> None:
         owned = {slot.partition: slot for slot in self._table.owned()}
@@ -133,11 +98,11 @@ class Offline:
                 }
         self._slots = owned
 
-    async def _again(self, slot: Slot, keys: Collection[bytes]) -> None:
+    async def _look_at(self, slot: Slot, keys: Collection[bytes]) -> None:
         groups = {key: self._stored(slot, key) for key in keys}
-        await self._go_on(slot, groups, [], [], only_changed=True)
+        await self._finish(slot, groups, [], [], only_changed=True)
 
-    async def _go_on(
+    async def _finish(
         self,
         slot: Slot,
         groups: dict[bytes, Group],
@@ -152,7 +117,7 @@ class Offline:
             alerts += due
             if after is not group or not only_changed:
                 changed[key] = after
-        outgoing += [alert_record(alert, self._alerts_topic) for alert in alerts]
+        outgoing += map(alert_record, alerts)
         if outgoing:
             await self._publish(outgoing)
         await self._table.write(slot, {key: _encode(group) for key, group in changed.items()})

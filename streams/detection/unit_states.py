@@ -1,53 +1,21 @@
-"""What detection remembers of each unit: in a table, and while a partition is ours in memory as well."""
+"""What detection knows of each unit: in a table, and while a partition is ours in memory as well."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from domain.detection.aggregate_state import UnitBuckets
-from domain.detection.threshold import UnitState, Watch
+from domain.detection.unit_state import UnitState, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from schemas.messages import UnitConfig
-
-
-class Slot(Protocol):
-    """A partition in an epoch: a batch, or a partition that a table owns."""
-
-    @property
-    def partition(self) -> int: ...
-    @property
-    def epoch(self) -> int: ...
-    def still_ours(self) -> bool: ...
-
-
-class Units(Protocol):
-    """The configured units. `version` changes whenever one of them does."""
-
-    version: int
-
-    def get(self, entry_id: str) -> UnitConfig | None: ...
-
-
-class Rows(Protocol):
-    """A table of bytes in a partition; a key that was never written reads as None, writing None deletes."""
-
-    def read(self, slot: Slot, key: bytes) -> bytes | None: ...
-    async def write(self, slot: Slot, items: Mapping[bytes, bytes | None], *, durable: bool = False) -> None: ...
-
-
-class Table(Rows, Protocol):
-    """A table that also tells which partitions are ours, and all that lies in one."""
-
-    def scan(self, slot: Slot) -> Iterator[tuple[bytes, bytes]]: ...
-    def owned(self) -> Sequence[Slot]: ...
-
+    from streams.engine.interfaces import Entries, Slot, Table
 
 encode_state = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(UnitState).decode
@@ -67,12 +35,12 @@ class Unit(msgspec.Struct, gc=False):
 
 
 class UnitStates:
-    """Reads through a memory of the partitions that are ours; it is void when the epoch tells that they were away.
+    """Reads through a cache of the partitions that are ours; a new epoch voids it, for the partitions were away.
 
     Units change in memory before they are written. Whoever fails between the two calls `forget`.
     """
 
-    def __init__(self, table: Table, units: Units) -> None:
+    def __init__(self, table: Table, units: Entries[UnitConfig]) -> None:
         self.table = table
         self._units = units
         self._epoch = -1
@@ -81,11 +49,11 @@ class UnitStates:
 
     @property
     def version(self) -> int:
-        """Of the configuration; a unit of another version is configured anew."""
+        """Of the configuration; a unit of another version must be configured again."""
         return self._units.version
 
     def lock(self, partition: int) -> asyncio.Lock:
-        """Held by whoever reads and writes units of the partition: a flow, or what looks after silent units."""
+        """Held by whoever reads and writes units of the partition: a flow, or the offline check."""
         return self._locks[partition]
 
     def known_in(self, slot: Slot) -> dict[bytes, Unit]:
@@ -99,7 +67,7 @@ class UnitStates:
         self._known.pop(partition, None)
 
     def stored(self, slot: Slot, key: bytes) -> Unit:
-        """The unit as the table has it; a new one where it has none."""
+        """The unit as the table has it; a new one where the table has none."""
         return self.find(slot, key) or Unit(UnitState(buckets=UnitBuckets()))
 
     def find(self, slot: Slot, key: bytes) -> Unit | None:

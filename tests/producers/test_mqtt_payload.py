@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.detection.reading_validation import PossibleBatch, Refusal, salvage, wrong_key
+from domain.detection.reading_validation import PossibleBatch, Refusal, validated, wrong_key
 from producers.mqtt_payload import KEPT_BYTES, Forward, understand
 from producers.mqtt_settings import MqttSettings
 from schemas.messages import DeadLetterReason, Reading, ReadingBatch
@@ -34,7 +34,7 @@ def judged(forward: Forward) -> tuple[list[PossibleBatch], list[Refusal]]:
     refusals: list[Refusal] = []
     for value in forward.values:
         record = Kept(forward.key.encode(), value)
-        batch = salvage(record, refusals)
+        batch = validated(record, refusals)
         if batch is not None and (other := wrong_key(record, batch.unit_id)) is not None:
             refusals.append(other)
         elif batch is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from domain.detection.offline import Group, decide, group_of, heed, judged_from_ms, silent_at_ms
+from domain.detection.offline import Group, apply, decide, group_of, judged_from_ms, offline_at_ms
 from domain.identity import alert_id
 from schemas import messages as m
 
@@ -36,7 +36,7 @@ class Course:
         self.alerts: list[m.Alert] = []
 
     def silent(self, unit_id: str, since_minute: float, at_minute: float) -> None:
-        event = m.UnitSilent(
+        event = m.UnitOffline(
             unit_id=unit_id,
             organization_id="org",
             group=self.name,
@@ -47,10 +47,10 @@ class Course:
 
     def heard(self, unit_id: str, at_minute: float, because: str = "recovered") -> None:
         at_ms = START + int(at_minute * MINUTE)
-        self._take(m.UnitHeard(unit_id=unit_id, group=self.name, at_ms=at_ms, because=because), at_minute)
+        self._take(m.UnitOnline(unit_id=unit_id, group=self.name, at_ms=at_ms, because=because), at_minute)
 
-    def _take(self, event: m.UnitSilence, at_minute: float) -> None:
-        self.group = heed(self.group, event, self.offset, START + int(at_minute * MINUTE), self.alerts)
+    def _take(self, event: m.UnitConnectivity, at_minute: float) -> None:
+        self.group = apply(self.group, event, self.offset, START + int(at_minute * MINUTE), self.alerts)
         self.offset += 1
         self.wait(at_minute)
 
@@ -63,7 +63,7 @@ class Course:
 
 
 def test_a_unit_has_missed_its_interval_after_k_of_them() -> None:
-    assert silent_at_ms(unit("u"), START) == START + 15 * MINUTE
+    assert offline_at_ms(unit("u"), START) == START + 15 * MINUTE
 
 
 def test_after_an_outage_a_unit_has_two_intervals_to_be_heard() -> None:

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.detection.reading_validation import MAX_RECORD_BYTES
-from domain.detection.readings import FUTURE_MS, Sorted, sort_records
+from domain.detection.readings import Sorted, sort_records
 from schemas import messages as m
 from schemas.messages import DeadLetterReason as Reason
+from schemas.messages.reading_bounds import FUTURE_MS
 from tests.domain.detection.records import START_MS, Raw, record
 
 GOOD = '{"at_ms":1795000000000,"temperature_c":5.0}'

@@ -3,7 +3,8 @@
 import pytest
 
 from domain.detection.readings import Run, sort_records
-from domain.detection.threshold import Evaluation, Tally, UnitState, Watch, evaluate, unit_removed
+from domain.detection.threshold import Evaluation, Tally, evaluate, unit_removed
+from domain.detection.unit_state import UnitState, Watch
 from schemas import messages as m
 from tests.domain.detection.records import START_MS, record, run_of
 
@@ -71,7 +72,7 @@ def go(
     """A reading a second, one record each."""
     state = state or UnitState()
     series = [(start_s + second, value) for second, value in enumerate(temperatures_c)]
-    return evaluate(on, state, run_of(series, offset=state.fence + 1), START_MS + now_s * 1000)
+    return evaluate(on, state, run_of(series, offset=state.applied_offset + 1), START_MS + now_s * 1000)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +209,7 @@ def test_a_repeated_reading_and_one_out_of_order_change_nothing() -> None:
     again = evaluate(watch(rule()), evaluation.state, run_of([(2, 9.0), (3, 9.0)], offset=5), START_MS)
     assert told(again) == []
     assert again.tally == Tally(repeated=1, out_of_order=1)
-    assert again.state.fence == 6
+    assert again.state.applied_offset == 6
 
 
 def test_a_record_at_or_below_the_fence_changes_nothing() -> None:

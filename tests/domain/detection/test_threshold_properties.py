@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.detection.readings import sort_records
-from domain.detection.threshold import Evaluation, Tally, UnitState, Watch, evaluate, settled
+from domain.detection.threshold import Evaluation, Tally, evaluate, settled
+from domain.detection.unit_state import UnitState, Watch
 from schemas import messages as m
 from tests.domain.detection.records import START_MS, Raw, record
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
-
-from schemas import messages as m
+from schemas.topics import ALERTS, READINGS_DLQ, UNIT_AGGREGATES, UNIT_CONNECTIVITY
 from streams.engine.consumer import Batch
-from streams.engine.publish import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
-    from schemas.topics import AnyTopic
-    from streams.detection.unit_states import Slot
+    from schemas import messages as m
+    from schemas.topics import AnyTopic, Topic
+    from streams.engine.interfaces import Slot
     from streams.engine.publish import Outgoing
     from tests.domain.detection.records import Raw
+
+T = TypeVar("T")
 
 
 class FakeSlot:
@@ -46,6 +48,9 @@ class FakeTable:
 
     def scan(self, slot: Slot) -> Iterator[tuple[bytes, bytes]]:
         return iter([(key, value) for (partition, key), value in self.values.items() if partition == slot.partition])
+
+    def at_work(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def owned(self) -> Sequence[Slot]:
         return [slot for slot in self.slots if slot.still_ours()]
@@ -81,12 +86,12 @@ class FakeUnits:
         self.version += 1
 
 
-class FakeHearing:
-    """Partitions that are caught up, and since when we listen."""
+class FakeLag:
+    """Partitions that are caught up, and since when contact with the broker is unbroken."""
 
-    def __init__(self, *partitions: int, since_ms: int = 0) -> None:
+    def __init__(self, *partitions: int, connected_since_ms: int = 0) -> None:
         self.partitions = set(partitions)
-        self.since_ms = since_ms
+        self.connected_since_ms = connected_since_ms
 
     async def caught_up(self, partitions: Collection[int]) -> frozenset[int]:
         return frozenset(self.partitions.intersection(partitions))
@@ -108,27 +113,21 @@ class FakeBroker:
         await self.publish(outgoing)
 
     def alerts(self) -> list[m.Alert]:
-        return self._of("test.alerts", m.Alert)
+        return self._of(ALERTS)
 
-    def silences(self) -> list[m.UnitSilence]:
-        return self._of("test.unit-silences", m.UnitSilence)
+    def connectivity(self) -> list[m.UnitConnectivity]:
+        return self._of(UNIT_CONNECTIVITY)
 
     def buckets(self) -> list[m.AggregateBucket]:
-        return self._of("test.unit-aggregates", m.AggregateBucket)
+        return self._of(UNIT_AGGREGATES)
 
     def letters(self) -> list[m.DeadReading]:
-        return self._of("test.readings-dlq", m.DeadReading)
+        return self._of(READINGS_DLQ)
 
-    def _of(self, topic: str, kind: object) -> list:  # type: ignore[type-arg]
-        decode = msgspec.json.Decoder(kind).decode
-        return [
-            decode(out.value or b"") for out in self.sent if name_of(out.topic) in (topic, topic.removeprefix("test."))
-        ]
+    def _of(self, topic: Topic[T]) -> list[T]:
+        return [topic.decode(out.value) for out in self.sent if out.topic is topic]
 
 
 def batch_of(records: Sequence[Raw], *, topic: str = "test.readings", partition: int = 0, epoch: int = 1) -> Batch:
     message = SimpleNamespace(topic=topic, partition=partition, value=list(records), acked=False)
     return Batch(SimpleNamespace(consumer=SimpleNamespace(epoch=epoch)), message)
-
-
-topic_name = "test.{}".format

@@ -26,7 +26,7 @@ def dead_reading(*headers: tuple[str, bytes]) -> Outgoing:
     record = FakeRecord(b"{", key=b"u1", offset=41, topic="readings", partition=3, headers=headers)
     batch: Any = SimpleNamespace(topic="readings", partition=3, records=[record])
     refusal = Refusal(record, m.DeadLetterReason.NOT_JSON, "no JSON")
-    return dead_readings.dead_letter(batch, refusal, "readings-dlq", NOW_MS)
+    return dead_readings.dead_letter(batch, refusal, NOW_MS)
 
 
 def unreadable_record(*headers: tuple[str, bytes]) -> Outgoing:

@@ -8,10 +8,10 @@ import pytest
 
 from schemas import messages as m
 from streams.detection.counts import DetectionCounts
-from streams.detection.offline_to_alerts import Offline
+from streams.detection.offline_to_alerts import OfflineAlerts
 from streams.engine.publish import PublishError
 from tests.domain.detection.records import Raw
-from tests.streams.detection.detection_fakes import FakeBroker, FakeSlot, FakeTable, FakeUnits, batch_of, topic_name
+from tests.streams.detection.detection_fakes import FakeBroker, FakeSlot, FakeTable, FakeUnits, batch_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +26,8 @@ def unit(unit_id: str, gateway_id: str | None = "g") -> m.UnitConfig:
     return m.UnitConfig(unit_id=unit_id, organization_id="org", name="Fridge", gateway_id=gateway_id)
 
 
-def silent(unit_id: str, group: str) -> m.UnitSilent:
-    return m.UnitSilent(
+def silent(unit_id: str, group: str) -> m.UnitOffline:
+    return m.UnitOffline(
         unit_id=unit_id, organization_id="org", group=group, since_at_ms=START, at_ms=START + 15 * MINUTE
     )
 
@@ -44,9 +44,9 @@ class World(FakeBroker):
 
     def start(self) -> None:
         """A new process over the same table."""
-        self.offline = Offline(self.publish, self.table, self.units, topic_name, lambda: self.now_ms, self.counts)
+        self.offline = OfflineAlerts(self.publish, self.table, self.units, lambda: self.now_ms, self.counts)
 
-    async def handle(self, *values: m.UnitSilence | bytes, offset: int = 0) -> None:
+    async def handle(self, *values: m.UnitConnectivity | bytes, offset: int = 0) -> None:
         raw = [value if isinstance(value, bytes) else m.encode(value) for value in values]
         records = [Raw(b"group", value, offset + index, self.now_ms) for index, value in enumerate(raw)]
         await self.offline.handle(batch_of(records, topic="test.unit-silences"))
@@ -66,7 +66,7 @@ async def test_all_units_of_a_gateway_are_one_alert() -> None:
     await world.look_after(100)
     assert told(world.alerts()) == [("AlertTriggered", "gateway_offline")]
     assert world.sent[0].key == b"a"
-    assert world.counts.alerts == {"AlertTriggered": 1}
+    assert world.counts.alerts == {"triggered": 1}
 
 
 async def test_a_lone_silent_unit_is_told_when_its_neighbours_had_their_time_also_by_a_new_process() -> None:
@@ -84,7 +84,7 @@ async def test_a_lone_silent_unit_is_told_when_its_neighbours_had_their_time_als
 async def test_a_unit_that_is_heard_in_time_is_not_told() -> None:
     world = World(unit("a"), unit("b"))
     await world.handle(silent("a", "gateway:g"))
-    await world.handle(m.UnitHeard(unit_id="a", group="gateway:g", at_ms=START + 16 * MINUTE), offset=1)
+    await world.handle(m.UnitOnline(unit_id="a", group="gateway:g", at_ms=START + 16 * MINUTE), offset=1)
     await world.look_after(60)
     assert world.alerts() == []
 

@@ -7,20 +7,21 @@ import pytest
 from domain.detection.aggregate_numbers import BUCKET_MS
 from domain.detection.aggregate_state import Policy
 from schemas import messages as m
-from streams.detection.offline_units import SilentUnits
-from streams.detection.readings_to_aggregates import Aggregation
-from streams.detection.readings_to_alerts import Detection
+from schemas.topics import UNIT_CONNECTIVITY
+from streams.detection.offline_units import LOOK_EVERY_S, OfflineUnits
+from streams.detection.readings_to_alerts_and_aggregates import Detection
+from streams.detection.unit_buckets import BucketTable
+from streams.detection.unit_rounds import UnitRounds
 from streams.detection.unit_states import UnitStates
 from streams.engine.publish import PublishError
 from tests.domain.detection.records import Raw
 from tests.streams.detection.detection_fakes import (
     FakeBroker,
-    FakeHearing,
+    FakeLag,
     FakeSlot,
     FakeTable,
     FakeUnits,
     batch_of,
-    topic_name,
 )
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +44,7 @@ class World(FakeBroker):
         self.units = FakeUnits(*configs)
         self.slots = [FakeSlot(0), FakeSlot(1)]
         self.states, self.rows = FakeTable(*self.slots), FakeTable(*self.slots)
-        self.hearing = FakeHearing(0, 1)
+        self.lag = FakeLag(0, 1)
         self.now_ms = START
         self.offset = 0
         self.start()
@@ -51,16 +52,14 @@ class World(FakeBroker):
     def start(self) -> None:
         """A new process over the same tables."""
         states = UnitStates(self.states, self.units)
-        aggregation = Aggregation(self.publish_run, self.rows, Policy())
-        self.detection = Detection(self.publish, states, aggregation, topic_name, lambda: self.now_ms)
-        self.silent_units = SilentUnits(
+        buckets = BucketTable(self.publish_run, self.rows, Policy())
+        self.detection = Detection(self.publish, states, buckets, lambda: self.now_ms)
+        self.offline_units = OfflineUnits(
             self.publish,
             states,
-            aggregation,
-            self.units,
-            self.hearing,
-            lambda unit_id: int(unit_id[-1]) % 2,
-            topic_name,
+            buckets,
+            UnitRounds(self.units, lambda unit_id: int(unit_id[-1]) % 2, LOOK_EVERY_S),
+            self.lag,
             lambda: self.now_ms,
             self.detection.counts,
         )
@@ -73,7 +72,7 @@ class World(FakeBroker):
 
     async def look_after(self, minutes: float) -> None:
         self.now_ms = START + int(minutes * MINUTE)
-        await self.silent_units.look()
+        await self.offline_units.look()
 
 
 async def test_the_bucket_of_a_silent_unit_is_closed_by_the_wall_clock() -> None:
@@ -103,19 +102,19 @@ async def test_a_unit_is_silent_after_its_third_missed_interval_once_and_heard_a
     world = World(unit("u0", gateway_id="g"))
     await world.read("u0", START)
     await world.look_after(14.9)
-    assert world.silences() == []
+    assert world.connectivity() == []
     await world.look_after(15)
     await world.look_after(16)
-    silent = m.UnitSilent(
+    silent = m.UnitOffline(
         unit_id="u0", organization_id="org", group="gateway:g", since_at_ms=START, at_ms=START + 15 * MINUTE
     )
-    assert world.silences() == [silent]
+    assert world.connectivity() == [silent]
     world.now_ms += MINUTE
     await world.read("u0", START - 60 * MINUTE)
-    assert world.silences()[1:] == [m.UnitHeard(unit_id="u0", group="gateway:g", at_ms=world.now_ms)]
-    assert {out.key for out in world.sent if out.topic == "test.unit-silences"} == {b"gateway:g"}
+    assert world.connectivity()[1:] == [m.UnitOnline(unit_id="u0", group="gateway:g", at_ms=world.now_ms)]
+    assert {out.key for out in world.sent if out.topic is UNIT_CONNECTIVITY} == {b"gateway:g"}
     await world.look_after(17 + 15)
-    assert len(world.silences()) == 3
+    assert len(world.connectivity()) == 3
 
 
 async def test_a_unit_that_was_never_heard_counts_from_when_it_was_first_seen_also_over_a_restart() -> None:
@@ -123,10 +122,10 @@ async def test_a_unit_that_was_never_heard_counts_from_when_it_was_first_seen_al
     await world.look_after(0)
     world.start()
     await world.look_after(14.9)
-    assert world.silences() == []
+    assert world.connectivity() == []
     await world.look_after(15)
-    (event,) = world.silences()
-    assert isinstance(event, m.UnitSilent)
+    (event,) = world.connectivity()
+    assert isinstance(event, m.UnitOffline)
     assert event.since_at_ms == START
 
 
@@ -135,26 +134,26 @@ async def test_nobody_is_called_silent_while_a_backlog_is_read() -> None:
     await world.read("u0", START)
     await world.read("u1", START)
     world.start()
-    world.hearing.partitions = {1}
+    world.lag.partitions = {1}
     await world.look_after(60)
-    assert [event.unit_id for event in world.silences()] == ["u1"]
+    assert [event.unit_id for event in world.connectivity()] == ["u1"]
     # The backlog has a reading of the unit, however old.
     await world.read("u0", START + MINUTE)
-    world.hearing.partitions = {0, 1}
+    world.lag.partitions = {0, 1}
     await world.look_after(61)
-    assert [event.unit_id for event in world.silences()] == ["u1"]
+    assert [event.unit_id for event in world.connectivity()] == ["u1"]
 
 
 async def test_after_an_outage_units_have_two_intervals_to_be_heard() -> None:
     world = World(unit("u0"), unit("u1"))
     await world.read("u0", START)
     await world.read("u1", START)
-    world.hearing.since_ms = START + 60 * MINUTE
+    world.lag.connected_since_ms = START + 60 * MINUTE
     await world.look_after(69.9)
-    assert world.silences() == []
+    assert world.connectivity() == []
     await world.read("u0", START + 69 * MINUTE)
     await world.look_after(70)
-    assert [event.unit_id for event in world.silences()] == ["u1"]
+    assert [event.unit_id for event in world.connectivity()] == ["u1"]
 
 
 async def test_a_partition_that_went_is_left_alone() -> None:
@@ -162,7 +161,7 @@ async def test_a_partition_that_went_is_left_alone() -> None:
     await world.read("u0", START)
     world.slots[0].ours = False
     await world.look_after(60)
-    assert world.silences() == []
+    assert world.connectivity() == []
     assert world.buckets() == []
 
 
@@ -175,7 +174,7 @@ async def test_a_failed_publish_is_made_good_at_the_next_look() -> None:
     assert world.states.values == before
     world.fail = None
     await world.look_after(60)
-    assert len(world.silences()) == 1
+    assert len(world.connectivity()) == 1
     assert [bucket.revision for bucket in world.buckets()] == [1]
 
 
@@ -190,7 +189,7 @@ async def test_a_crash_before_the_state_is_stored_makes_the_same_bucket_and_the_
     await world.look_after(61)
     one, two = world.buckets()
     assert one == two
-    first, again = (dict(out.headers)["id"] for out in world.sent if out.topic == "test.unit-silences")
+    first, again = (dict(out.headers)["id"] for out in world.sent if out.topic is UNIT_CONNECTIVITY)
     assert first == again
 
 
@@ -199,14 +198,14 @@ async def test_a_removed_unit_ends_its_alerts_and_its_silence(restarted: bool) -
     world = World(unit("u0"), unit("u1"))
     await world.read("u0", START, 9.0)
     await world.look_after(20)
-    assert len(world.silences()) == 1
+    assert len(world.connectivity()) == 1
     world.units.remove("u0")
     if restarted:
         world.start()
     await world.look_after(21)
     await world.look_after(22)
-    last = world.silences()[-1]
-    assert isinstance(last, m.UnitHeard)
+    last = world.connectivity()[-1]
+    assert isinstance(last, m.UnitOnline)
     assert (last.unit_id, last.because) == ("u0", "unit removed")
     assert [type(alert).__name__ for alert in world.alerts()] == ["AlertTriggered", "AlertResolved"]
 
@@ -217,8 +216,8 @@ async def test_a_silent_unit_that_is_moved_is_judged_with_its_new_gateway() -> N
     await world.look_after(15)
     world.units.set(unit("u0", gateway_id="h"))
     await world.look_after(16)
-    told = [(type(event).__name__, event.group) for event in world.silences()]
-    assert told == [("UnitSilent", "gateway:g"), ("UnitHeard", "gateway:g"), ("UnitSilent", "gateway:h")]
+    told = [(type(event).__name__, event.group) for event in world.connectivity()]
+    assert told == [("UnitOffline", "gateway:g"), ("UnitOnline", "gateway:g"), ("UnitOffline", "gateway:h")]
 
 
 async def test_many_units_are_all_looked_at_within_a_round() -> None:

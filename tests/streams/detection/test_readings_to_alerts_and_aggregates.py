@@ -9,12 +9,13 @@ import pytest
 
 from domain.detection.aggregate_state import Policy
 from schemas import messages as m
-from streams.detection.readings_to_aggregates import Aggregation
-from streams.detection.readings_to_alerts import Detection
+from schemas.topics import READINGS_DLQ
+from streams.detection.readings_to_alerts_and_aggregates import Detection
+from streams.detection.unit_buckets import BucketTable
 from streams.detection.unit_states import UnitStates
 from streams.engine.applied_offset import applied_offset_of
 from tests.domain.detection.records import START_MS, Raw, record
-from tests.streams.detection.detection_fakes import FakeBroker, FakeTable, FakeUnits, batch_of, topic_name
+from tests.streams.detection.detection_fakes import FakeBroker, FakeTable, FakeUnits, batch_of
 
 pytestmark = pytest.mark.anyio
 
@@ -39,9 +40,9 @@ class Bench(FakeBroker):
 
     def started(self) -> Detection:
         """A new worker, with the same broker, tables and units."""
-        aggregation = Aggregation(self.publish_run, self.rows, Policy())
+        buckets = BucketTable(self.publish_run, self.rows, Policy())
         states = UnitStates(self.states, self.units)
-        return Detection(self.publish, states, aggregation, topic_name, lambda: START_MS)
+        return Detection(self.publish, states, buckets, lambda: START_MS)
 
     @property
     def table(self) -> dict[tuple[int, bytes], bytes]:
@@ -167,7 +168,7 @@ async def test_a_dead_letter_tells_where_it_came_from_and_why() -> None:
     (out,) = bench.sent
     (letter,) = bench.letters()
     headers = dict(out.headers)
-    assert (out.topic, out.key) == ("test.readings-dlq", b"u")
+    assert (out.topic, out.key) == (READINGS_DLQ, b"u")
     assert (letter.topic, letter.partition, letter.offset) == ("test.readings", 3, 42)
     assert letter.reason is m.DeadLetterReason.NOT_JSON
     assert base64.b64decode(letter.value_base64 or "") == b'{"unit_id":"u"'

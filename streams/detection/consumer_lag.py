@@ -1,8 +1,8 @@
-"""Whether this worker has heard everything there is: only then does silence mean anything.
+"""Whether this worker has read all there is: only then does it know that nothing came from a unit.
 
-A partition is caught up when everything that it held at the former look (a second ago) is finished. `since_ms` is the
-start of the present time without a break in contact with the broker: after an outage nobody is called silent before
-units had time to be heard again.
+A partition is caught up when everything that it held at the former look (a second ago) is finished.
+`connected_since_ms` is the start of the present unbroken contact with the broker: after an outage units have time to
+report before any of them counts as offline.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
 
     import faust
+
+    from streams.engine.interfaces import Clock
 
 log = structlog.get_logger(__name__)
 
@@ -28,17 +30,17 @@ ANSWER_WITHIN_S = 5.0
 BREAK_S = 10.0
 
 
-class Listening:
+class ConsumerLag:
     """For the partitions of one topic of the app (its name at the broker)."""
 
-    def __init__(self, app: faust.App, topic: str, now_ms: Callable[[], int]) -> None:
-        self.since_ms = 0
+    def __init__(self, app: faust.App, topic: str, now_ms: Clock) -> None:
+        self.connected_since_ms = 0
         self.behind: Mapping[int, int] = {}
         self._app = app
         self._topic = topic
         self._now_ms = now_ms
         self._caught_up: frozenset[int] = frozenset()
-        self._looked_s = self._heard_s = float("-inf")
+        self._looked_s = self._answered_s = float("-inf")
         self._ends: dict[TP, int] = {}
         self._idle: set[TP] = set()
 
@@ -57,12 +59,12 @@ class Listening:
                 _, _, ends = await consumer._thread.ends(tps)  # noqa: SLF001 - Faust has no way to ask
                 positions = {tp: await consumer.position(tp) for tp in tps}
         except (KafkaError, TimeoutError) as error:
-            log.warning("listening.interrupted", topic=self._topic, error=repr(error))
+            log.warning("consumer_lag.unknown", topic=self._topic, error=repr(error))
             self._ends, self._idle = {}, set()
             return frozenset()
-        if time.monotonic() - self._heard_s > BREAK_S:
-            self.since_ms = self._now_ms()
-        self._heard_s = time.monotonic()
+        if time.monotonic() - self._answered_s > BREAK_S:
+            self.connected_since_ms = self._now_ms()
+        self._answered_s = time.monotonic()
         former, was_idle = self._ends, self._idle
         if epoch != consumer.epoch:
             self._ends, self._idle = {}, set()

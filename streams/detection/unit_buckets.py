@@ -1,7 +1,8 @@
-"""`readings` → 15-minute buckets → `unit-aggregates`, in the same pass over a batch as the thresholds.
+"""Publishes closed buckets to `unit-aggregates`, and keeps them for late readings.
 
 A closed bucket stays for 48 hours in a table of its own, because late readings re-open it. Its rows are at the broker
-before the unit's state says that the bucket is closed: a state without them would take late readings for all there are.
+before the unit's state says that the bucket is closed: with such a state and no rows, late readings would count as the
+whole bucket.
 """
 
 from __future__ import annotations
@@ -13,36 +14,35 @@ import msgspec
 
 from domain.detection.aggregate import close_due
 from domain.detection.aggregate_state import ClosedBucket  # noqa: TC001 - msgspec reads the annotation
-from schemas.headers import content_id
-from schemas.messages import encode
+from schemas.headers import content_id, event_headers, type_name
+from schemas.messages import AggregateBucket, encode
 from schemas.topics import UNIT_AGGREGATES
 from streams.engine.publish import Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from domain.detection.aggregate_state import Graded, Policy, Step, UnitBuckets
+    from domain.detection.aggregate_state import Graded, Load, Policy, Step, UnitBuckets
     from schemas.topics import AnyTopic
-    from streams.detection.unit_states import Rows, Slot
-
-    Load = Callable[[str, int], ClosedBucket | None]
+    from streams.engine.interfaces import Rows, Slot
 
 
 class _Row(msgspec.Struct, array_like=True):
-    """A row of the table; the fence comes first, as in every table of detection."""
+    """A row of the table; the applied offset comes first, as in every table of detection."""
 
-    fence: int
+    applied_offset: int
     bucket: ClosedBucket
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Row).decode
+_TYPE = type_name(AggregateBucket)
 
 
 class Closings(msgspec.Struct):
     """What a batch does to buckets: records to publish, then rows to write.
 
-    `too_old` has, by record key, the times of readings whose buckets are kept no more.
+    `too_old` has, by record key, the times of readings whose buckets are no longer kept.
     """
 
     outgoing: list[Outgoing] = msgspec.field(default_factory=list)
@@ -50,7 +50,7 @@ class Closings(msgspec.Struct):
     too_old: dict[bytes, set[int]] = msgspec.field(default_factory=dict)
 
 
-class Aggregation:
+class BucketTable:
     """Publishes to the partition whose number is that of the readings' own: both topics have the same keys."""
 
     def __init__(
@@ -72,24 +72,26 @@ class Aggregation:
         return None if raw is None else _decode(raw).bucket
 
     def close_due(
-        self, buckets: UnitBuckets, fence: int, about: Graded, load: Load, now_ms: int, closings: Closings
+        self, buckets: UnitBuckets, applied_offset: int, about: Graded, load: Load, now_ms: int, closings: Closings
     ) -> bool:
-        """Close what the wall clock says of a silent unit; False when nothing is due."""
+        """Close the buckets that the wall clock closes when nothing comes; False when none is due."""
         step = close_due(buckets, about, load, now_ms, self.policy)
         if step is None:
             return False
-        self.add(step, about, fence, closings)
+        self.add(step, about, applied_offset, closings)
         return True
 
-    def add(self, step: Step, about: Graded, fence: int, closings: Closings) -> None:
-        """Add what follows from a step of a unit whose state contains the records up to `fence`."""
+    def add(self, step: Step, about: Graded, applied_offset: int, closings: Closings) -> None:
+        """Add what follows from a step of a unit whose state contains the records up to `applied_offset`."""
         key = about.unit_id.encode()
         for bucket in step.published:
             value = encode(bucket)
-            headers = (("id", content_id(key, value).encode()), ("type", b"aggregate_bucket"))
-            closings.outgoing.append(Outgoing(UNIT_AGGREGATES, key, value, headers))
+            closings.outgoing.append(
+                Outgoing(UNIT_AGGREGATES, key, value, event_headers(content_id(key, value), _TYPE))
+            )
         for starts_at_ms, row in step.rows.items():
-            closings.rows[_row_key(about.unit_id, starts_at_ms)] = None if row is None else _encode(_Row(fence, row))
+            encoded = None if row is None else _encode(_Row(applied_offset, row))
+            closings.rows[_row_key(about.unit_id, starts_at_ms)] = encoded
         if step.too_late:
             closings.too_old.setdefault(key, set()).update(reading.at_ms for reading in step.too_late)
 

@@ -11,7 +11,7 @@ from schemas import messages as m
 from schemas.topics import UNIT_AGGREGATES
 from tests.domain.detection.bucket_worker import newest_revisions
 from tests.domain.detection.records import START_MS, Raw, record
-from tests.streams.detection.test_readings_to_alerts import Bench, unit
+from tests.streams.detection.test_readings_to_alerts_and_aggregates import Bench, unit
 
 pytestmark = pytest.mark.anyio
 

@@ -9,8 +9,8 @@ import pytest
 from aiokafka.errors import NodeNotReadyError
 from faust.types import TP
 
-from streams.detection import listening
-from streams.detection.listening import Listening
+from streams.detection import consumer_lag
+from streams.detection.consumer_lag import ConsumerLag
 from streams.engine.partition import SourcePartition
 
 if TYPE_CHECKING:
@@ -47,16 +47,16 @@ class World:
     def __init__(self) -> None:
         self.consumer = FakeConsumer()
         self.now_ms = 1_000
-        self.listening = Listening(SimpleNamespace(consumer=self.consumer), "readings", lambda: self.now_ms)
+        self.lag = ConsumerLag(SimpleNamespace(consumer=self.consumer), "readings", lambda: self.now_ms)
         self.log = self.consumer.partitions[P0].log
 
     async def caught_up(self) -> bool:
-        return 0 in await self.listening.caught_up([0])
+        return 0 in await self.lag.caught_up([0])
 
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(listening, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(consumer_lag, "LOOK_EVERY_S", 0.0)
     return World()
 
 
@@ -64,18 +64,18 @@ async def test_a_partition_is_caught_up_when_what_it_held_at_the_look_before_is_
     span = world.log.hand_over(0, 9)
     assert not await world.caught_up()
     assert not await world.caught_up()
-    assert world.listening.behind == {0: 10}
+    assert world.lag.behind == {0: 10}
     world.log.finish(span)
     world.consumer.end = 12
     assert await world.caught_up()
-    assert world.listening.behind == {0: 2}
+    assert world.lag.behind == {0: 2}
     assert not await world.caught_up()
 
 
 async def test_the_end_of_a_transaction_is_no_backlog(world: World) -> None:
     world.log.finish(world.log.hand_over(0, 8))
     assert [await world.caught_up() for _ in range(3)] == [False, True, True]
-    assert world.listening.behind == {0: 0}
+    assert world.lag.behind == {0: 0}
 
 
 async def test_a_new_epoch_begins_anew(world: World) -> None:
@@ -92,13 +92,13 @@ async def test_a_broker_that_does_not_answer_for_long_begins_the_time_of_listeni
     world.log.finish(world.log.hand_over(0, 9))
     await world.caught_up()
     assert await world.caught_up()
-    assert world.listening.since_ms == 1_000
+    assert world.lag.connected_since_ms == 1_000
     world.consumer.down = True
     assert not await world.caught_up()
-    monkeypatch.setattr(listening, "BREAK_S", 0.0)
+    monkeypatch.setattr(consumer_lag, "BREAK_S", 0.0)
     world.consumer.down, world.now_ms = False, 90_000
     assert not await world.caught_up()
-    assert world.listening.since_ms == 90_000
+    assert world.lag.connected_since_ms == 90_000
 
 
 async def test_a_short_break_costs_nobody_time(world: World) -> None:
@@ -107,4 +107,4 @@ async def test_a_short_break_costs_nobody_time(world: World) -> None:
     await world.caught_up()
     world.consumer.down, world.now_ms = False, 3_000
     await world.caught_up()
-    assert world.listening.since_ms == 1_000
+    assert world.lag.connected_since_ms == 1_000

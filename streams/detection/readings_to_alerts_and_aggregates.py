@@ -1,0 +1,153 @@
+"""`readings` → thresholds → `alerts`, and → buckets → `unit-aggregates`; what cannot be used → `readings-dlq`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from domain.detection.aggregate import take
+from domain.detection.reading_validation import Refusal, refuse
+from domain.detection.readings import Run, sort_records
+from domain.detection.threshold import evaluate, settled, unit_removed
+from schemas.messages import Alert, DeadLetterReason, UnitOnline
+from streams.detection.counts import DetectionCounts
+from streams.detection.dead_readings import dead_letter
+from streams.detection.records import alert_record, connectivity_record, trace_of_reading
+from streams.detection.unit_buckets import Closings
+from streams.detection.unit_states import encode_state
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from domain.detection.unit_state import UnitState, Watch
+    from streams.detection.unit_buckets import BucketTable
+    from streams.detection.unit_states import Unit, UnitStates
+    from streams.engine.consumer import Batch
+    from streams.engine.interfaces import Clock, Publish
+    from streams.engine.publish import Outgoing
+
+
+class _Work(msgspec.Struct):
+    """What follows from a batch."""
+
+    refusals: list[Refusal]
+    alerts: list[tuple[Alert, Run]] = msgspec.field(default_factory=list)
+    online: list[UnitOnline] = msgspec.field(default_factory=list)
+    encoded: dict[bytes, bytes] = msgspec.field(default_factory=dict)
+    closings: Closings = msgspec.field(default_factory=Closings)
+
+
+class Detection:
+    """Publishes what follows from a batch, then writes rows, then states: after a crash in between, a re-run makes the
+    same records with the same ids.
+    """
+
+    def __init__(self, publish: Publish, states: UnitStates, buckets: BucketTable, now_ms: Clock) -> None:
+        self.counts = DetectionCounts()
+        self._publish = publish
+        self._states = states
+        self._buckets = buckets
+        self._now_ms = now_ms
+
+    async def handle(self, batch: Batch) -> None:
+        async with self._states.lock(batch.partition):
+            try:
+                await self._handle(batch)
+            except BaseException:
+                # Units in memory may be ahead of the table.
+                self._states.forget(batch.partition)
+                raise
+
+    async def _handle(self, batch: Batch) -> None:
+        now_ms, counts, buckets = self._now_ms(), self.counts, self._buckets
+        found = sort_records(batch.records, now_ms)
+        work = _Work(found.refusals)
+        self._apply(batch, found.runs, work, now_ms)
+        closings = work.closings
+        if closings.too_old:
+            work.refusals += _too_old(closings, found.runs, buckets.policy.keep_ms)
+        if outgoing := _outgoing(batch, work, now_ms):
+            await self._publish(outgoing)
+        await buckets.finish(batch, closings)
+        await self._states.table.write(batch, work.encoded)
+        counts.records += len(batch.records)
+        counts.buckets += len(closings.outgoing)
+        counts.add_outputs([alert for alert, _ in work.alerts], work.refusals)
+
+    def _apply(self, batch: Batch, runs: Mapping[bytes, Run], work: _Work, now_ms: int) -> None:
+        """Apply each unit's readings to its buckets and its rules. The hot path: about 6 µs a run of one reading."""
+        states, buckets, closings, encoded = self._states, self._buckets, work.closings, work.encoded
+        known, version, counts = states.known_in(batch), states.version, self.counts
+        load, policy = buckets.loader(batch), buckets.policy
+        for key, run in runs.items():
+            unit = known.get(key)
+            if unit is None:
+                unit = known[key] = states.stored(batch, key)
+            watch = unit.watch if unit.version == version else states.configure(unit, run.unit_id)
+            if watch is None:
+                # Not kept: unconfigured keys are unbounded.
+                del known[key]
+                _refuse_unknown(key, unit, run, work)
+                continue
+            state = unit.state
+            fresh = run if run.pairs[0][0].offset > state.applied_offset else run.after(state.applied_offset)
+            if fresh is not None:
+                step = take(unit.buckets, fresh.times, fresh.temperatures, watch, load, now_ms, policy)
+                if step is not None:
+                    buckets.add(step, watch, fresh.last_offset, closings)
+                if state.offline_group is not None:
+                    state = _back_online(state, fresh, work)
+            after = settled(watch, state, run, now_ms)
+            if after is None:
+                after = self._evaluate(watch, state, run, work, now_ms)
+            else:
+                counts.evaluated += len(run.times)
+            unit.state = after
+            # A state that stays as it was is written too: the changelog may not have what the local store has.
+            # Encoded at once, while it is in the processor's cache.
+            encoded[key] = encode_state(after)
+
+    def _evaluate(self, watch: Watch, state: UnitState, run: Run, work: _Work, now_ms: int) -> UnitState:
+        evaluation = evaluate(watch, state, run, now_ms)
+        work.alerts += [(alert, run) for alert in evaluation.alerts]
+        self.counts.add(evaluation.tally)
+        return evaluation.state
+
+
+def _back_online(state: UnitState, fresh: Run, work: _Work) -> UnitState:
+    assert state.offline_group is not None
+    at_ms = fresh.pairs[0][0].timestamp
+    work.online.append(UnitOnline(unit_id=fresh.unit_id, group=state.offline_group, at_ms=at_ms))
+    return msgspec.structs.replace(state, offline_group=None)
+
+
+def _refuse_unknown(key: bytes, unit: Unit, run: Run, work: _Work) -> None:
+    detail = f"the unit {run.unit_id!r} is not configured: create it, then send the record again"
+    work.refusals += [
+        Refusal(record, DeadLetterReason.UNKNOWN_UNIT, detail, len(batch.readings)) for record, batch in run.pairs
+    ]
+    if unit.state.breaches:
+        unit.state, ended = unit_removed(run.unit_id, unit.state)
+        work.alerts += [(alert, run) for alert in ended]
+        work.encoded[key] = encode_state(unit.state)
+
+
+def _outgoing(batch: Batch, work: _Work, now_ms: int) -> list[Outgoing]:
+    outgoing = [dead_letter(batch, refusal, now_ms) for refusal in work.refusals]
+    outgoing += [alert_record(alert, trace_of_reading(run, alert.at_ms)) for alert, run in work.alerts]
+    outgoing += map(connectivity_record, work.online)
+    return outgoing
+
+
+def _too_old(closings: Closings, runs: Mapping[bytes, Run], keep_ms: int) -> list[Refusal]:
+    """The refusals of readings whose buckets are no longer kept, in the records that brought them."""
+    refusals: list[Refusal] = []
+    for key, times in closings.too_old.items():
+        for record, batch in runs[key].pairs:
+            shown = [reading for reading in batch.readings if reading.at_ms in times]
+            if shown:
+                hours = keep_ms // 3_600_000
+                detail = f"the bucket of {shown[0].at_ms} is closed for good: readings may come {hours} h late"
+                refusals.append(refuse(record, DeadLetterReason.TOO_OLD, detail, shown, len(shown), whole=False))
+    return refusals
