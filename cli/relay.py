@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -16,8 +17,14 @@ config = typer.Typer(no_args_is_help=True, help="The configuration topics.")
 def relay(
     metrics_port: Annotated[int | None, typer.Option(help="serve Prometheus metrics on 127.0.0.1")] = None,
 ) -> None:
-    """Publish the messages of the outbox; one relay works, the others stand by."""
+    """Publish the messages of the outbox, and prune old rows daily; one relay works, the others stand by.
+
+    Retention is set by RETENTION_ variables; `freshtrack retention` shows all.
+    """
     from broker.settings import KafkaSettings
+    from database.engine import make_engine
+    from database.retention import RetentionSettings
+    from outbox.pruning import Pruning
     from outbox.relay import Relay
     from streams.engine import logs
 
@@ -25,14 +32,19 @@ def relay(
     logs.configure(worker="relay")
 
     async def run() -> None:
-        running = Relay(database, KafkaSettings())
+        engine = make_engine(database.model_copy(update={"pool_size": 1}))
+        pruning = Pruning(engine, RetentionSettings(), lambda: datetime.now(UTC))
+        running = Relay(database, KafkaSettings(), pruning.run)
         if metrics_port is not None:
             from prometheus_client import start_http_server
 
             start_http_server(metrics_port, addr="127.0.0.1")
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, running.stop)
-        await running.run()
+        try:
+            await running.run()
+        finally:
+            await engine.dispose()
 
     asyncio.run(run())
 

@@ -35,9 +35,15 @@ def address_of(database: AsyncEngine) -> DatabaseSettings:
     return DatabaseSettings(url=database.url.render_as_string(hide_password=False))
 
 
+async def idle() -> None:
+    await asyncio.Event().wait()
+
+
 @asynccontextmanager
-async def relaying(database: AsyncEngine, kafka: KafkaSettings) -> AsyncIterator[Relay]:
-    relay = Relay(address_of(database), kafka)
+async def relaying(
+    database: AsyncEngine, kafka: KafkaSettings, housekeeping: Callable[[], Awaitable[None]] | None = None
+) -> AsyncIterator[Relay]:
+    relay = Relay(address_of(database), kafka, housekeeping or idle)
     task = asyncio.create_task(relay.run())
     try:
         yield relay

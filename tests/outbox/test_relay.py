@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from database.configuration import OrganizationRow, UnitRow
 from database.queues import OutboxRow
 from outbox import writer
-from outbox.relay import Waiting, _deletable
+from outbox.delivery import Waiting, _deletable
 from outbox.republish import republish
 from schemas import messages as m
 from schemas.topics import ALERT_COMMANDS, UNITS
