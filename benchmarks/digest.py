@@ -63,9 +63,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from domain.digest.facts import Digest
-    from domain.digest.jobs import Job
+    from domain.digest.jobs import Job, Readiness
     from streams.digests.report.rendered_digest import RenderedDigest
-    from streams.digests.source import Readiness
     from streams.engine.consumer import Batch
     from streams.engine.publish import Outgoing
 

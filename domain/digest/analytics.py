@@ -8,7 +8,7 @@ from domain.digest import words
 from domain.digest.cadences import CADENCES
 from domain.digest.columns import Context, Limit
 from domain.digest.facts import UnitGrade
-from domain.digest.tables import revisions_section
+from domain.digest.tables import revisions_sections
 from domain.digest.unit_tables import of_grade, units_table
 from domain.digest.view import Heading, Picture, Row, Section, Table
 from schemas import messages as m
@@ -41,7 +41,7 @@ def analytics(context: Context, where: str) -> list[Section]:
         sections.append(Section("Worst units", lead=lead, table=units_table(worst[:WORST], context, limit)))
     if not_graded:
         sections.append(Section("Not graded", table=units_table(not_graded, context, limit)))
-    return sections + revisions_section(context, WORST)
+    return sections + revisions_sections(context, WORST)
 
 
 def _trend(digest: Digest, noun: str) -> Table:

@@ -1,19 +1,19 @@
 """The numbers of a digest: what happened to an organization's units in one period, problems first.
 
-Everything comes from buckets and alerts; nothing is measured here. A unit is *good* only if its readings cover enough
-of the period and none was out of range. A silent unit, or one without limits, is "not graded", never "compliant".
+Everything comes from aggregates and alerts; nothing is measured here. A unit is *good* only if its readings cover
+enough of the period and none was out of range. A silent unit, or one without limits, is "not graded", never
+"compliant".
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from datetime import UTC, date, datetime
-from itertools import groupby
-from typing import TYPE_CHECKING
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, NamedTuple
 
-from domain.detection.aggregate_numbers import BUCKET_MS, grading
-from domain.digest.aggregate_totals import Totals, totals
+from domain.detection.aggregate_numbers import Grading, grading
+from domain.digest.aggregate_totals import Totals
 from domain.digest.cadences import CADENCES, Layout
+from domain.digest.courses import Course, LocalDates
 from domain.digest.facts import (
     UNIT_GRADES,
     AlertRecord,
@@ -29,11 +29,13 @@ from domain.digest.facts import (
     UnitGrade,
 )
 from domain.digest.gaps import gaps
-from domain.digest.schedule import Period, zone
 from schemas import messages as m
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import date
+
+    from domain.digest.schedule import Period
 
 # The part of a period that readings must vouch for before a unit may be called compliant.
 ENOUGH_COVERAGE = 0.9
@@ -44,18 +46,20 @@ CURVES = 4
 
 def digest(source: Source, period: Period, as_of_ms: int) -> Digest:
     """Sum up a period as it looks at `as_of_ms`, which decides whether an alert is still open."""
-    known = {unit.unit_id for unit in source.units}
-    alerts = [alert for alert in source.alerts if alert.unit_id in known and _touches(alert, period)]
-    began = [alert for alert in alerts if alert.started_at_ms >= period.starts_at_ms]
+    alerts = [alert for alert in source.alerts if _touches(alert, period)]
     days = _Days(period)
+    found, curves = _units(source, alerts, days, period, as_of_ms)
+    known = {unit.unit_id for unit in found}
+    alerts = [alert for alert in alerts if alert.unit_id in known]
+    began = [alert for alert in alerts if alert.started_at_ms >= period.starts_at_ms]
     days.count(began)
-    summaries, curves = _units(source, alerts, days, period, as_of_ms)
-    ordered = sorted(summaries, key=_urgency)
+    ordered = sorted(found, key=_urgency)
     return Digest(
         organization_id=source.organization_id,
         organization_name=source.organization_name,
         period=period,
         as_of_ms=as_of_ms,
+        due_at_ms=source.due_at_ms,
         complete=source.complete,
         waited_ms=source.waited_ms,
         recorded_until_ms=source.recorded_until_ms,
@@ -72,28 +76,29 @@ def digest(source: Source, period: Period, as_of_ms: int) -> Digest:
 def _units(
     source: Source, alerts: Sequence[AlertRecord], days: _Days, period: Period, as_of_ms: int
 ) -> tuple[list[UnitDigest], dict[str, Curve]]:
-    """Each unit's numbers; curves of those that the mail may show. Adds the buckets to `days`."""
+    """Each unit's numbers, and curves of those that the mail may show. Adds the courses to `days`.
+
+    A unit that has readings but no configuration was removed.
+    """
     configs = {unit.unit_id: unit for unit in source.units}
     by_unit: defaultdict[str, list[AlertRecord]] = defaultdict(list)
     for alert in alerts:
         by_unit[alert.unit_id].append(alert)
-    # Looked up once: these are computed, and a month of a thousand units has three million buckets.
-    starts_at_ms, ends_at_ms = period.starts_at_ms, period.ends_at_ms
     has_curves = CADENCES[period.cadence].layout is not Layout.ANALYTICS
     found: dict[str, UnitDigest] = {}
     curves: dict[str, Curve] = {}
-    for unit_id, group in groupby(source.buckets, key=lambda bucket: bucket.unit_id):
-        config = configs.get(unit_id)
-        if config is None:
-            continue
-        buckets = [b for b in group if starts_at_ms <= b.starts_at_ms < ends_at_ms]
-        unit = _unit(config, buckets, days.add(buckets), by_unit[unit_id], period, as_of_ms)
+    for course in source.courses:
+        unit_id = course.unit_id
+        about = _about(unit_id, configs.get(unit_id), source.names, course)
+        unit = _unit(about, course, by_unit[unit_id], period, as_of_ms)
+        days.add(course)
         found[unit_id] = unit
-        if has_curves and (unit.grade != UnitGrade.GOOD or len(curves) < CURVES):
-            curves[unit_id] = _curve(config, buckets, unit)
+        if has_curves and course.buckets and (unit.grade != UnitGrade.GOOD or len(curves) < CURVES):
+            curves[unit_id] = _curve(course.buckets, unit)
     for unit_id, config in configs.items():
         if unit_id not in found:
-            found[unit_id] = _unit(config, [], Totals(), by_unit[unit_id], period, as_of_ms)
+            about, empty = _about(unit_id, config, source.names, None), Course(unit_id, (), None, None, ())
+            found[unit_id] = _unit(about, empty, by_unit[unit_id], period, as_of_ms)
     return list(found.values()), curves
 
 
@@ -106,32 +111,33 @@ def _is_open(alert: AlertRecord, as_of_ms: int) -> bool:
     return alert.resolved_at_ms is None or alert.resolved_at_ms > as_of_ms
 
 
-def _unit(
-    config: m.UnitConfig,
-    buckets: Sequence[m.AggregateBucket],
-    total: Totals,
-    alerts: Sequence[AlertRecord],
-    period: Period,
-    as_of_ms: int,
-) -> UnitDigest:
-    """`total` is that of the buckets."""
-    # The limits that the buckets were measured against; today's where there is none.
-    graded = grading(config)
-    high_c, low_c = (buckets[-1].high_c, buckets[-1].low_c) if buckets else (graded.high_c, graded.low_c)
+class _About(NamedTuple):
+    """What a unit is called, and the limits that count for it."""
+
+    name: str
+    high_c: float | None
+    low_c: float | None
+    removed: bool
+
+
+def _about(unit_id: str, config: m.UnitConfig | None, names: Mapping[str, str], course: Course | None) -> _About:
+    name = config.name if config is not None else names.get(unit_id, "")
+    # The limits that the readings were measured against; today's where there is none.
+    limits: Course | Grading | None = course or (grading(config) if config is not None else None)
+    high_c, low_c = (None, None) if limits is None else (limits.high_c, limits.low_c)
+    return _About(_short(name, unit_id.rpartition("/")[2]), high_c, low_c, removed=config is None)
+
+
+def _unit(about: _About, course: Course, alerts: Sequence[AlertRecord], period: Period, as_of_ms: int) -> UnitDigest:
+    total = course.total()
     coverage = total.coverage(period.length_ms)
-    why_not = _why_not_graded(coverage, limited=high_c is not None or low_c is not None)
+    why_not = _why_not_graded(about, coverage)
     began = [alert for alert in alerts if alert.started_at_ms >= period.starts_at_ms]
     opened = sum(_is_open(alert, as_of_ms) for alert in alerts)
-    if opened:
-        grade = UnitGrade.OPEN
-    elif alerts or total.out_ms or total.excursions:
-        grade = UnitGrade.RECOVERED
-    else:
-        grade = UnitGrade.NOT_GRADED if why_not else UnitGrade.GOOD
     return UnitDigest(
-        unit_id=config.unit_id,
-        name=_name(config),
-        grade=grade,
+        unit_id=course.unit_id,
+        name=about.name,
+        grade=_grade(about, total, alerts, opened, why_not),
         why_not_graded=why_not,
         readings=total.count,
         min_c=total.min_c,
@@ -147,22 +153,34 @@ def _unit(
         critical_alerts=sum(alert.severity is m.Severity.CRITICAL for alert in began),
         open_alerts=opened,
         revised_buckets=total.revised,
-        high_c=high_c,
-        low_c=low_c,
-        gaps=gaps(buckets, period.starts_at_ms, period.ends_at_ms),
+        high_c=about.high_c,
+        low_c=about.low_c,
+        gaps=() if course.buckets is None else gaps(course.buckets, period.starts_at_ms, period.ends_at_ms),
     )
 
 
-def _name(config: m.UnitConfig) -> str:
+def _grade(about: _About, total: Totals, alerts: Sequence[AlertRecord], opened: int, why_not: str | None) -> UnitGrade:
+    if about.removed:
+        return UnitGrade.REMOVED
+    if opened:
+        return UnitGrade.OPEN
+    if alerts or total.out_ms or total.excursions:
+        return UnitGrade.RECOVERED
+    return UnitGrade.NOT_GRADED if why_not else UnitGrade.GOOD
+
+
+def _short(name: str, otherwise: str) -> str:
     """On one line and truncated, so that tables keep their shape."""
-    name = " ".join(config.name.split()) or config.unit_id
+    name = " ".join(name.split()) or otherwise
     return name if len(name) <= NAME_AT_MOST else f"{name[: NAME_AT_MOST - 1]}…"
 
 
-def _why_not_graded(coverage: float, *, limited: bool) -> str | None:
+def _why_not_graded(about: _About, coverage: float) -> str | None:
+    if about.removed:
+        return "the unit was removed"
     if coverage <= 0:
         return "no readings"
-    if not limited:
+    if about.high_c is None and about.low_c is None:
         return "no limits are set"
     if coverage < ENOUGH_COVERAGE:
         return f"readings cover only {int(coverage * 100)} % of the time"
@@ -179,64 +197,47 @@ def _urgency(unit: UnitDigest) -> tuple[int, int, int, str, str]:
 
 def _sums(units: Sequence[UnitDigest], began: Sequence[AlertRecord], sms: SmsCounts, period: Period) -> Sums:
     by_severity = tuple(sum(alert.severity is severity for alert in began) for severity in m.SEVERITIES)
-    possible_ms = period.length_ms * len(units)
+    # Nobody expects readings of a unit that was removed.
+    present = [unit for unit in units if unit.grade is not UnitGrade.REMOVED]
+    possible_ms = period.length_ms * len(present)
     return Sums(
         numbers=Numbers(
             total_readings=sum(unit.readings for unit in units),
             total_alerts=len(began),
-            units_monitored=len(units),
+            units_monitored=len(present),
             critical_alerts=by_severity[0],
         ),
         out_ms=sum(unit.out_ms for unit in units),
-        coverage=sum(unit.covered_ms for unit in units) / possible_ms if possible_ms else 0.0,
+        coverage=sum(unit.covered_ms for unit in present) / possible_ms if possible_ms else 0.0,
         excursions=sum(unit.excursions for unit in units),
         by_severity=(by_severity[0], by_severity[1], by_severity[2]),
         sms=sms,
     )
 
 
-def _curve(config: m.UnitConfig, buckets: Iterable[m.AggregateBucket], unit: UnitDigest) -> Curve:
-    points = tuple(
-        Point(b.starts_at_ms, b.min_c, b.sum_c / b.count if b.count else None, b.max_c) for b in buckets if b.count
-    )
-    return Curve(config.unit_id, unit.name, unit.high_c, unit.low_c, points)
+def _curve(buckets: Iterable[m.AggregateBucket], unit: UnitDigest) -> Curve:
+    points = tuple(Point(b.starts_at_ms, b.min_c, b.sum_c / b.count, b.max_c) for b in buckets if b.count)
+    return Curve(unit.unit_id, unit.name, unit.high_c, unit.low_c, points)
 
 
 class _Days:
     """All units' totals by local date."""
 
     def __init__(self, period: Period) -> None:
-        self._zone = zone(period.timezone)
-        self._totals: dict[date, Totals] = {}
-        self._alerts: dict[date, int] = {}
-        self._dates: dict[int, date] = {}
+        self._dates = LocalDates(period.timezone)
+        self._totals: defaultdict[date, Totals] = defaultdict(Totals)
+        self._alerts: Counter[date] = Counter()
 
-    def _date(self, at_ms: int) -> date:
-        # A local date changes only at the border of a bucket.
-        start = at_ms - at_ms % BUCKET_MS
-        found = self._dates.get(start)
-        if found is None:
-            found = self._dates[start] = datetime.fromtimestamp(start / 1000, UTC).astimezone(self._zone).date()
-        return found
-
-    def add(self, buckets: Iterable[m.AggregateBucket]) -> Totals:
-        """The totals of one unit's buckets; each bucket is looked at once, for merging is exact in any order."""
-        whole = Totals()
-        for on, group in groupby(buckets, key=lambda bucket: self._date(bucket.starts_at_ms)):
-            day = totals(group)
-            whole += day
-            self._totals[on] = self._totals.get(on, Totals()) + day
-        return whole
+    def add(self, course: Course) -> None:
+        for on, total in course.by_day:
+            self._totals[on] += total
 
     def count(self, alerts: Iterable[AlertRecord]) -> None:
-        for alert in alerts:
-            on = self._date(alert.started_at_ms)
-            self._alerts[on] = self._alerts.get(on, 0) + 1
+        self._alerts.update(self._dates.of(alert.started_at_ms) for alert in alerts)
 
     def done(self) -> tuple[Day, ...]:
-        found: Mapping[date, Totals] = self._totals
         return tuple(
-            Day(on, total.count, total.out_ms, total.covered_ms, self._alerts.get(on, 0))
-            for on in sorted({*found, *self._alerts})
-            for total in (found.get(on, Totals()),)
+            Day(on, total.count, total.out_ms, total.covered_ms, self._alerts[on])
+            for on in sorted({*self._totals, *self._alerts})
+            for total in (self._totals.get(on, Totals()),)
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence  # noqa: TC003
+from collections.abc import Iterable, Mapping, Sequence  # noqa: TC003
 from datetime import date  # noqa: TC003
 from enum import StrEnum
 
 from msgspec import Struct, field
 
+from domain.digest.courses import Course  # noqa: TC001
 from domain.digest.gaps import Gap  # noqa: TC001
 from domain.digest.schedule import Period  # noqa: TC001
 
@@ -20,6 +21,7 @@ class UnitGrade(StrEnum):
 
     OPEN = "open"
     RECOVERED = "recovered"
+    REMOVED = "removed"
     NOT_GRADED = "not graded"
     GOOD = "good"
 
@@ -28,7 +30,7 @@ UNIT_GRADES = tuple(UnitGrade)
 
 
 class AlertRecord(Struct, frozen=True, kw_only=True):
-    """An alert as the long memory knows it."""
+    """An alert as SQL knows it."""
 
     alert_id: str
     unit_id: str
@@ -46,7 +48,7 @@ class AlertRecord(Struct, frozen=True, kw_only=True):
 
 
 class SmsCounts(Struct, frozen=True):
-    """What became of the period's SMS; `suppressed` were held back by the rate limit."""
+    """Outcomes of the period's SMS; the rate limit held back the `suppressed` ones."""
 
     sent: int = 0
     delivered: int = 0
@@ -159,12 +161,13 @@ class Revision(Struct, frozen=True):
 
 
 class Digest(Struct, frozen=True, kw_only=True):
-    """All that a mail of this period can say; every recipient's mail is made from the same one."""
+    """All that a mail of this period can say; every recipient's mail comes from the same one."""
 
     organization_id: str
     organization_name: str
     period: Period
     as_of_ms: int
+    due_at_ms: int = 0
     complete: bool
     waited_ms: int = 0
     recorded_until_ms: int | None = None
@@ -184,18 +187,21 @@ class Digest(Struct, frozen=True, kw_only=True):
 class Source(Struct, frozen=True, kw_only=True):
     """What a digest is made from.
 
-    `buckets` come ordered by unit id, then time, each once in its newest revision. `alerts` are those that were open at
-    any moment of the period. `complete` is false when the recorded buckets did not reach the period's end within
-    `waited_ms` after the digest was due; `recorded_until_ms` is then up to when they are whole.
-    `before` holds the sums of the period before, where there was one; `revisions` what late readings changed in it.
+    `courses` are those of all units that had readings, also of units removed since; `names` has what those were called.
+    `alerts` are those that were open at any moment of the period. `complete` is false when the recorded buckets did not
+    reach the period's end within `waited_ms` after the digest was due; `recorded_until_ms` is then up to when they are
+    whole. `before` holds the sums of the period before, if any; `revisions` what late readings changed in earlier
+    periods.
     """
 
     organization_id: str
     organization_name: str
     units: Sequence[m.UnitConfig]
-    buckets: Iterable[m.AggregateBucket]
+    courses: Iterable[Course]
+    names: Mapping[str, str] = {}
     alerts: Sequence[AlertRecord] = ()
     sms: SmsCounts = SmsCounts()
+    due_at_ms: int = 0
     complete: bool = True
     waited_ms: int = 0
     recorded_until_ms: int | None = None

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from domain.digest import words
-from domain.digest.facts import Digest, UnitGrade
+from domain.digest.facts import Digest, UnitDigest, UnitGrade
 from domain.digest.view import Tile, Tone
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 ABOUT_COVERAGE = (
     "Coverage is the share of the time that readings vouch for: each one until the next, at most for the number of "
@@ -28,22 +33,30 @@ def tiles(digest: Digest) -> tuple[Tile, ...]:
 
 def verdict(digest: Digest) -> tuple[str, Tone]:
     """The one sentence that a reader in a hurry needs."""
-    by = {grade: sum(unit.grade is grade for unit in digest.units) for grade in UnitGrade}
-    graded = [f"{words.count(by[UnitGrade.GOOD], 'unit')} in range"]
-    if by[UnitGrade.NOT_GRADED]:
-        graded.append(f"{by[UnitGrade.NOT_GRADED]:,} not graded")
-    rest = ", ".join(graded)
-    if by[UnitGrade.OPEN]:
-        needs = "needs" if by[UnitGrade.OPEN] == 1 else "need"
-        recovered = f", {by[UnitGrade.RECOVERED]:,} recovered" if by[UnitGrade.RECOVERED] else ""
-        return f"{words.count(by[UnitGrade.OPEN], 'unit')} {needs} attention now{recovered}; {rest}.", Tone.BAD
-    if by[UnitGrade.RECOVERED]:
-        return f"{words.count(by[UnitGrade.RECOVERED], 'unit')} had a problem and recovered; {rest}.", Tone.WARN
-    if by[UnitGrade.NOT_GRADED]:
-        return f"No problem was seen; {rest}.", Tone.UNKNOWN
+    by = {grade: [unit for unit in digest.units if unit.grade is grade] for grade in UnitGrade}
+    parts = [f"{words.count(len(by[UnitGrade.GOOD]), 'unit')} in range"]
+    parts += [f"{len(by[one]):,} {one}" for one in (UnitGrade.NOT_GRADED, UnitGrade.REMOVED) if by[one]]
+    rest = ", ".join(parts)
+    opened, recovered = len(by[UnitGrade.OPEN]), len(by[UnitGrade.RECOVERED])
+    if opened:
+        also = f", {recovered:,} recovered" if recovered else ""
+        needs = "needs" if opened == 1 else "need"
+        return f"{words.count(opened, 'unit')} {needs} attention now{also}; {rest}.", Tone.BAD
+    if recovered:
+        return f"{words.count(recovered, 'unit')} had a problem and recovered; {rest}.", Tone.WARN
     if not digest.units:
         return "No units.", Tone.UNKNOWN
-    return f"All {by[UnitGrade.GOOD]:,} units were in range.", Tone.GOOD
+    return _without_problems(digest, by, rest)
+
+
+def _without_problems(digest: Digest, by: Mapping[UnitGrade, Sequence[UnitDigest]], rest: str) -> tuple[str, Tone]:
+    if not digest.numbers.total_readings:
+        return f"No readings: nothing is known about {words.count(len(digest.units), 'unit')}.", Tone.WARN
+    if troubled := sum(bool(unit.excursions or unit.out_ms or unit.alerts) for unit in by[UnitGrade.REMOVED]):
+        return f"{words.count(troubled, 'removed unit')} had a problem; {rest}.", Tone.WARN
+    if by[UnitGrade.NOT_GRADED] or by[UnitGrade.REMOVED]:
+        return f"No problem was seen; {rest}.", Tone.UNKNOWN
+    return f"All {len(digest.units):,} units were in range.", Tone.GOOD
 
 
 def notes(digest: Digest) -> tuple[str, ...]:
@@ -55,6 +68,14 @@ def notes(digest: Digest) -> tuple[str, ...]:
         found.append(
             f"Not all readings of this period had been processed by {words.moment(digest.as_of_ms, timezone)}, "
             f"after a wait of {words.duration(digest.waited_ms)}; the next digest names what they change.{recorded}"
+        )
+    if digest.units and not digest.numbers.total_readings:
+        found.append("No readings arrived for this period: nothing is known about the temperatures.")
+    if digest.sums.out_ms and not digest.numbers.total_alerts:
+        found.append(
+            f"Units were out of range for {words.duration(digest.sums.out_ms)}, and no alert began: an excursion that "
+            "is shorter than its rule's delay, or whose readings arrive late, counts here and raises none. An alert "
+            "counts in the period in which it began."
         )
     if changed := words.clock_change(digest.period):
         found.append(changed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 
 # The last bucket of a period is closed and published this long after the period's end: its grace, and some seconds.
 SETTLED_AFTER_MS = Policy().grace_ms + 30_000
+
+
+class Readiness(NamedTuple):
+    """How whole the recorded buckets are."""
+
+    complete: bool
+    waited_ms: int
+    recorded_until_ms: int
 
 
 class Job(Struct, frozen=True):

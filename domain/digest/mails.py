@@ -1,6 +1,6 @@
 """The mail of each layout: which sections it has, in which order, and how many rows fit.
 
-Gmail cuts off a mail beyond 102 KB, so tables are short and say how many rows they leave out and where those are.
+Gmail cuts off a mail beyond 102 KB, so tables are short and say how many rows they leave out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from domain.digest.analytics import analytics
 from domain.digest.cadences import CADENCES, Layout
 from domain.digest.columns import Context, Limit
 from domain.digest.facts import UnitGrade
-from domain.digest.tables import alerts_section, curves_section, gaps_table, revisions_section
+from domain.digest.tables import alerts_section, curves_section, gaps_table, revisions_sections
 from domain.digest.unit_tables import compliance_table, of_grade, units_table
 from domain.digest.view import Section, View
 
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 # With 7 columns a row is about 900 bytes of HTML: 60 units and a quarter as many alerts stay below the limit.
 UNIT_ROWS = 60
 SHORT = 8
-ON_THE_PAGE = "are on the web page"
+NOT_SHOWN = "are not shown here"
 IN_THE_PDF = "are in the attached PDF"
 
 HEADINGS = {
     UnitGrade.OPEN: "Needs attention",
     UnitGrade.RECOVERED: "Had a problem, recovered",
+    UnitGrade.REMOVED: "Removed units",
     UnitGrade.NOT_GRADED: "Not graded",
     UnitGrade.GOOD: "In range",
 }
@@ -43,7 +44,7 @@ def view(digest: Digest, display_unit: str, unit_rows: int = UNIT_ROWS) -> View:
         case Layout.COMPLIANCE:
             sections, (sentence, tone) = _compliance(context, unit_rows), compliance.sentence(digest)
         case Layout.ANALYTICS:
-            sections, (sentence, tone) = analytics(context, ON_THE_PAGE), headline.verdict(digest)
+            sections, (sentence, tone) = analytics(context, NOT_SHOWN), headline.verdict(digest)
         case _:
             assert_never(rules.layout)
     return View(
@@ -68,16 +69,16 @@ def _overview(context: Context, unit_rows: int) -> list[Section]:
         units = of_grade(context.digest.units, grade)
         if not units:
             continue
-        table = units_table(units, context, Limit(max(1, rows_left), ON_THE_PAGE))
+        table = units_table(units, context, Limit(max(1, rows_left), NOT_SHOWN))
         rows_left -= len(table.rows)
         by_grade[grade] = Section(HEADINGS[grade], table=table)
-    problems = [by_grade[one] for one in (UnitGrade.OPEN, UnitGrade.RECOVERED) if one in by_grade]
+    problems = [by_grade[one] for one in (UnitGrade.OPEN, UnitGrade.RECOVERED, UnitGrade.REMOVED) if one in by_grade]
     others = [by_grade[one] for one in (UnitGrade.NOT_GRADED, UnitGrade.GOOD) if one in by_grade]
     return [
         *problems,
-        *alerts_section(context, Limit(unit_rows // 4, ON_THE_PAGE)),
+        *alerts_section(context, Limit(unit_rows // 4, NOT_SHOWN)),
         *curves_section(context),
-        *revisions_section(context, SHORT),
+        *revisions_sections(context, SHORT),
         *others,
     ]
 
@@ -93,5 +94,5 @@ def _compliance(context: Context, unit_rows: int) -> list[Section]:
         *alerts_section(context, Limit(unit_rows // 4, IN_THE_PDF)),
         *([Section("Longest gaps", table=gaps)] if gaps.rows else []),
         *curves_section(context),
-        *revisions_section(context, SHORT),
+        *revisions_sections(context, SHORT),
     ]

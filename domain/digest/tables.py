@@ -8,6 +8,7 @@ from domain.digest import words
 from domain.digest.columns import Column, Context, Limit, table
 from domain.digest.facts import AlertRecord, Revision, UnitDigest
 from domain.digest.gaps import Gap
+from domain.digest.revisions import by_period
 from domain.digest.unit_tables import out_of_range
 from domain.digest.view import Picture, Section, Tone
 from schemas import messages as m
@@ -73,7 +74,6 @@ REVISION_COLUMNS: tuple[Column[Revision], ...] = (
         "Max",
         lambda one, context: f"{context.temperature(one.was.max_c)} → {context.temperature(one.now.max_c)}",
     ),
-    Column("Revised", lambda one, _: words.count(one.buckets, "quarter hour")),
 )
 
 
@@ -101,21 +101,19 @@ def gaps_table(context: Context, limit: Limit) -> Table:
     return table(GAP_COLUMNS, found, context, limit, "gap", tone=lambda _: Tone.UNKNOWN)
 
 
-def revisions_section(context: Context, rows: int) -> list[Section]:
-    """What late readings changed in the period before; empty when nothing did."""
-    found = context.digest.revisions
-    if not found:
-        return []
+def revisions_sections(context: Context, rows: int) -> list[Section]:
+    """What late readings changed in earlier periods, one section each; empty when nothing did."""
 
     def tone(one: Revision) -> Tone:
         return Tone.WARN if one.now.out_ms > one.was.out_ms else Tone.PLAIN
 
     return [
         Section(
-            title=f"Revised since the last report: {words.period_name(found[0].period)}",
-            lead="Readings that arrived late changed these numbers of a period that was already reported.",
+            title=f"Corrected since the last report: {words.period_name(period)}",
+            lead="Readings that arrived late changed these numbers, which an earlier mail reported.",
             table=table(REVISION_COLUMNS, found, context, Limit(rows, "changed as well"), "unit", tone=tone),
         )
+        for period, found in by_period(context.digest.revisions)
     ]
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 GRADE_TONES = {
     UnitGrade.OPEN: Tone.BAD,
     UnitGrade.RECOVERED: Tone.WARN,
+    UnitGrade.REMOVED: Tone.WARN,
     UnitGrade.NOT_GRADED: Tone.UNKNOWN,
     UnitGrade.GOOD: Tone.GOOD,
 }
@@ -66,7 +67,7 @@ def units_table(units: Sequence[UnitDigest], context: Context, limit: Limit) -> 
         limit,
         "unit",
         tone=lambda unit: GRADE_TONES[unit.grade],
-        remark=lambda unit: _remark(unit, context.display_unit),
+        remark=lambda unit: _remark(unit, context),
     )
 
 
@@ -87,13 +88,23 @@ def of_grade(units: Sequence[UnitDigest], grade: UnitGrade) -> list[UnitDigest]:
     return [unit for unit in units if unit.grade is grade]
 
 
-def _remark(unit: UnitDigest, display_unit: str) -> str:
-    found = [limits_and_doubt(unit, display_unit)]
+def _remark(unit: UnitDigest, context: Context) -> str:
+    found = [limits_and_doubt(unit, context.display_unit)]
+    if unit.grade is UnitGrade.REMOVED and unit.excursions:
+        found.append(words.count(unit.excursions, "excursion"))
+    if unit.out_ms and not unit.alerts:
+        found.append(_why_no_alert(unit, context))
     if unit.open_alerts:
         found.append(words.count(unit.open_alerts, "open alert"))
     if unit.revised_buckets:
-        found.append(f"late readings changed {words.count(unit.revised_buckets, 'quarter hour')}")
-    return "; ".join(found)
+        found.append("includes readings that arrived late")
+    return "; ".join(filter(None, found))
+
+
+def _why_no_alert(unit: UnitDigest, context: Context) -> str:
+    if any(alert.unit_id == unit.unit_id for alert in context.digest.alerts):
+        return "its alert began before this period"
+    return "no alert: too brief each time, or the readings arrived too late"
 
 
 def limits_and_doubt(unit: UnitDigest, display_unit: str) -> str:

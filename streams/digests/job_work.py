@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from domain.digest.facts import Digest
-    from domain.digest.jobs import Job
+    from domain.digest.jobs import Job, Readiness
     from streams.digests.metrics import DigestCounters
     from streams.digests.report.rendered_digest import RenderedDigest
-    from streams.digests.source import Readiness
     from streams.digests.waiting import Waiting
     from streams.engine.consumer import Batch
     from streams.engine.interfaces import Clock, Publish

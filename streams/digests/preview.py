@@ -1,4 +1,4 @@
-"""A summary to look at: made from what is recorded now, and neither kept nor sent."""
+"""A digest to look at: made from what is recorded now, neither stored nor sent."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from msgspec import Struct
 from database.declarative import to_ms
 from database.watermarks import recorded_until
 from domain.digest.facts import Digest  # noqa: TC001 - msgspec reads the annotations
-from domain.digest.jobs import Job, is_recorded
+from domain.digest.jobs import Job, Readiness, is_recorded
 from domain.digest.plan import newest_period
 from streams.digests.report.render import render
 from streams.digests.report.rendered_digest import RenderedDigest  # noqa: TC001 - same
-from streams.digests.source import Readiness, made_digest
+from streams.digests.source import made_digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ async def preview(
     now: datetime,
     web_url: str,
 ) -> Preview:
-    """The newest whole period. Raises ScheduleError for a timezone that is not known."""
+    """The newest whole period. Raises ScheduleError for a timezone that is unknown here."""
     now_ms = to_ms(now.astimezone(UTC))
     period = newest_period(cadence, timezone, now_ms)
     job = Job(organization_id, cadence, timezone, period.until.isoformat(), now_ms, asked_for=True)

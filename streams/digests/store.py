@@ -20,7 +20,8 @@ from database.watermarks import recorded_until
 from schemas.topics import ALERTS
 from streams.digests.report.render import render
 from streams.digests.report.rendered_digest import RenderedDigest
-from streams.digests.source import Readiness, made_digest, report_row, unpacked
+from streams.digests.reports import report_row, unpacked
+from streams.digests.source import made_digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from domain.digest.facts import Digest
-    from domain.digest.jobs import Job
+    from domain.digest.jobs import Job, Readiness
     from schemas import messages as m
 
 RENDERED_AT_MOST = 12

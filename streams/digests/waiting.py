@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from domain.digest.jobs import is_recorded, waits_until_ms
-from streams.digests.source import Readiness
+from domain.digest.jobs import Readiness, is_recorded, waits_until_ms
 from streams.engine.consumer import Stale
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from domain.digest.schedule import period_before
 from schemas import messages as m
-from streams.digests.source import unpacked
+from streams.digests.reports import unpacked
 from tests.domain.digest.test_numbers import UNIT
 
 if TYPE_CHECKING:

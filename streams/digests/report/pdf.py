@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from domain.digest.view import Table
 
 MARGIN = 16 * mm
-# A report of a broken fleet stays printable; the rest is on the web page.
+# A report of a broken fleet stays printable.
 EXCURSIONS_AT_MOST = 200
 GAPS_AT_MOST = 500
 TEMPERATURE = (m.AlertKind.TEMPERATURE_HIGH, m.AlertKind.TEMPERATURE_LOW)
-ON_THE_PAGE = "are on the web page"
+NOT_SHOWN = "are not shown here"
 INK = colors.HexColor("#1c2733")
 SOFT = colors.HexColor("#51606f")
 LINES = colors.HexColor("#cfd7e0")
@@ -139,7 +139,7 @@ def _excursions(context: Context, width: float) -> list[Flowable]:
     for alert in found[:EXCURSIONS_AT_MOST]:
         table = tables.alerts_table([alert], context, Limit(1, ""))
         story.append(KeepTogether([_grid(table, width), *_action(alert), Spacer(1, 3 * mm)]))
-    if more := left_out(len(found) - EXCURSIONS_AT_MOST, "excursion", ON_THE_PAGE):
+    if more := left_out(len(found) - EXCURSIONS_AT_MOST, "excursion", NOT_SHOWN):
         story.append(_text(f"… {more}.", plain))
     if brief:
         names = ", ".join(f"{unit.name} ({unit.excursions})" for unit in brief[:EXCURSIONS_AT_MOST])
@@ -154,7 +154,7 @@ def _action(alert: AlertRecord) -> list[Flowable]:
 
 
 def _gaps(context: Context, width: float) -> list[Flowable]:
-    table = tables.gaps_table(context, Limit(GAPS_AT_MOST, ON_THE_PAGE))
+    table = tables.gaps_table(context, Limit(GAPS_AT_MOST, NOT_SHOWN))
     heading = _text("Gaps: time without readings, not graded", _style("h2", 12, bold=True, before=12))
     if not table.rows:
         return [heading, _text("Readings cover the whole period of every unit.", _style("plain", 9))]

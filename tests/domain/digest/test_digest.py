@@ -3,14 +3,19 @@
 from datetime import date
 
 import pytest
+from msgspec.structs import replace
 
 from domain.detection.aggregate_numbers import BUCKET_MS
+from domain.digest.aggregate_totals import Totals
 from domain.digest.compliance import Verdict, verdict
+from domain.digest.courses import courses
 from domain.digest.digest import digest
 from domain.digest.facts import AlertRecord, Digest, SmsCounts, Source, UnitGrade
 from domain.digest.gaps import Gap
-from domain.digest.revisions import as_reported, revisions
+from domain.digest.mails import view
+from domain.digest.revisions import last_reported, revisions
 from domain.digest.schedule import period_before
+from domain.digest.view import Tone
 from schemas import messages as m
 
 PERIOD = period_before(m.Cadence.DAILY, "America/New_York", date(2026, 6, 18))
@@ -67,7 +72,7 @@ def made(units: list[m.UnitConfig], found: list[m.AggregateBucket], *alerts: Ale
         organization_id="org-1",
         organization_name="Corner Store",
         units=units,
-        buckets=sorted(found, key=lambda bucket: (bucket.unit_id, bucket.starts_at_ms)),
+        courses=courses(sorted(found, key=lambda bucket: (bucket.unit_id, bucket.starts_at_ms)), PERIOD),
         alerts=alerts,
         sms=SmsCounts(sent=2),
     )
@@ -157,24 +162,79 @@ def test_a_unit_that_began_in_the_first_quarter_hour_was_silent_before() -> None
 
 
 def _covering(bucket: m.AggregateBucket, covered_s: float) -> m.AggregateBucket:
-    from msgspec.structs import replace
-
     return replace(bucket, covered_s=covered_s)
 
 
-def test_units_and_buckets_of_nobody_and_other_days_are_left_out() -> None:
-    found = made([unit("a")], buckets("a", -4, 100) + buckets("stranger"), alert("stranger", START, None))
+def test_buckets_and_alerts_of_other_days_are_left_out() -> None:
+    found = made([unit("a")], buckets("a", -4, 100), alert("a", END, None), alert("stranger", START, None))
     assert (found.numbers.total_readings, found.numbers.units_monitored) == (96 * 3, 1)
     assert found.alerts == ()
     assert [(day.on, day.readings) for day in found.days] == [(date(2026, 6, 17), 96 * 3)]
 
 
-def test_the_next_digest_names_what_late_readings_changed() -> None:
-    units = [unit("a"), unit("b")]
-    first = made(units, buckets("a", 0, 50) + buckets("b"))
-    reported = {one.unit_id: as_reported(one) for one in first.units}
-    late = buckets("a", 0, 50) + buckets("a", 50, 60, above_s=120, revision=2) + buckets("b")
-    changed = revisions(PERIOD, reported, made(units, late).units)
+def test_a_unit_that_was_removed_is_listed_with_its_excursions() -> None:
+    gone = buckets("gone", 0, 40, above_s=9540)
+    found = made([unit("a")], buckets("a") + gone, alert("gone", START + HOUR, START + 2 * HOUR))
+    one = next(one for one in found.units if one.unit_id == "u-gone")
+    assert (one.grade, one.excursions, one.alerts, one.out_ms) == (UnitGrade.REMOVED, 1, 1, 9_540_000)
+    assert verdict(one) is Verdict.NOT_COMPLIANT
+    assert (found.numbers.units_monitored, found.numbers.total_alerts, found.sums.coverage) == (1, 1, 1.0)
+    shown = view(found, "C")
+    assert shown.verdict == "1 removed unit had a problem; 1 unit in range, 1 removed."
+    section = next(one for one in shown.sections if one.title == "Removed units")
+    assert section.table is not None
+    assert [row.cells[0] for row in section.table.rows] == ["u-gone"]
+    assert "1 excursion" in section.table.rows[0].remark
+
+
+def test_a_period_without_readings_warns() -> None:
+    shown = view(made([unit("a"), unit("b")], []), "C")
+    assert (shown.verdict, shown.tone) == ("No readings: nothing is known about 2 units.", Tone.WARN)
+    assert any("nothing is known about the temperatures" in note for note in shown.notes)
+    assert not any("nothing is known" in note for note in view(made([unit("a")], buckets("a")), "C").notes)
+
+
+def remark_of(found: Digest) -> str:
+    section = view(found, "C").sections[0]
+    assert section.table is not None
+    return section.table.rows[0].remark
+
+
+def test_no_alert_beside_time_out_of_range_is_explained() -> None:
+    silent = made([unit("a")], buckets("a", above_s=9540))
+    assert any(
+        "2 h 39 min, and no alert began" in note.replace("\N{NO-BREAK SPACE}", " ") for note in view(silent, "C").notes
+    )
+    assert "no alert: too brief each time, or the readings arrived too late" in remark_of(silent)
+    earlier = made([unit("a")], buckets("a", above_s=9540), alert("a", START - HOUR, START + HOUR))
+    assert "its alert began before this period" in remark_of(earlier)
+    alerted = made([unit("a")], buckets("a", above_s=9540), alert("a", START + HOUR, START + 2 * HOUR))
+    assert "alert" not in remark_of(alerted)
+    assert not any("no alert began" in note for note in view(alerted, "C").notes)
+
+
+def late_totals(name: str, count: int, out_ms: int) -> dict[str, Totals]:
+    return {f"u-{name}": Totals(count=count, min_c=2.0, max_c=4.0, above_ms=out_ms, covered_ms=1, revised=10)}
+
+
+def test_the_next_digest_names_what_late_readings_changed_and_only_once() -> None:
+    first = made([unit("a"), unit("b")], buckets("a", 0, 50) + buckets("b"))
+    changed = revisions(PERIOD, last_reported(first, []), late_totals("a", 180, 120_000))
     assert [(one.name, one.buckets, one.was.readings, one.now.readings) for one in changed] == [("a", 10, 150, 180)]
     assert (changed[0].was.out_ms, changed[0].now.out_ms) == (0, 120_000)
-    assert revisions(PERIOD, reported, first.units) == ()
+    second = replace(
+        first, period=period_before(m.Cadence.DAILY, "America/New_York", date(2026, 6, 19)), revisions=changed
+    )
+    known = last_reported(first, [second])
+    assert revisions(PERIOD, known, late_totals("a", 180, 120_000)) == ()
+    assert revisions(PERIOD, known, late_totals("b", 96 * 3, 0)) == ()
+    [again] = revisions(PERIOD, known, late_totals("a", 183, 120_000))
+    assert (again.was.readings, again.now.readings) == (180, 183)
+
+
+def test_a_unit_without_readings_that_are_filled_later_is_named() -> None:
+    first = made([unit("a")], [])
+    assert first.units[0].grade is UnitGrade.NOT_GRADED
+    late = {"u-a": Totals(count=288, min_c=2.0, max_c=9.0, above_ms=60_000, covered_ms=1)}
+    [change] = revisions(PERIOD, last_reported(first, []), late)
+    assert (change.was.readings, change.now.readings, change.now.max_c) == (0, 288, 9.0)

@@ -10,6 +10,7 @@ import pytest
 
 from domain.detection.aggregate_numbers import grading
 from domain.detection.aggregate_state import About, Policy
+from domain.digest.courses import courses
 from domain.digest.digest import digest
 from domain.digest.facts import Source, UnitDigest
 from domain.digest.schedule import Period, period_before
@@ -113,7 +114,7 @@ def test_a_day_is_the_same_as_a_loop_over_its_readings(timezone: str, on: str) -
         organization_id="org-1",
         organization_name="Corner Store",
         units=[UNIT],
-        buckets=through_the_worker(readings, rng),
+        courses=courses(through_the_worker(readings, rng), period),
     )
     found = digest(source, period, as_of_ms=period.ends_at_ms + 7 * 3_600_000)
     unit: UnitDigest = found.units[0]

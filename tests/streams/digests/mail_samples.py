@@ -3,6 +3,7 @@
 from datetime import date
 
 from domain.detection.aggregate_numbers import BUCKET_MS
+from domain.digest.courses import courses
 from domain.digest.digest import digest
 from domain.digest.facts import AlertRecord, Digest, SmsCounts, Source, Sums
 from domain.digest.schedule import Period, period_before
@@ -67,7 +68,7 @@ def digest_of(cadence: m.Cadence, units: int = 3, organization_name: str = "Corn
         organization_id="org-1",
         organization_name=organization_name,
         units=configs,
-        buckets=buckets,
+        courses=courses(buckets, of),
         alerts=[alert],
         sms=SmsCounts(sent=4, delivered=3, failed=1, suppressed=7),
         before=Sums() if cadence is m.Cadence.MONTHLY else None,

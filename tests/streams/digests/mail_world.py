@@ -28,10 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from domain.digest.facts import Digest
-    from domain.digest.jobs import Job
+    from domain.digest.jobs import Job, Readiness
     from domain.notification.request_state import RequestState
     from streams.digests.report.rendered_digest import Mail
-    from streams.digests.source import Readiness
     from streams.engine.consumer import Batch
 
 POLICY = RetryPolicy(attempts=3, back_off=BackOff.EXPONENTIAL, base_s=2.0)

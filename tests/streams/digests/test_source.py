@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import insert, text, update
 
 from database.declarative import from_ms
@@ -13,12 +16,15 @@ from database.digests import DigestLetterRow
 from database.notifications import SmsAlertLogRow
 from database.records import AlertRow, UnitAggregateRow
 from domain.detection.aggregate_numbers import BUCKET_MS
+from domain.digest.courses import courses
 from domain.digest.facts import SmsCounts, UnitGrade
-from domain.digest.jobs import Job
+from domain.digest.jobs import Job, Readiness
 from domain.digest.schedule import period_before
 from schemas import messages as m
+from streams.digests.bucket_source import buckets
+from streams.digests.day_totals import day_courses
 from streams.digests.preview import preview
-from streams.digests.source import Readiness, packed, unpacked
+from streams.digests.reports import packed, unpacked
 from streams.digests.store import DigestStore
 
 if TYPE_CHECKING:
@@ -238,3 +244,85 @@ async def test_a_preview_keeps_nothing(database: AsyncEngine) -> None:
     async with database.connect() as connection:
         for table in ("digest_reports", "digest_letters", "digest_ledger", "outbox"):
             assert await connection.scalar(text(f"SELECT count(*) FROM {table}")) == 0
+
+
+async def test_corrections_of_friday_that_arrive_on_sunday_are_named_on_monday_once(database: AsyncEngine) -> None:
+    friday, saturday, sunday, monday = (job(date(2026, 5, day)) for day in (9, 10, 11, 12))
+    store = DigestStore(database, "https://x.example.com")
+    for one in (friday, saturday):
+        await fill(database, one.period, "u0")
+        await store.make(one, UNITS, WHOLE, one.due_at_ms)
+    # Friday was sent as not graded for u1; its gateway delivers two days later, in first revisions.
+    await fill(database, friday.period, "u1", every_ms=6 * 3_600_000, max_c=9.0, above_s=300.0, excursions=1)
+    made = await store.make(sunday, UNITS, WHOLE, sunday.due_at_ms)
+    [change] = made.revisions
+    assert (change.period.first, change.unit_id) == (date(2026, 5, 8), "u1")
+    assert (change.was.readings, change.now.readings, change.now.out_ms) == (0, 12, 1_200_000)
+    rendered = await store.rendered(sunday.job_id, "C")
+    assert rendered is not None
+    assert "CORRECTED SINCE THE LAST REPORT: FRIDAY, 8 MAY 2026" in rendered.text
+    assert (await store.make(monday, UNITS, WHOLE, monday.due_at_ms)).revisions == ()
+
+
+async def test_changes_are_measured_against_the_mail_of_the_same_hour(database: AsyncEngine) -> None:
+    early, next_early = job(date(2026, 5, 6)), job(date(2026, 5, 7))
+    late = replace(early, due_at_ms=early.due_at_ms + 2 * 3_600_000)
+    store = DigestStore(database, "https://x.example.com")
+    await fill(database, early.period, "u0", count=2)
+    await store.make(early, UNITS, WHOLE, early.due_at_ms)
+    async with database.begin() as connection:
+        await connection.execute(update(UnitAggregateRow).values(count=3, revision=2))
+    await store.make(late, UNITS, WHOLE, late.due_at_ms)
+    # Whoever reads at nine has seen the new numbers; whoever reads at seven has not.
+    next_late = replace(next_early, due_at_ms=next_early.due_at_ms + 2 * 3_600_000)
+    assert (await store.make(next_late, UNITS, WHOLE, next_late.due_at_ms)).revisions == ()
+    [change] = (await store.make(next_early, UNITS, WHOLE, next_early.due_at_ms)).revisions
+    assert (change.was.readings, change.now.readings) == (192, 288)
+
+
+async def test_a_unit_that_was_deleted_keeps_its_name_and_its_excursions(database: AsyncEngine) -> None:
+    first, second = job(date(2026, 5, 6)), job(date(2026, 5, 7))
+    store = DigestStore(database, "https://x.example.com")
+    for one in (first, second):
+        await fill(database, one.period, "u0", "u1", every_ms=6 * 3_600_000, above_s=300.0, excursions=1)
+    await store.make(first, UNITS, WHOLE, first.due_at_ms)
+    made = await store.make(second, UNITS[:1], WHOLE, second.due_at_ms)
+    gone = next(unit for unit in made.units if unit.unit_id == "u1")
+    assert (gone.name, gone.grade, gone.excursions) == ("Fridge 1", UnitGrade.REMOVED, 4)
+
+
+async def test_totals_of_the_database_are_those_of_its_buckets(database: AsyncEngine) -> None:
+    period = job(date(2026, 12, 1), m.Cadence.MONTHLY).period
+    rng = random.Random(4)
+    rows = [
+        bucket(
+            unit_id,
+            at_ms,
+            sum_c=rng.uniform(-90, 90),
+            min_c=rng.uniform(-30, 0),
+            max_c=rng.uniform(0, 30),
+            above_s=rng.uniform(0, 450),
+            below_s=rng.uniform(0, 450),
+            covered_s=rng.uniform(0, 900),
+            mkt_sum=rng.uniform(0, 1e-12),
+            revision=rng.randint(1, 2),
+            high_c=rng.choice((None, 4.0, 5.0)),
+        )
+        for unit_id in ("u0", "u1")
+        for at_ms in range(period.starts_at_ms, period.ends_at_ms, BUCKET_MS)
+        if rng.random() < 0.9
+    ]
+    async with database.begin() as connection:
+        await connection.execute(insert(UnitAggregateRow), rows)
+    async with database.connect() as connection:
+        summed = {one.unit_id: one for one in await day_courses(connection, "org", period)}
+        streamed = courses(buckets(connection, "org", period), period)
+        expected = {one.unit_id: one for one in await asyncio.to_thread(lambda: list(streamed))}
+    assert set(summed) == set(expected) == {"u0", "u1"}
+    for unit_id, one in summed.items():
+        assert (one.high_c, one.low_c) == (expected[unit_id].high_c, expected[unit_id].low_c)
+        assert [on for on, _ in one.by_day] == [on for on, _ in expected[unit_id].by_day]
+        for (_, ours), (_, wanted) in zip(one.by_day, expected[unit_id].by_day, strict=True):
+            assert ours.mkt_c == pytest.approx(wanted.mkt_c, abs=1e-9)
+            exact = {"kinetic": 0, "first_at_ms": None, "first_c": None, "last_at_ms": None, "last_c": None}
+            assert replace(ours, **exact) == replace(wanted, **exact)
