@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.webhooks.telnyx.signature import public_key
+from broker.secret_files import SecretFileSettings
 from domain.digest.unsubscribe import SHORTEST_SECRET_BYTES
 
 
@@ -48,11 +47,10 @@ def _long_enough(secret: SecretStr) -> SecretStr:
     return secret
 
 
-class TrustSettings(BaseSettings):
+class TrustSettings(SecretFileSettings):
     """Secrets that authenticate callers without an API key; the variables are the fields' names, without a prefix.
 
-    Without its secret an endpoint answers 503; Disruptive's goes unchecked. Each variable may instead name a file, with
-    `_FILE` appended.
+    Without its secret an endpoint answers 503; Disruptive's goes unchecked.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -60,7 +58,7 @@ class TrustSettings(BaseSettings):
     telnyx_public_key: Annotated[
         str | None,
         AfterValidator(lambda text: text and _provider_key(text)),
-        Field(description="From Telnyx's portal: 32 bytes in base64; webhooks are checked with it"),
+        Field(repr=False, description="From Telnyx's portal: 32 bytes in base64; webhooks are checked with it"),
     ] = None
     unsubscribe_secret: Annotated[
         SecretStr | None,
@@ -72,11 +70,3 @@ class TrustSettings(BaseSettings):
         AfterValidator(lambda secret: secret and _long_enough(secret)),
         Field(description="The signature secret of the data connectors; their events must then be signed"),
     ] = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_files(cls, values: dict[str, Any]) -> dict[str, Any]:
-        for field in cls.model_fields:
-            if path := os.environ.get(f"{field.upper()}_FILE"):
-                values.setdefault(field, Path(path).read_text(encoding="utf-8").strip())
-        return values

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from broker.secret_files import SecretFileSettings
 
 
 class SecurityProtocol(StrEnum):
@@ -27,11 +28,8 @@ class SecurityProtocol(StrEnum):
         return self in {SecurityProtocol.SSL, SecurityProtocol.SASL_SSL}
 
 
-class KafkaSettings(BaseSettings):
-    """Each field is the variable of its name with `KAFKA_` before it.
-
-    A file may hold the password: `KAFKA_SASL_PASSWORD_FILE=/run/secrets/kafka` names it.
-    """
+class KafkaSettings(SecretFileSettings):
+    """Each field is the variable of its name with `KAFKA_` before it."""
 
     model_config = SettingsConfigDict(
         frozen=True, env_prefix="KAFKA_", extra="ignore", hide_input_in_errors=True, populate_by_name=True
@@ -46,14 +44,6 @@ class KafkaSettings(BaseSettings):
     ssl_cert_file: Path | None = None
     ssl_key_file: Path | None = None
     topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$")] = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_password_file(cls, values: dict[str, Any]) -> dict[str, Any]:
-        path = os.environ.get("KAFKA_SASL_PASSWORD_FILE")
-        if path and not values.get("sasl_password"):
-            return values | {"sasl_password": Path(path).read_text(encoding="utf-8").strip()}
-        return values
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

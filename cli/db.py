@@ -29,7 +29,9 @@ def database_settings() -> DatabaseSettings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = "; ".join(f"DATABASE_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(
+            f"{': '.join([*(f'DATABASE_{str(name).upper()}' for name in e['loc']), e['msg']])}" for e in error.errors()
+        )
         typer.secho(f"{wrong}. Set DATABASE_URL to postgresql://USER:PASSWORD@HOST:5432/NAME.", fg="red", err=True)
         raise typer.Exit(2) from None
 

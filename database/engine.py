@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from broker.secret_files import SecretFileSettings
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -27,8 +29,8 @@ def _postgresql(value: str) -> str:
     return url.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
 
 
-class DatabaseSettings(BaseSettings):
-    """`DATABASE_URL`, and the limits of one process' pool."""
+class DatabaseSettings(SecretFileSettings):
+    """`DATABASE_URL`, or the file that `DATABASE_URL_FILE` names, and the limits of one process' pool."""
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="DATABASE_", extra="ignore", hide_input_in_errors=True)
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from broker.secret_files import SecretFileSettings
 
 
-class MqttSettings(BaseSettings):
-    """Each field is the variable of its name with `MQTT_` before it.
-
-    A password may also lie in a file: `MQTT_PASSWORD_FILE=/run/secrets/mqtt` names it.
-    """
+class MqttSettings(SecretFileSettings):
+    """Each field is the variable of its name with `MQTT_` before it."""
 
     model_config = SettingsConfigDict(
         env_prefix="MQTT_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
@@ -36,14 +34,6 @@ class MqttSettings(BaseSettings):
     longest_pause_s: Annotated[int, Field(ge=1, le=3_600, description="Between attempts to connect; grows from 1")] = 30
     window: Annotated[int, Field(ge=1, le=65_535, description="Messages on the way to Kafka at once")] = 1_000
     window_bytes: Annotated[int, Field(ge=1_024, description="Their payloads at once")] = 16_777_216
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_password_file(cls, values: dict[str, Any]) -> dict[str, Any]:
-        path = os.environ.get("MQTT_PASSWORD_FILE")
-        if path and not values.get("password"):
-            return values | {"password": Path(path).read_text(encoding="utf-8").strip()}
-        return values
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

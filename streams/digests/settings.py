@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr
 
 from domain.digest.unsubscribe import SHORTEST_SECRET_BYTES
 from domain.notification.retry import BackOff, RetryPolicy
@@ -47,14 +45,6 @@ class DigestsSettings(WorkerSettings):
     email_deadline_s: Annotated[
         float, Field(validation_alias="EMAIL_DEADLINE_S", description="then a mail is given up", gt=0)
     ] = 86_400.0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_secret_file(cls, values: dict[str, Any]) -> dict[str, Any]:
-        path = os.environ.get("UNSUBSCRIBE_SECRET_FILE")
-        if path and not values.get("UNSUBSCRIBE_SECRET"):
-            return values | {"UNSUBSCRIBE_SECRET": Path(path).read_text(encoding="utf-8").strip()}
-        return values
 
     def email_retries(self) -> RetryPolicy:
         return RetryPolicy(attempts=self.email_attempts, back_off=BackOff.EXPONENTIAL, base_s=2.0)

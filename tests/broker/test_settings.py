@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from api.settings import ApiSettings, TrustSettings
+from broker.secret_files import SecretFileSettings
 from broker.settings import KafkaSettings
 from database.engine import DatabaseSettings
 from database.retention import RetentionSettings
@@ -21,6 +22,7 @@ from streams.digests.settings import DigestsSettings
 from streams.engine.settings import WorkerSettings
 from streams.notifications.settings import NotificationsSettings
 from streams.recorder.settings import RecorderSettings
+from tests.api.provider_events import PUBLIC_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +34,7 @@ FOLDERS = ("api", "broker", "cli", "database", "local", "outbox", "producers", "
 SETTINGS = (
     ApiSettings,
     TrustSettings,
+    SecretFileSettings,
     KafkaSettings,
     DatabaseSettings,
     RetentionSettings,
@@ -45,6 +48,15 @@ SETTINGS = (
 )
 # What settings are called where they are read.
 NAMES = {"self", "settings", "_settings", "worker_settings", "kafka", "_kafka", "database", "_database", "trust"}
+REQUIRED = {
+    "DATABASE_URL": "postgresql+asyncpg://ada:hush@127.0.0.1:5432/cold",
+    "MQTT_USERNAME": "ada",
+    "TELNYX_API_KEY": "a telnyx api key",
+    "TELNYX_FROM": "+12025550199",
+    "TELNYX_MESSAGING_PROFILE_ID": "profile-1",
+    "PUBLIC_URL": "https://cold.example.com",
+    "UNSUBSCRIBE_SECRET": "an unsubscribe secret of the tests",
+}
 SASL = {
     "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
     "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
@@ -99,6 +111,53 @@ def _reads(tree: ast.Module) -> Iterator[tuple[str, str]]:
                 yield holder, field
 
 
+def secrets() -> list[tuple[type[BaseSettings], str]]:
+    return [
+        (settings, name)
+        for settings in SETTINGS
+        for name, field in settings.model_fields.items()
+        if "SecretStr" in str(field.annotation) or not field.repr
+    ]
+
+
+def test_every_secret_is_known() -> None:
+    assert {name for _, name in secrets()} == {
+        "sasl_password",
+        "url",
+        "password",
+        "telnyx_api_key",
+        "telnyx_public_key",
+        "unsubscribe_secret",
+        "disruptive_signature_secret",
+        "smtp_password",
+        "api_key",
+        "ses_secret_key",
+        "ses_session_token",
+    }
+
+
+@pytest.mark.parametrize(("settings", "name"), secrets())
+def test_every_secret_may_be_in_a_file_and_is_not_shown(
+    settings: type[BaseSettings], name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for required, value in REQUIRED.items():
+        monkeypatch.setenv(required, value)
+    field = settings.model_fields[name]
+    variable = str(field.validation_alias or f"{settings.model_config['env_prefix']}{name}").upper()
+    content = REQUIRED.get(variable, PUBLIC_KEY if name == "telnyx_public_key" else "a secret in a file, long enough")
+    monkeypatch.delenv(variable, raising=False)
+    (tmp_path / "secret").write_text(f"{content}\n", encoding="utf-8")
+    monkeypatch.setenv(f"{variable}_FILE", str(tmp_path / "secret"))
+    read = settings()
+    found = getattr(read, name)
+    assert (found.get_secret_value() if isinstance(found, SecretStr) else found) == content
+    assert content not in repr(read)
+
+    monkeypatch.setenv(f"{variable}_FILE", str(tmp_path / "nowhere"))
+    with pytest.raises(ValidationError, match=rf"{variable}_FILE names .*nowhere, which cannot be read"):
+        settings()
+
+
 def test_variables_of_other_programs_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/etc/ssl/cert.pem")
     monkeypatch.setenv("BOOTSTRAP_SERVERS", "wrong:1")
@@ -126,14 +185,6 @@ def test_the_clients_authenticate_alike(monkeypatch: pytest.MonkeyPatch) -> None
         "sasl_plain_password": "hush",
     }
     assert "hush" not in repr(settings)
-
-
-def test_a_file_may_hold_the_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text("from a file\n", encoding="utf-8")
-    for name, value in (SASL | {"KAFKA_SASL_PASSWORD_FILE": str(secret)}).items():
-        monkeypatch.setenv(name, value)
-    assert KafkaSettings().librdkafka()["sasl.password"] == "from a file"
 
 
 def test_authentication_without_a_password_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import SecretStr
+from pydantic_settings import SettingsConfigDict
 
+from broker.secret_files import SecretFileSettings
 from streams.digests.mail.http import Mailgun, SendGrid, Ses
 from streams.digests.mail.provider import Provider  # noqa: TC001
 from streams.digests.mail.smtp import Smtp, SmtpServer
 from streams.digests.report.rendered_digest import Mailbox
 
 
-class MailSettings(BaseSettings):
-    """A secret may also lie in a file, which MAIL_API_KEY_FILE, MAIL_SMTP_PASSWORD_FILE and so on name."""
+class MailSettings(SecretFileSettings):
+    """Each field is the variable of its name with `MAIL_` before it."""
 
     model_config = SettingsConfigDict(env_prefix="MAIL_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -42,14 +41,6 @@ class MailSettings(BaseSettings):
     ses_access_key: str | None = None
     ses_secret_key: SecretStr | None = None
     ses_session_token: SecretStr | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
-        for field in ("api_key", "smtp_password", "ses_secret_key", "ses_session_token"):
-            if path := os.environ.get(f"MAIL_{field.upper()}_FILE"):
-                values.setdefault(field, Path(path).read_text(encoding="utf-8").strip())
-        return values
 
     def mailbox(self) -> Mailbox:
         return Mailbox(self.sender, self.sender_name)
