@@ -16,13 +16,14 @@ import resource
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from streams.detection.readings_to_alerts_and_aggregates import Detection
 
 if TYPE_CHECKING:
     from streams.detection.counts import DetectionCounts
     from streams.engine.consumer import Batch
+    from streams.engine.group_member import GroupMember
 
 
 class Clock:
@@ -35,14 +36,14 @@ class Clock:
         if not self._begin:
             self._begin, self._cpu = time.perf_counter(), time.process_time()
 
-    def stop_when_done(self, counts: DetectionCounts, consumer: Any) -> None:  # noqa: ANN401 - Faust ships no types
+    def stop_when_done(self, counts: DetectionCounts, member: GroupMember) -> None:
         if counts.evaluated >= self._wanted and self._ending is None:
-            self._ending = asyncio.ensure_future(self._end(counts, consumer))
+            self._ending = asyncio.ensure_future(self._end(counts, member))
 
-    async def _end(self, counts: DetectionCounts, consumer: Any) -> None:  # noqa: ANN401
-        while consumer._unacked_messages:  # noqa: ASYNC110, SLF001 - Faust has no event for it
+    async def _end(self, counts: DetectionCounts, member: GroupMember) -> None:
+        while any(partition.in_hand for partition in member.partitions.values()):  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.001)
-        await consumer.commit()
+        await member.commit()
         result = {
             "readings": counts.evaluated,
             "seconds": time.perf_counter() - self._begin,
@@ -61,7 +62,7 @@ def main(wanted: int) -> None:
     async def timed(self: Detection, batch: Batch) -> None:
         clock.start()
         await handle(self, batch)
-        clock.stop_when_done(self.counts, batch._consumer)  # noqa: SLF001 - to ask for a commit
+        clock.stop_when_done(self.counts, batch._member)  # noqa: SLF001 - to ask for a commit
 
     Detection.handle = timed  # type: ignore[method-assign]
 

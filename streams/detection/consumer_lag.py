@@ -7,9 +7,8 @@ report before any of them counts as offline.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     import faust
 
+    from streams.engine.group_member import GroupMember
     from streams.engine.interfaces import Clock
 
 log = structlog.get_logger(__name__)
@@ -52,12 +52,10 @@ class ConsumerLag:
         return self._caught_up.intersection(partitions)
 
     async def _look(self, tps: Collection[TP]) -> frozenset[int]:
-        consumer: Any = self._app.consumer
-        epoch = consumer.epoch
+        member: GroupMember = self._app.consumer.member
+        partitions = member.partitions
         try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                _, _, ends = await consumer._thread.ends(tps)  # noqa: SLF001 - Faust has no way to ask
-                positions = {tp: await consumer.position(tp) for tp in tps}
+            found = await member.client.offsets(tps, limit_s=ANSWER_WITHIN_S)
         except (KafkaError, TimeoutError) as error:
             log.warning("consumer_lag.unknown", topic=self._topic, error=repr(error))
             self._ends, self._idle = {}, set()
@@ -66,24 +64,19 @@ class ConsumerLag:
             self.connected_since_ms = self._now_ms()
         self._answered_s = time.monotonic()
         former, was_idle = self._ends, self._idle
-        if epoch != consumer.epoch:
+        if partitions is not member.partitions:
             self._ends, self._idle = {}, set()
             return frozenset()
-        self._ends = ends
-        finished = {tp: consumer.partitions[tp].log.unfinished_from for tp in tps if tp in consumer.partitions}
+        self._ends = ends = {tp: offsets.end for tp, offsets in found.items()}
+        ours = {tp: partitions[tp] for tp in tps if tp in partitions}
         # An offset behind the last record is that of a transaction's end, which is never handed over.
-        self._idle = {tp for tp in tps if positions[tp] is not None and positions[tp] >= ends[tp]}
-        self._idle -= {tp for tp in tps if tp in consumer._held or not _rests(consumer, tp)}  # noqa: SLF001
+        self._idle = {tp for tp, partition in ours.items() if partition.rests and partition.position >= ends[tp]}
         self.behind = {
-            tp.partition: 0 if tp in self._idle else max(0, ends[tp] - (offset or 0)) for tp, offset in finished.items()
+            tp.partition: 0 if tp in self._idle else max(0, ends[tp] - partition.completed)
+            for tp, partition in ours.items()
         }
         return frozenset(
             tp.partition
-            for tp, offset in finished.items()
-            if tp in former and offset is not None and (offset >= former[tp] or (tp in self._idle and tp in was_idle))
+            for tp, partition in ours.items()
+            if tp in former and (partition.completed >= former[tp] or (tp in self._idle and tp in was_idle))
         )
-
-
-def _rests(consumer: Any, tp: TP) -> bool:  # noqa: ANN401 - Faust ships no types
-    partition = consumer.partitions.get(tp)
-    return partition is not None and partition.log.unfinished_from == partition.log.next_offset

@@ -43,7 +43,7 @@ class UnitStates:
     def __init__(self, table: Table, units: Entries[UnitConfig]) -> None:
         self.table = table
         self._units = units
-        self._epoch = -1
+        self._epochs: dict[int, int] = {}
         self._known: dict[int, dict[bytes, Unit]] = {}
         self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -58,9 +58,9 @@ class UnitStates:
 
     def known_in(self, slot: Slot) -> dict[bytes, Unit]:
         """The units of the slot's partition that are in memory."""
-        if slot.epoch != self._epoch:
-            self._epoch = slot.epoch
-            self._known.clear()
+        if self._epochs.get(slot.partition) != slot.epoch:
+            self._epochs[slot.partition] = slot.epoch
+            self.forget(slot.partition)
         return self._known.setdefault(slot.partition, {})
 
     def forget(self, partition: int) -> None:

@@ -13,12 +13,14 @@ from faust.tables import TableManager
 from faust.transport.drivers import aiokafka as driver
 
 from streams.engine import deadline, freeze_guard
-from streams.engine.delivery import StreamConsumer
+from streams.engine.stream_consumer import StreamConsumer
 from streams.engine.tables import BulkTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from signal import Signals
+
+    from faust.types import TP
 
     from schemas.topics import AnyTopic
     from streams.engine.settings import WorkerSettings
@@ -48,11 +50,20 @@ class StreamTransport(driver.Transport):  # type: ignore[misc]
 
 
 class StreamTables(TableManager):  # type: ignore[misc]
-    """Faust waits a second for tables that are declared late; ours are all there when the app is built."""
+    """Declares tables and opens their stores; Faust's own recovery can hang for ever, ours is in `recovery.py`."""
 
     async def on_start(self) -> None:
+        # Faust waits a second for tables that are declared late; ours are all there when the app is built.
         await self._update_channels()
-        await self.recovery.start()
+
+    def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Faust would flush the buffers of its recovery."""
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        for table in self.values():
+            await table.on_rebalance(assigned, revoked, newly_assigned, generation_id)
 
 
 class StreamWorker(faust.Worker):  # type: ignore[misc]

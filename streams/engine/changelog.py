@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import faust
 
+    from streams.engine.group_member import GroupMember
     from streams.engine.settings import WorkerSettings
 
 HOUR_MS = 3_600_000
@@ -66,10 +67,10 @@ class ChangelogWriter:
         self, app: faust.App, topic: str, partition: int, acknowledged: Callable[[int, int, int], None]
     ) -> None:
         self._writer = BatchWriter(app, topic, partition)
-        self._consumer = app.consumer
+        self._member: GroupMember = app.consumer.member
         self._partition = partition
         self._acknowledged = acknowledged
-        self._epoch = app.consumer.epoch
+        self._epoch = self._member.epoch
 
     def filled(self, items: Mapping[bytes, bytes | None]) -> list[Any]:
         """Batches with one record a key. Raises RecordTooLargeError before anything has changed."""
@@ -81,13 +82,13 @@ class ChangelogWriter:
 
     async def _send(self, batch: Any) -> asyncio.Future[Any]:  # noqa: ANN401 - aiokafka ships no types
         count = batch.record_count()
-        consumer = self._consumer
-        future: asyncio.Future[Any] = await consumer.sends.within_limit(self._writer.send(batch))
-        consumer.sends.track(future)
+        member = self._member
+        future: asyncio.Future[Any] = await member.sends.within_limit(self._writer.send(batch))
+        member.sends.track(future)
 
         def done(future: asyncio.Future[Any]) -> None:
             # After a rebalance the store may be closed; what it lacks then is the next recovery's to read.
-            if consumer.epoch == self._epoch and not future.cancelled() and future.exception() is None:
+            if member.epoch == self._epoch and not future.cancelled() and future.exception() is None:
                 self._acknowledged(self._partition, future.result().offset, count)
 
         future.add_done_callback(done)

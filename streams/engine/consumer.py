@@ -12,6 +12,7 @@ give the same result when it sees a batch twice: see `streams/engine/tables.py` 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     import faust
+
+    from streams.engine.group_member import GroupMember
+    from streams.engine.partition import OffsetRange, Partition
 
 log = structlog.get_logger(__name__)
 
@@ -52,15 +56,17 @@ class Stale(Exception):  # noqa: N818 - it is no error: somebody else has the ba
 class Batch:
     """A run of records of one partition, oldest first.
 
-    `epoch` changes whenever partitions may have been away: whatever a flow caches of its tables is void then.
+    `epoch` changes whenever partitions of this number may have been away, or a batch of theirs was returned: whatever
+    a flow has cached of its tables is void then.
     """
 
-    __slots__ = ("_consumer", "_message", "epoch", "partition", "records", "topic")
+    __slots__ = ("_member", "_range", "_source", "epoch", "partition", "records", "topic")
 
-    def __init__(self, app: faust.App, message: Any) -> None:  # noqa: ANN401 - Faust ships no types
-        self._consumer = app.consumer
-        self._message = message
-        self.epoch: int = app.consumer.epoch
+    def __init__(self, member: GroupMember, message: Any) -> None:  # noqa: ANN401 - Faust ships no types
+        self._member = member
+        self._range: OffsetRange = message.range
+        self._source: Partition = message.source
+        self.epoch: int = member.epoch_of(message.partition)
         self.topic: str = message.topic
         self.partition: int = message.partition
         self.records: Sequence[Record] = message.value
@@ -68,18 +74,29 @@ class Batch:
     def still_ours(self) -> bool:
         """Whether effects of this batch are still wanted. Asked before anything leaves that cannot be taken back.
 
-        Ends the process when it was frozen. False once the partition was revoked or sought, and while the group has
-        not heard of this worker for as long as others wait before they take over.
+        Ends the process when it was frozen. False once the partition was revoked, sought or returned, and while the
+        group has not heard of this worker for as long as others wait before they take over.
         """
         end_if_frozen()
-        return not self._message.acked and self._consumer.epoch == self.epoch and self._consumer.in_contact()
+        self._range.seen_at = time.monotonic()
+        return self._range.is_assigned and self._member.in_contact()
 
     def must_end(self) -> bool:
         """Whether the partition is about to go (a rebalance, SIGTERM). The group waits 5 s, a shutdown 20 s.
 
         A flow with a long batch then finishes what it has begun and raises Stale; the batch is read again elsewhere.
+        A flow that waits asks this, or `still_ours`, at least every few seconds: else it is taken for stuck.
         """
-        return bool(self._consumer.leaving)
+        self._range.seen_at = time.monotonic()
+        return self._member.leaving
+
+    def complete(self) -> None:
+        """Everything that follows from it is at the broker: it may be committed."""
+        self._member.complete(self._source, self._range)
+
+    def return_batch(self) -> None:
+        """It is read again, here or elsewhere."""
+        self._member.return_batch(self._source, self.partition, self._range)
 
 
 async def each_batch(
@@ -89,7 +106,7 @@ async def each_batch(
     *,
     at_once: int = 1,
 ) -> None:
-    """Run `handle` for the batches, `at_once` of them side by side; acknowledge those for which it returned.
+    """Run `handle` for the batches, `at_once` of them side by side; those for which it returned are completed.
 
     More than one at once gives up the order of batches: for flows that keep order by other means. They are committed
     in order all the same. Faust's own loops acknowledge an event also when their body raised. Here that ends the
@@ -98,13 +115,13 @@ async def each_batch(
     running: set[asyncio.Task[None]] = set()
     try:
         async for event in stream.noack().events():
-            if event.message.acked:
+            if not event.message.range.is_assigned:
                 continue
-            app.consumer.begin(event.message)
+            batch = Batch(app.consumer.member, event.message)
             if at_once == 1:
-                await _one_batch(app, event, handle)
+                await _one_batch(app, batch, handle)
                 continue
-            task = asyncio.create_task(_one_batch(app, event, handle))
+            task = asyncio.create_task(_one_batch(app, batch, handle))
             running.add(task)
             task.add_done_callback(_look_at)
             task.add_done_callback(running.discard)
@@ -121,17 +138,17 @@ def _look_at(task: asyncio.Task[None]) -> None:
         task.exception()
 
 
-async def _one_batch(app: faust.App, event: Any, handle: Callable[[Batch], Awaitable[None]]) -> None:  # noqa: ANN401
-    message = event.message
-    batch = Batch(app, message)
-    try:
-        await handle(batch)
-    except Stale:
-        log.info("batch.stale", topic=batch.topic, partition=batch.partition, offset=message.offset)
-        app.consumer.hand_back(message)
-    except Exception as error:
-        log.exception("batch.failed", topic=batch.topic, partition=batch.partition, offset=message.offset)
-        await app.crash(error)
-        raise
-    else:
-        event.ack()
+async def _one_batch(app: faust.App, batch: Batch, handle: Callable[[Batch], Awaitable[None]]) -> None:
+    place = {"topic": batch.topic, "partition": batch.partition, "offset": batch.records[0].offset}
+    with app.consumer.member.at_work():
+        try:
+            await handle(batch)
+        except Stale:
+            log.info("batch.stale", **place)
+            batch.return_batch()
+        except Exception as error:
+            log.exception("batch.failed", **place)
+            await app.crash(error)
+            raise
+        else:
+            batch.complete()

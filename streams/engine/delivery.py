@@ -1,167 +1,170 @@
-"""The loop that fetches records and hands them to the flows, a batch of one partition at a time, topic beside topic."""
+"""The loop that moves records: from the broker into partitions, from there to the flows, a batch at a time."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from typing import TYPE_CHECKING, Any
+import contextlib
+from typing import TYPE_CHECKING
 
 import structlog
+from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 
-from streams.engine.committing import Committing
-from streams.engine.membership import BatchMessage, Held
-from streams.engine.placement import Fetch
+from streams.engine.bounded import look_at
+from streams.engine.placement import lost_to_retention, start_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections import Counter
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     from faust.types import TP
 
+    from streams.engine.broker_client import BrokerClient, Fetched
     from streams.engine.consumer import Record
+    from streams.engine.partition import OffsetRange, Partition
 
 log = structlog.get_logger(__name__)
 
-FETCH_LIMIT_S = 1.0
-RESTORE_AT_ONCE = 5_000
+FETCH_WAIT_S = 1.0
+CALL_LIMIT_S = 10.0
+RETRY_S = 0.2
+# Decoding more at once would keep the interpreter from the flows for too long.
+MAX_RECORDS = 50_000
 
 
-class StreamConsumer(Committing):
-    """The consumer of an app; see `membership.py` for its layers."""
+class Delivery:
+    """Of the source partitions of one assignment. Nothing else assigns ranges, fetches or seeks while it runs.
 
-    async def _drain_messages(self, fetcher: Any) -> None:  # noqa: ANN401 - Faust ships no types
-        """Faust's fetcher runs this while the worker lives; it is cancelled and started anew at will."""
+    A partition is fetched for when nothing of it waits here, and gets a batch when its topic has room: fewer than
+    `queued` batches in hand. So a backlog of one topic never delays another.
+    """
+
+    def __init__(
+        self,
+        client: BrokerClient,
+        partitions: Mapping[TP, Partition],
+        hand_over: Callable[[TP, Partition, OffsetRange, Sequence[Record]], Awaitable[None]],
+        batch_size: Callable[[str], int],
+        may_deliver: Callable[[], bool],
+        counts: Counter[str],
+        queued: int,
+    ) -> None:
+        self.partitions = partitions
+        self.news = asyncio.Event()
+        self._client = client
+        self._hand_over = hand_over
+        self._batch_size = batch_size
+        self._may_deliver = may_deliver
+        self._counts = counts
+        self._queued = queued
+        self._topics: dict[str, list[Partition]] = {}
+        for tp, partition in partitions.items():
+            self._topics.setdefault(tp.topic, []).append(partition)
+        self._fetching: asyncio.Task[Mapping[TP, Fetched]] | None = None
+        self._fetched_for: Collection[TP] = ()
+
+    async def run(self) -> None:
+        """Until it is cancelled. Raises what only a new process may go on from."""
         try:
-            while not (self._stopped.is_set() or fetcher._stopped.is_set()):  # noqa: SLF001
-                self._news.clear()
-                if self.flow_active and await self._step():
-                    await asyncio.sleep(0)
-                    continue
-                await self._wait_for_news()
-        except (*self.consumer_stopped_errors, asyncio.CancelledError):
-            if not self.app.should_stop:
-                raise
-        except Exception:
-            log.exception("delivery.failed")
-            raise
+            while True:
+                self.news.clear()
+                if not (self._may_deliver() and await self._step()):
+                    await self._wait()
+        finally:
+            if self._fetching is not None:
+                self._fetching.cancel()
+                look_at(self._fetching, "fetch")
 
     async def _step(self) -> bool:
-        """Deliver a batch of every partition that has one; False when there was nothing to do."""
-        self._take_fetched()
-        await self._seek_back()
+        """Hand over a batch of every partition that has one; False when there was none."""
+        if self._fetching is not None and self._fetching.done():
+            await self._take_fetched()
+        await self._seek()
         delivered = False
-        for tp in list(self._held):
-            if tp in self._held and self.flow_active:
-                delivered |= await self._deliver_one(tp, self._held[tp])
+        for tp, partition in self.partitions.items():
+            if self._has_room(tp.topic) and (batch := partition.assign(self._batch_size(tp.topic))) is not None:
+                await self._hand_over(tp, partition, *batch)
+                delivered = True
         self._start_fetch()
+        if delivered:
+            await asyncio.sleep(0)
         return delivered
 
-    async def _wait_for_news(self) -> None:
-        """A fetch is through, a topic has room again, the flow was stopped or resumed: or a second has passed."""
-        try:
-            async with asyncio.timeout(FETCH_LIMIT_S):
-                await self._news.wait()
-        except TimeoutError:
-            if self._fetch is None and self.flow_active:
-                await self._thread.touch()
+    def _has_room(self, topic: str) -> bool:
+        return sum(partition.in_hand for partition in self._topics[topic]) < self._queued
 
-    def _wanted(self) -> set[TP]:
-        return {
-            tp
-            for tp in self._get_active_partitions()
-            if tp not in self._held
-            and (
-                self._is_changelog_tp(tp)
-                or (self._ready and (partition := self.partitions.get(tp)) is not None and not partition.must_seek)
-            )
-        }
+    async def _wait(self) -> None:
+        """For a fetch, for room, for a batch that was returned: or a second."""
+        try:
+            async with asyncio.timeout(FETCH_WAIT_S):
+                await self.news.wait()
+        except TimeoutError:
+            if self._fetching is None:
+                await self._client.keep_alive()
+
+    async def _take_fetched(self) -> None:
+        fetching, self._fetching = self._fetching, None
+        if fetching is None:
+            return
+        try:
+            fetched = fetching.result()
+        except OffsetOutOfRangeError as error:
+            with contextlib.suppress(TimeoutError):
+                await self._pass_over([tp for tp in self.partitions if tp in error.args[0]])
+            return
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            log.warning("fetch.failed", error=repr(error))
+            await asyncio.sleep(RETRY_S)
+            return
+        for tp, found in fetched.items():
+            if not self.partitions[tp].take(found):
+                self._counts["void"] += len(found.records)
+
+    async def _pass_over(self, tps: Collection[TP]) -> None:
+        """Go on behind what retention removed. Raises TopicTruncatedError where the topic lost its end instead."""
+        for tp in tps:
+            # Where the broker does not answer now, it refuses the position again.
+            self.partitions[tp].pass_over(self.partitions[tp].position)
+        for tp, found in (await self._client.offsets(tps, limit_s=CALL_LIMIT_S)).items():
+            wanted = found._replace(committed=self.partitions[tp].position)
+            self.partitions[tp].pass_over(start_of(tp, wanted))
+            report_lost(tp, lost_to_retention(wanted), self._counts)
+
+    async def _seek(self) -> None:
+        """Set the client's position wherever records are to be read again."""
+        if not any(partition.must_seek for partition in self.partitions.values()):
+            return
+        if self._fetching is not None:
+            self._client.interrupt_fetch()
+            await asyncio.wait([self._fetching])
+            await self._take_fetched()
+        targets = {tp: partition.position for tp, partition in self.partitions.items() if partition.must_seek}
+        try:
+            await self._client.seek(targets, limit_s=CALL_LIMIT_S)
+        except IllegalStateError:
+            # They went, and `revoked` is about to be called.
+            await asyncio.sleep(RETRY_S)
+            return
+        self._counts["sought"] += len(targets)
+        for tp, offset in targets.items():
+            self.partitions[tp].sought(offset)
 
     def _start_fetch(self) -> None:
-        """Fetch for every partition of which nothing is held; a fetch that lacks one of them is ended first."""
-        if self._moving.locked() or not self.flow_active:
-            return
-        wanted = self._wanted()
-        if self._fetch is not None:
-            if not wanted <= self._fetch.positions.keys():
-                self._thread.interrupt_fetch()
-            return
-        if not wanted:
-            return
-        # A task of its own, so that it goes on when this loop is cancelled: what it takes from aiokafka is kept.
-        task = asyncio.ensure_future(self._thread.fetch(wanted, FETCH_LIMIT_S))
-        task.add_done_callback(lambda _: self._news.set())
-        self._fetch = Fetch(task, self.epoch, {tp: self._positions[tp] for tp in wanted})
+        """Fetch for all that want records; a fetch that lacks one of them is ended first."""
+        wanted = {tp for tp, partition in self.partitions.items() if partition.wants_records}
+        if self._fetching is not None:
+            if not wanted <= set(self._fetched_for):
+                self._client.interrupt_fetch()
+        elif wanted:
+            self._fetched_for = wanted
+            fetch = self._client.fetch(wanted, max_records=MAX_RECORDS, wait_s=FETCH_WAIT_S)
+            self._fetching = asyncio.ensure_future(fetch)
+            self._fetching.add_done_callback(lambda _: self.news.set())
 
-    async def _deliver_one(self, tp: TP, held: Held) -> bool:
-        """Hand the next batch of a partition over. Whatever interrupts it, nothing that it holds is skipped."""
-        if self._is_changelog_tp(tp):
-            delivered = await self._restore(tp, held)
-        elif (partition := self.partitions.get(tp)) is None or not self._ready:
-            self._held.pop(tp, None)
-            return False
-        elif partition.must_seek:
-            # A batch came back since this was fetched: what is held does not follow the next offset.
-            self._held.pop(tp, None)
-            return False
-        elif not self.room.has_room(tp.topic):
-            return False
-        else:
-            size = self.app.batch_sizes.get(tp.topic, 1)
-            records = partition.admit(held.records[held.index : held.index + size])
-            held.index += size
-            delivered = bool(records)
-            if partition.must_seek:
-                self.counts["gap"] += 1
-            if records:
-                await self._hand_over(tp, records)
-        if held.index >= len(held.records) and self._held.get(tp) is held:
-            del self._held[tp]
-        return delivered
 
-    async def _hand_over(self, tp: TP, records: Sequence[Record]) -> None:
-        partition = self.partitions[tp]
-        message = self._batch_message(tp, records)
-        message.claim = span = partition.hand_over(records)
-        self._in_hand[span] = message
-        self.room.took(tp.topic)
-        taken = False
-        try:
-            await self.callback(message)
-            taken = True
-        finally:
-            if not taken and self.partitions.get(tp) is partition:
-                self._give_back(tp, span)
-
-    def _batch_message(self, tp: TP, records: Sequence[Record]) -> BatchMessage:
-        first = records[0]
-        return BatchMessage(
-            tp.topic,
-            tp.partition,
-            first.offset,
-            first.timestamp / 1000,
-            0,
-            None,
-            first.key,
-            records,
-            None,
-            tp=tp,
-            generation_id=self.app.consumer_generation_id,
-        )
-
-    async def _restore(self, tp: TP, held: Held) -> bool:
-        """Recovery: apply a run of changelog records at once, then tell Faust where it is."""
-        recovery = self.app.tables.recovery
-        if tp not in recovery.active_tps:
-            held.index = len(held.records)
-            return False
-        run = held.records[held.index : held.index + RESTORE_AT_ONCE]
-        held.index += len(run)
-        seen = recovery.active_offsets.get(tp)
-        new = [record for record in run if seen is None or record.offset > seen]
-        if new:
-            recovery.tp_to_table[tp].restore(tp, new)
-            recovery.active_offsets[tp] = new[-1].offset
-        recovery._active_events_received_at[tp] = time.monotonic()  # noqa: SLF001 - Faust warns of silence
-        # Faust skips this one as known, and looks whether recovery is complete.
-        await self.callback(self._to_message(tp, run[-1]))
-        await asyncio.sleep(0)
-        return True
+def report_lost(tp: TP, lost: int, counts: Counter[str]) -> None:
+    """Retention removed records that nobody had read."""
+    if lost:
+        counts["lost to retention"] += lost
+        log.error("records.lost_to_retention", topic=tp.topic, partition=tp.partition, offsets=lost)

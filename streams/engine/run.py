@@ -60,7 +60,7 @@ def _announcer(app: faust.App, begin: float) -> Callable[[], Awaitable[None]]:
     from streams.engine.publish import know_topics
 
     async def announce() -> None:
-        while not app.consumer.serves(app.consumer.epoch):
+        while not app.consumer.member.ready:
             await app.producer.sleep(READY_POLL_S)
         await know_topics(app)
         # What global tables and recovery loaded stays: the collector need not look at it again.

@@ -46,6 +46,9 @@ class WorkerSettings(KafkaSettings):
     send_limit_s: Annotated[
         float, Field(validation_alias="SEND_LIMIT_S", description="a slower send ends the worker", gt=0)
     ] = 30.0
+    stall_limit_s: Annotated[
+        float, Field(validation_alias="STALL_LIMIT_S", description="work without progress that ends the worker", gt=0)
+    ] = 60.0
     drain_limit_s: Annotated[
         float, Field(validation_alias="DRAIN_LIMIT_S", description="from SIGTERM to the end", gt=0, le=60)
     ] = 30.0

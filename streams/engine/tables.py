@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from faust.types import TP
 
     from streams.engine.consumer import Record
+    from streams.engine.group_member import GroupMember
     from streams.engine.interfaces import Slot
 
 log = structlog.get_logger(__name__)
@@ -44,15 +45,15 @@ log = structlog.get_logger(__name__)
 class OwnedPartition:
     """A partition of a table that this worker serves now."""
 
-    __slots__ = ("_consumer", "epoch", "partition")
+    __slots__ = ("_member", "epoch", "partition")
 
-    def __init__(self, consumer: Any, partition: int) -> None:  # noqa: ANN401 - Faust ships no types
-        self._consumer = consumer
+    def __init__(self, member: GroupMember, partition: int) -> None:
+        self._member = member
         self.partition = partition
-        self.epoch: int = consumer.epoch
+        self.epoch = member.epoch_of(partition)
 
     def still_ours(self) -> bool:
-        return bool(self._consumer.serves(self.epoch))
+        return self._member.serves(self.partition, self.epoch)
 
 
 class BulkTable(Table):  # type: ignore[misc]
@@ -103,16 +104,16 @@ class BulkTable(Table):  # type: ignore[misc]
 
     def owned(self) -> Sequence[OwnedPartition]:
         """The partitions that are ours now and completely restored; none while they are about to go."""
-        consumer = self.app.consumer
-        if consumer.leaving or not consumer.serves(consumer.epoch):
+        member: GroupMember = self.app.consumer.member
+        if member.leaving or not member.ready:
             return ()
         topic = self.changelog_topic_name
         numbers = sorted(tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == topic)
-        return [OwnedPartition(consumer, number) for number in numbers]
+        return [OwnedPartition(member, number) for number in numbers]
 
     def at_work(self) -> AbstractContextManager[None]:
         """For what writes beside the flows: partitions are given up only when it has left this context."""
-        return cast("AbstractContextManager[None]", self.app.consumer.at_work())
+        return cast("AbstractContextManager[None]", self.app.consumer.member.at_work())
 
     def scan(self, slot: Slot) -> Iterator[tuple[bytes, bytes]]:
         """Every key and value of the slot's partition, as they are now. Raises Stale when it is not ours any more."""
@@ -135,7 +136,7 @@ class BulkTable(Table):  # type: ignore[misc]
             self.store.apply(slot.partition, items)
             sent = await writer.send(batches)
         if durable:
-            await self.app.consumer.sends.finished(sent)
+            await self.app.consumer.member.sends.finished(sent)
 
     def _check(self, slot: Slot) -> None:
         if not slot.still_ours():

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
-from aiokafka import TopicPartition
-from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     import faust
 
+    from streams.engine.group_member import GroupMember
+
 log = structlog.get_logger(__name__)
+
+ANSWER_WITHIN_S = 10.0
 
 
 class Rewind:
@@ -33,19 +35,13 @@ class Rewind:
         tp = TP(self._topic_name(topic), partition)
         if (tp, next_offset) in self._tried:
             return False
-
-        async def ask(consumer: Any) -> Mapping[TopicPartition, int]:  # noqa: ANN401 - aiokafka ships no types
-            found: Mapping[TopicPartition, int] = await consumer.beginning_offsets([TopicPartition(*tp)])
-            return found
-
-        first = (await self._app.consumer._thread.run(ask))[TopicPartition(*tp)]  # noqa: SLF001 - it lives in that thread
+        member: GroupMember = self._app.consumer.member
+        found = await member.client.offsets([tp], limit_s=ANSWER_WITHIN_S)
         self._tried.add((tp, next_offset))
-        target = max(first, next_offset)
+        target = max(found[tp].first, next_offset)
         if target >= before:
             return False
-        try:
-            await self._app.consumer.seek(tp, target)
-        except IllegalStateError:  # it went meanwhile: its next owner looks again
+        if not member.seek(tp, target):  # it went meanwhile: its next owner looks again
             self._tried.discard((tp, next_offset))
             return False
         log.warning("recorder.rewound", topic=topic, partition=partition, to=target, before=before)

@@ -13,7 +13,6 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
-from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from sqlalchemy import text
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from schemas.topics import AnyTopic
+    from streams.engine.group_member import GroupMember
     from streams.recorder.availability import Availability
 
 log = structlog.get_logger(__name__)
@@ -188,16 +188,14 @@ def ends_of(app: faust.App, topic_name: Callable[[str], str]) -> Callable[[Seque
 
     async def ends(topics: Collection[AnyTopic]) -> Mapping[Place, Ends]:
         names = {topic_name(topic.name): topic.name for topic in topics}
-        mine = [TopicPartition(tp.topic, tp.partition) for tp in app.consumer.assignment() if tp.topic in names]
-        if not mine:
-            return {}
+        member: GroupMember = app.consumer.member
+        mine = {tp: partition for tp, partition in member.partitions.items() if tp.topic in names}
         # Taken first: what a flow has finished is in SQL before it is finished here.
-        finished = {TopicPartition(*tp): found.log.unfinished_from for tp, found in app.consumer.partitions.items()}
-
-        async def ask(consumer: Any) -> tuple[Mapping[TopicPartition, int], ...]:  # noqa: ANN401 - aiokafka ships no types
-            return await consumer.beginning_offsets(mine), await consumer.end_offsets(mine)
-
-        first, end = await app.consumer._thread.run(ask)  # noqa: SLF001 - the consumer lives in that thread
-        return {Place(names[tp.topic], tp.partition): Ends(first[tp], end[tp], finished.get(tp) or 0) for tp in mine}
+        finished = {tp: partition.completed for tp, partition in mine.items()}
+        found = await member.client.offsets(mine, limit_s=LIMIT_S) if mine else {}
+        return {
+            Place(names[tp.topic], tp.partition): Ends(offsets.first, offsets.end, finished[tp])
+            for tp, offsets in found.items()
+        }
 
     return ends

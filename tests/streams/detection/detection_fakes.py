@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from schemas.topics import ALERTS, READINGS_DLQ, UNIT_AGGREGATES, UNIT_CONNECTIVITY
 from streams.engine.consumer import Batch
+from streams.engine.partition import OffsetRange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from schemas import messages as m
     from schemas.topics import AnyTopic, Topic
+    from streams.engine.group_member import GroupMember
     from streams.engine.interfaces import Slot
     from streams.engine.publish import Outgoing
     from tests.domain.detection.records import Raw
@@ -129,5 +131,6 @@ class FakeBroker:
 
 
 def batch_of(records: Sequence[Raw], *, topic: str = "test.readings", partition: int = 0, epoch: int = 1) -> Batch:
-    message = SimpleNamespace(topic=topic, partition=partition, value=list(records), acked=False)
-    return Batch(SimpleNamespace(consumer=SimpleNamespace(epoch=epoch)), message)
+    taken = OffsetRange(0, len(records))
+    message = SimpleNamespace(topic=topic, partition=partition, value=list(records), range=taken, source=None)
+    return Batch(cast("GroupMember", SimpleNamespace(epoch_of=lambda _: epoch)), message)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.engine.restore import newest_by_applied_offset
-from tests.streams.engine.test_partition import Rec
+from tests.streams.engine.engine_fakes import Rec
 
 
 def applied_offset_of(raw: bytes) -> int:
