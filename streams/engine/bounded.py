@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 RETRY_S = 0.5
 
@@ -37,7 +39,7 @@ async def within(limit_s: float, work: Coroutine[Any, Any, object], what: str) -
     return True
 
 
-async def insist(step: Callable[[], Awaitable[None]], limit_s: float, what: str) -> None:
+async def insist(step: Callable[[], Awaitable[T]], limit_s: float, what: str) -> T:
     """Repeat a step that the broker does not answer or refuses. Raises TimeoutError when that lasts too long."""
     give_up = time.monotonic() + limit_s
     while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
@@ -14,7 +14,7 @@ from streams.engine.placement import lost_to_retention, start_of
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from faust.types import TP
 
@@ -31,6 +31,16 @@ RETRY_S = 0.2
 MAX_RECORDS = 50_000
 
 
+class Receivers(Protocol):
+    """The flows, as delivery sees them."""
+
+    def batch_size(self, topic: str) -> int:
+        """How many records the flow of a topic gets at once."""
+
+    async def hand_over(self, tp: TP, partition: Partition, taken: OffsetRange, records: Sequence[Record]) -> None:
+        """Give a batch to the flow of its topic."""
+
+
 class Delivery:
     """Of the source partitions of one assignment. Nothing else assigns ranges, fetches or seeks while it runs.
 
@@ -42,8 +52,7 @@ class Delivery:
         self,
         client: BrokerClient,
         partitions: Mapping[TP, Partition],
-        hand_over: Callable[[TP, Partition, OffsetRange, Sequence[Record]], Awaitable[None]],
-        batch_size: Callable[[str], int],
+        flows: Receivers,
         may_deliver: Callable[[], bool],
         counts: Counter[str],
         queued: int,
@@ -51,8 +60,7 @@ class Delivery:
         self.partitions = partitions
         self.news = asyncio.Event()
         self._client = client
-        self._hand_over = hand_over
-        self._batch_size = batch_size
+        self._flows = flows
         self._may_deliver = may_deliver
         self._counts = counts
         self._queued = queued
@@ -81,8 +89,8 @@ class Delivery:
         await self._seek()
         delivered = False
         for tp, partition in self.partitions.items():
-            if self._has_room(tp.topic) and (batch := partition.assign(self._batch_size(tp.topic))) is not None:
-                await self._hand_over(tp, partition, *batch)
+            if self._has_room(tp.topic) and (batch := partition.assign(self._flows.batch_size(tp.topic))) is not None:
+                await self._flows.hand_over(tp, partition, *batch)
                 delivered = True
         self._start_fetch()
         if delivered:

@@ -20,7 +20,7 @@ import structlog
 
 from streams.engine.bounded import insist, look_at, within
 from streams.engine.commits import Commits
-from streams.engine.delivery import CALL_LIMIT_S, Delivery, report_lost
+from streams.engine.delivery import CALL_LIMIT_S, Delivery, Receivers, report_lost
 from streams.engine.freeze_guard import end_if_frozen
 from streams.engine.lag_watchdog import LagWatchdog
 from streams.engine.partition import Partition
@@ -30,12 +30,11 @@ from streams.engine.recovery import Changelogs, restore
 from streams.engine.sends import Sends
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Coroutine, Iterator, Mapping
 
     from faust.types import TP
 
     from streams.engine.broker_client import BrokerClient
-    from streams.engine.consumer import Record
     from streams.engine.partition import OffsetRange
     from streams.engine.settings import WorkerSettings
 
@@ -47,16 +46,12 @@ COMMIT_SHARE = 0.4
 END_LIMIT_S = 1.0
 
 
-class Flows(Changelogs, Protocol):
+class Flows(Changelogs, Receivers, Protocol):
     """What is above the engine: the app's flows and its tables."""
 
     def is_changelog(self, topic: str) -> bool: ...
-    def batch_size(self, topic: str) -> int: ...
     def begin(self) -> None:
         """The partitions are ready: batches follow."""
-
-    async def hand_over(self, tp: TP, partition: Partition, taken: OffsetRange, records: Sequence[Record]) -> None:
-        """Give a batch to the flow of its topic."""
 
     async def failed(self, error: BaseException) -> None:
         """Only a new process may go on: end this one."""
@@ -215,30 +210,27 @@ class GroupMember:
     async def _serve(self, tps: Collection[TP]) -> None:
         begin, limit_s = time.monotonic(), self._settings.stall_limit_s
         changelogs = {tp for tp in tps if self._flows.is_changelog(tp.topic)}
-
-        async def recover() -> None:
-            await restore(self.client, self._flows, changelogs, stall_limit_s=limit_s)
-
-        await insist(recover, 2 * limit_s, "restoring the tables")
-        restored_s = time.monotonic() - begin
+        await insist(
+            lambda: restore(self.client, self._flows, changelogs, stall_limit_s=limit_s),
+            2 * limit_s,
+            "restoring the tables",
+        )
+        restored_s = round(time.monotonic() - begin, 2)
+        sources = set(tps) - changelogs
+        found = await insist(
+            lambda: self.client.offsets(sources, limit_s=CALL_LIMIT_S), 2 * limit_s, "finding the committed offsets"
+        )
+        self._epochs = {number: next(self._numbers) for number in {tp.partition for tp in tps}}
         placed: dict[TP, Partition] = {}
-
-        async def place() -> None:
-            placed.update(await self._place(set(tps) - changelogs))
-
-        await insist(place, 2 * limit_s, "finding the committed offsets")
-        self._epochs = {tp.partition: 0 for tp in tps}
-        for number in self._epochs:
-            self._epochs[number] = next(self._numbers)
-        for tp, partition in placed.items():
-            partition.epoch = self._epochs[tp.partition]
+        for tp, offsets in found.items():
+            placed[tp] = Partition(start_of(tp, offsets), offsets.committed, self._epochs[tp.partition])
+            report_lost(tp, lost_to_retention(offsets), self.counts)
         self.partitions = placed
         self._delivery = Delivery(
-            self.client, placed, self._flows.hand_over, self._flows.batch_size, self._may_deliver, self.counts,
-            self._settings.queued_batches,
-        )  # fmt: skip
+            self.client, placed, self._flows, self._may_deliver, self.counts, self._settings.queued_batches
+        )
         self._flows.begin()
-        log.info("partitions.ready", partitions=len(placed), tables=len(changelogs), restored_s=round(restored_s, 2))
+        log.info("partitions.ready", partitions=len(placed), tables=len(changelogs), restored_s=restored_s)
         if placed:
             self._start(LagWatchdog(self.client, placed, limit_s, self.counts).run())
         await self._delivery.run()
@@ -246,12 +238,3 @@ class GroupMember:
     def _may_deliver(self) -> bool:
         """Out of contact a flow would only return what it gets, again and again."""
         return not self.leaving and self.in_contact()
-
-    async def _place(self, tps: Collection[TP]) -> dict[TP, Partition]:
-        if not tps:
-            return {}
-        found = await self.client.offsets(tps, limit_s=CALL_LIMIT_S)
-        placed = {tp: Partition(start_of(tp, found[tp]), found[tp].committed, 0) for tp in tps}
-        for tp in tps:
-            report_lost(tp, lost_to_retention(found[tp]), self.counts)
-        return placed

@@ -29,8 +29,13 @@ class _Collector:
 
 def serve_metrics(app: faust.App, port: int, collect: Callable[[], Iterable[Metric]]) -> None:
     """Serve `/metrics` on `port` (0: a free one, told in the log) from the start of the worker on."""
+
+    def with_engine() -> Iterable[Metric]:
+        yield from collect()
+        yield engine_metric(app.consumer.member.counts)
+
     registry = CollectorRegistry()
-    registry.register(_Collector(collect))
+    registry.register(_Collector(with_engine))
 
     def serve(*_: Any, **__: Any) -> None:  # noqa: ANN401 - a Faust signal's arguments
         server, _thread = start_http_server(port, registry=registry)
@@ -38,6 +43,13 @@ def serve_metrics(app: faust.App, port: int, collect: Callable[[], Iterable[Metr
 
     # Nothing else refers to it.
     app.on_worker_init.connect(serve, weak=False)
+
+
+def engine_metric(counts: Mapping[str, int]) -> Metric:
+    """Batches that were returned, positions that were set back, records lost to retention, stalled partitions."""
+    always = dict.fromkeys(("returned", "sought", "void", "lost to retention", "stalled"), 0)
+    about = "What happened to batches and positions"
+    return labelled("freshtrack_engine_events", about, "event", always | dict(counts))
 
 
 def configuration_metrics(tables: Sequence[GlobalTable[Any]]) -> Iterable[Metric]:

@@ -78,7 +78,7 @@ class StreamConsumer(driver.Consumer):  # type: ignore[misc]
     # What Faust calls.
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        if revoked and not self.app.should_stop:
+        if revoked:
             self.stop_flow()
             self.app.flow_control.suspend()
             # What no flow has taken yet is read again, here or elsewhere.
