@@ -116,7 +116,6 @@ async def preview_digest(
             timezone=timezone,
             display_unit=display_unit,
             now=services.now(),
-            web_url=str(request.base_url),
         )
     digest, rendered = made.digest, made.rendered
     return DigestPreview(

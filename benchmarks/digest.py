@@ -146,7 +146,7 @@ class TimedStore(DigestStore):
     """The worker's own, with a clock at each part."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        super().__init__(engine, URL)
+        super().__init__(engine)
         self.parts: defaultdict[str, float] = defaultdict(float)
 
     async def make(self, job: Job, units: Sequence[m.UnitConfig], readiness: Readiness, as_of_ms: int) -> Digest:

@@ -1,4 +1,4 @@
-"""`digest`: send a user a summary now, look at one without sending, give the demo's fleet a past."""
+"""`digest`: send a user a digest now, look at one without sending, send the demo fleet's past readings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from domain.digest.schedule import Period
     from schemas.messages import UnitConfig
 
-commands = typer.Typer(no_args_is_help=True, help="Summaries by e-mail.")
+commands = typer.Typer(no_args_is_help=True, help="Digests by e-mail.")
 
 LOOK_AGAIN_S = 0.5
 DAY_S = 86_400.0
@@ -31,12 +31,12 @@ BACKFILL_BATCH = 64
 @commands.command("send-now")
 def send_now(
     user: Annotated[str, typer.Argument(help="the user's id; it takes a digest preference")],
-    cadence: Annotated[Cadence, typer.Option(help="which summary")] = Cadence.DAILY,
+    cadence: Annotated[Cadence, typer.Option(help="which digest")] = Cadence.DAILY,
     wait_s: Annotated[
         float, typer.Option(min=0, help="first wait so long for recorded readings of all units up to the period's end")
     ] = 0.0,
 ) -> None:
-    """Send the summary of the newest whole period at once, beside the regular ones."""
+    """Send the digest of the newest whole period at once, beside the regular ones."""
 
     async def work(engine: AsyncEngine) -> str | None:
         from sqlalchemy.ext.asyncio import AsyncSession
@@ -65,7 +65,7 @@ def send_now(
             )
             await publish_digest_command(session, order)
             await session.commit()
-        return f"The {cadence} summary from {period.first} to {period.until} (not included) is on its way to {user}."
+        return f"The {cadence} digest from {period.first} to {period.until} (not included) is on its way to {user}."
 
     said = with_engine(work)
     if said is None:
@@ -97,14 +97,11 @@ async def _until_recorded(session: AsyncSession, organization_id: str, period: P
 def preview(
     organization: Annotated[str, typer.Argument(help="its id")],
     out: Annotated[Path, typer.Option(dir_okay=False, help="the page to write; the text part goes beside it")],
-    cadence: Annotated[Cadence, typer.Option(help="which summary")] = Cadence.DAILY,
+    cadence: Annotated[Cadence, typer.Option(help="which digest")] = Cadence.DAILY,
     timezone: Annotated[str, typer.Option(help="such as America/New_York")] = "UTC",
     fahrenheit: Annotated[bool, typer.Option("--fahrenheit", help="temperatures in °F")] = False,
-    web_url: Annotated[str, typer.Option(envvar="PUBLIC_URL", help="where the mail's links lead")] = (
-        "http://127.0.0.1:8080"
-    ),
 ) -> None:
-    """Write the summary as it would be sent now into a file; nothing is sent or kept."""
+    """Write the digest as it would be sent now into a file; nothing is sent or kept."""
     from domain.digest.schedule import ScheduleError
 
     async def work(engine: AsyncEngine) -> list[str]:
@@ -119,7 +116,6 @@ def preview(
             timezone=timezone,
             display_unit="F" if fahrenheit else "C",
             now=datetime.now(UTC),
-            web_url=web_url,
         )
         files = {out: with_pictures(made.rendered).encode(), out.with_suffix(".txt"): made.rendered.text.encode()}
         files |= {out.with_name(one.file_name): one.content for one in made.rendered.enclosures if not one.cid}

@@ -15,7 +15,7 @@ import httpx
 import msgspec
 
 from local.demo_children import DemoChildren
-from local.demo_summary import send_summary
+from local.demo_digest import send_digest
 from local.demo_view import DemoView
 from local.output import PrefixedOutput
 from local.stack import Stack
@@ -68,7 +68,7 @@ class Demo:
                 ("HTTP interface", self._parts.api_url),
                 ("its key", self._parts.key_file),
                 ("what the SMS provider got", f"{self._parts.telnyx_url}/control/log"),
-                ("the summaries' mailbox", self._parts.mailbox_url),
+                ("the digests' mailbox", self._parts.mailbox_url),
                 ("Kafka", self._parts.kafka.bootstrap),
                 ("PostgreSQL", self._parts.database_url),
             ):
@@ -79,7 +79,7 @@ class Demo:
             self._say("Ctrl-C ends everything. A door was left open; here is what happens:")
             beside = (
                 asyncio.create_task(view.follow()),
-                asyncio.create_task(send_summary(self._parts.for_commands, self._parts.mailbox_url, self._say)),
+                asyncio.create_task(send_digest(self._parts.for_commands, self._parts.mailbox_url, self._say)),
             )
             await self._stack.run_until()
             for task in beside:

@@ -114,7 +114,7 @@ class DemoChildren:
             self._worker("recorder", after=("topics", "schema")),
             Child(name="key", argv=self._key_command, after=("schema",), job=True),
             self._command("seed", "seed", "--demo", after=("api", "key"), job=True),
-            # Summaries come in the morning: what leads to the first SMS starts before.
+            # Digests come in the morning: what leads to the first SMS starts before.
             self._worker("digests", after=("seed", "mailbox")),
             Child(
                 name="simulator",

@@ -1,4 +1,4 @@
-"""Buckets of one unit put together to a day, a week, a month.
+"""The totals of a unit's buckets over a day, a week, a month.
 
 All sums are whole numbers (thousandths of a second, millionths of a degree, and 2^-200 for the kinetic terms, which are
 as small as 1e-57 in liquid nitrogen), so that merging is exactly associative and commutative, which sums of floats are

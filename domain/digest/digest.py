@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 # The part of a period that readings must vouch for before a unit may be called compliant.
 ENOUGH_COVERAGE = 0.9
 NAME_AT_MOST = 100
-# Curves are kept of this many units: a mail shows no more.
+# A mail shows at most this many curves.
 CURVES = 4
 
 

@@ -1,4 +1,4 @@
-"""Where a unit's readings leave a period uncovered, as well as 15-minute buckets can tell."""
+"""Where a unit's readings leave a period uncovered, as precisely as 15-minute buckets allow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Gap(Struct, frozen=True):
     """A stretch with missing coverage; `missing_ms` is exact.
 
     The ends are exact for one silence: it begins where the first bucket's coverage ended and ends where the last one's
-    began. Several short silences in one bucket are told as one stretch, of which `missing_ms` was not covered.
+    began. Several short silences in one bucket become one stretch, of which `missing_ms` was not covered.
     """
 
     starts_at_ms: int
@@ -68,7 +68,7 @@ def _gap(run: list[_Stretch], period_starts_at_ms: int) -> Gap:
     first, last = run[0], run[-1]
     if len(run) > 1:
         return Gap(first.starts_at_ms + first.covered_ms, last.ends_at_ms - last.covered_ms, missing)
-    # Which side of a lone bucket is covered is not known: a unit that begins is silent first, else it falls silent.
+    # A lone bucket does not say which side is covered: a new unit is silent first, any other goes offline.
     if first.starts_at_ms == period_starts_at_ms:
         return Gap(first.starts_at_ms, first.starts_at_ms + missing, missing)
     return Gap(first.starts_at_ms + first.covered_ms, first.ends_at_ms, missing)

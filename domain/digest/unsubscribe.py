@@ -1,8 +1,8 @@
-"""The token in a mail's unsubscribe link: whom and which summary it is about, signed, so that nobody makes one up.
+"""The token in a mail's unsubscribe link: it names a user and a digest, and is signed so that nobody can forge one.
 
-A link must work for as long as the mail lies in a mailbox (RFC 8058, and CAN-SPAM asks for 30 days), and without a
-sign-in; so a token does not expire, and all that it can do is to take one summary from one user. It is no secret of the
-user's: whoever is forwarded the mail may use it. Another secret makes all former links void.
+A link must work as long as the mail lies in a mailbox (RFC 8058; CAN-SPAM asks for 30 days) and without a sign-in. So a
+token does not expire, and all it can do is to unsubscribe one user from one digest. It is not secret: anyone to whom
+the mail is forwarded can use it. Changing the secret voids all earlier links.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def token(secret: bytes, user_id: str, cadence: Cadence) -> str:
 
 
 def read(secret: bytes, token: str) -> tuple[str, Cadence] | None:
-    """Whom and which summary a token of ours is about; None for any other text. Takes the same time wherever it
+    """The user and the cadence in a genuine token; None for any other text, in the same time wherever it
     differs. Raises ValueError for a secret below 16 bytes.
     """
     match = _TOKEN.fullmatch(token)
@@ -45,7 +45,7 @@ def read(secret: bytes, token: str) -> tuple[str, Cadence] | None:
     try:
         return _decode(base64.urlsafe_b64decode(about + "=" * (-len(about) % 4)))
     except (binascii.Error, msgspec.MsgspecError):
-        # Ours, and of a cadence that this version no longer knows.
+        # Genuine, but of a cadence that this version no longer has.
         return None
 
 

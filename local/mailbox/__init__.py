@@ -1,1 +1,1 @@
-"""A mailbox for one machine: an SMTP server that takes every mail, and web pages that show them as people see them."""
+"""A local mailbox: an SMTP server that accepts every mail, and web pages that show mails as people see them."""

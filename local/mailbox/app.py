@@ -1,4 +1,4 @@
-"""The mailbox: takes mails by SMTP, keeps the newest in memory, and shows them on web pages."""
+"""The mailbox: accepts mails by SMTP, keeps the newest in memory, and shows them on web pages."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 KEPT = 2_000
-# A mail comes from outside: it may show pictures and its own styles, and do nothing.
+# A mail is foreign content: it may show pictures and its own styles, and nothing else.
 MAIL_POLICY = "sandbox allow-popups; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 _pages = Environment(autoescape=True, undefined=StrictUndefined)
 
 
 class Mailbox:
-    """Mails by their number, oldest first. A second copy of a mail, known by its Message-ID, counts and is not kept.
+    """Mails by number, oldest first. A second copy of a mail, recognized by its Message-ID, is counted and discarded.
 
-    That is what mail programs do with a message that a server delivers twice.
+    Mail programs do the same with a message that a server delivers twice.
     """
 
     def __init__(self) -> None:
@@ -87,70 +87,84 @@ class Mailbox:
         self.delay_s = 0.0
 
 
-def web(mailbox: Mailbox) -> Starlette:  # noqa: C901 - a function a page
-    """`/`: the list; `/mails/N`: one mail; `/api/mails`: the list as JSON; DELETE there empties the mailbox."""
+class Pages:
+    """What people see of a mailbox."""
 
-    async def show_list(_: Request) -> Response:
-        return HTMLResponse(_pages.from_string(LIST).render(mails=mailbox.newest_first(), clock=_clock))
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
 
-    async def list_json(_: Request) -> Response:
-        return Response(msgspec.json.encode(mailbox.newest_first()), media_type="application/json")
+    async def list(self, _: Request) -> Response:
+        return HTMLResponse(_pages.from_string(LIST).render(mails=self._mailbox.newest_first(), clock=_clock))
 
-    async def empty(_: Request) -> Response:
-        mailbox.clear()
-        return Response(status_code=204)
-
-    async def refuse(request: Request) -> Response:
-        """From now on answer every mail with this reply, such as `451 4.3.0 later`; an empty body ends that."""
-        mailbox.refuse = (await request.body()).decode() or None
-        return Response(status_code=204)
-
-    async def delay(request: Request) -> Response:
-        """From now on take so many seconds for each mail."""
-        mailbox.delay_s = float(await request.body())
-        return Response(status_code=204)
-
-    async def show_one(request: Request) -> Response:
-        mail, message = _found(request)
+    async def mail(self, request: Request) -> Response:
+        mail, message = self._found(request)
         headers = [(name, str(value)) for name, value in message.items()]
         page = _pages.from_string(MAIL).render(mail=mail, headers=headers, text=text_of(message), clock=_clock)
         return HTMLResponse(page)
 
-    async def html(request: Request) -> Response:
-        return HTMLResponse(html_of(_found(request)[1]), headers={"Content-Security-Policy": MAIL_POLICY})
+    async def html(self, request: Request) -> Response:
+        return HTMLResponse(html_of(self._found(request)[1]), headers={"Content-Security-Policy": MAIL_POLICY})
 
-    async def text(request: Request) -> Response:
-        return PlainTextResponse(text_of(_found(request)[1]))
+    async def text(self, request: Request) -> Response:
+        return PlainTextResponse(text_of(self._found(request)[1]))
 
-    async def raw(request: Request) -> Response:
-        return PlainTextResponse(mailbox.raw(_found(request)[0].number))
+    async def raw(self, request: Request) -> Response:
+        return PlainTextResponse(self._mailbox.raw(self._found(request)[0].number))
 
-    async def attachment(request: Request) -> Response:
-        _, message = _found(request)
+    async def attachment(self, request: Request) -> Response:
+        _, message = self._found(request)
         try:
             about, content = attachment_of(message, request.path_params["file"])
         except IndexError:
             raise HTTPException(404) from None
         return Response(content, media_type=about.content_type, headers={"Content-Security-Policy": MAIL_POLICY})
 
-    def _found(request: Request) -> tuple[Received, EmailMessage]:
+    def _found(self, request: Request) -> tuple[Received, EmailMessage]:
         try:
-            return mailbox.one(request.path_params["number"])
+            return self._mailbox.one(request.path_params["number"])
         except KeyError:
             raise HTTPException(404) from None
 
+
+class Controls:
+    """What tests and the demo use."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+
+    async def list(self, _: Request) -> Response:
+        return Response(msgspec.json.encode(self._mailbox.newest_first()), media_type="application/json")
+
+    async def clear(self, _: Request) -> Response:
+        self._mailbox.clear()
+        return Response(status_code=204)
+
+    async def refuse(self, request: Request) -> Response:
+        """Answer every mail with this SMTP reply, such as `451 4.3.0 later`; an empty body accepts mails again."""
+        self._mailbox.refuse = (await request.body()).decode() or None
+        return Response(status_code=204)
+
+    async def delay(self, request: Request) -> Response:
+        """Take this many seconds for each mail."""
+        self._mailbox.delay_s = float(await request.body())
+        return Response(status_code=204)
+
+
+def web(mailbox: Mailbox) -> Starlette:
+    """`/`: the list; `/mails/N`: one mail; `/api/mails`: the list as JSON, DELETE empties the mailbox."""
+    pages, controls = Pages(mailbox), Controls(mailbox)
     return Starlette(
         routes=[
-            Route("/", show_list),
-            Route("/mails/{number:int}", show_one),
-            Route("/mails/{number:int}/html", html),
-            Route("/mails/{number:int}/text", text),
-            Route("/mails/{number:int}/raw", raw),
-            Route("/mails/{number:int}/files/{file:int}", attachment),
-            Route("/api/mails", list_json, methods=["GET"]),
-            Route("/api/mails", empty, methods=["DELETE"]),
-            Route("/api/refuse", refuse, methods=["PUT"]),
-            Route("/api/delay", delay, methods=["PUT"]),
+            Route("/", pages.list),
+            Route("/mails/{number:int}", pages.mail),
+            Route("/mails/{number:int}/html", pages.html),
+            Route("/mails/{number:int}/text", pages.text),
+            Route("/mails/{number:int}/raw", pages.raw),
+            Route("/mails/{number:int}/files/{file:int}", pages.attachment),
+            Route("/api/mails", controls.list, methods=["GET"]),
+            Route("/api/mails", controls.clear, methods=["DELETE"]),
+            Route("/api/refuse", controls.refuse, methods=["PUT"]),
+            Route("/api/delay", controls.delay, methods=["PUT"]),
         ]
     )
 

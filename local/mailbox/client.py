@@ -1,4 +1,4 @@
-"""The mailbox as a child process, with what it received as structs."""
+"""The mailbox as a child process, and the mails it received as structs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class MailboxDidNotStartError(RuntimeError):
-    """The mailbox ended or gave no answer in time; the message holds its last words."""
+    """The mailbox ended or did not answer in time; the message has the end of its output."""
 
 
 def command(smtp_port: int, port: int) -> list[str]:
@@ -73,9 +73,9 @@ class MailboxProcess:
                 time.sleep(0.01)
             else:
                 return self
-        words = self._process.last_lines()
+        output = self._process.last_lines()
         self._process.kill()
-        raise MailboxDidNotStartError(f"the mailbox is not up (exit code {code}); {self._log_file} ends:\n{words}")
+        raise MailboxDidNotStartError(f"the mailbox is not up (exit code {code}); {self._log_file} ends:\n{output}")
 
     def mails(self) -> list[Received]:
         """The newest first."""
@@ -89,11 +89,11 @@ class MailboxProcess:
         return text_of(parse(self._raw(number)))
 
     def refuse(self, reply: str) -> None:
-        """Answer every mail with this SMTP reply from now on; empty: take them again."""
+        """Answer every mail with this SMTP reply from now on; an empty one accepts mails again."""
         self._http.put("/api/refuse", content=reply.encode()).raise_for_status()
 
     def delay(self, seconds: float) -> None:
-        """Take so long for each mail from now on."""
+        """Take this long for each mail from now on."""
         self._http.put("/api/delay", content=str(seconds).encode()).raise_for_status()
 
     def clear(self) -> None:

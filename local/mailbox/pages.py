@@ -34,7 +34,7 @@ LIST = (
 <a class="mail" href="/mails/{{ mail.number }}"><b>{{ mail.subject }}</b>
 <span class="soft">to {{ mail.to|join(", ") }} · {{ clock(mail.at_ms) }}
 {%- if mail.attachments %} · {{ mail.attachments|length }} attached{% endif %}
-{%- if mail.copies > 1 %} · came {{ mail.copies }} times{% endif %}</span></a>
+{%- if mail.copies > 1 %} · received {{ mail.copies }} times{% endif %}</span></a>
 {%- else %}
 <p class="mail soft">No mail yet.</p>
 {%- endfor %}
@@ -48,7 +48,7 @@ MAIL = (
 <p class="soft"><a href="/">Mailbox</a></p>
 <h1>{{ mail.subject }}</h1>
 <p class="soft">from {{ mail.sender }} to {{ mail.to|join(", ") }} · {{ clock(mail.at_ms) }}
-{%- if mail.copies > 1 %} · came {{ mail.copies }} times{% endif %}</p>
+{%- if mail.copies > 1 %} · received {{ mail.copies }} times{% endif %}</p>
 {%- if mail.attachments %}
 <p>{% for file in mail.attachments %}<a href="/mails/{{ mail.number }}/files/{{ loop.index0 }}">{{ file.file_name }}</a>
 <span class="soft">({{ file.content_type }}, {{ "{:,}".format(file.size) }} bytes)</span> {% endfor %}</p>
@@ -59,7 +59,7 @@ MAIL = (
 <details class="card"><summary>Headers</summary><dl>
 {%- for name, value in headers %}<dt>{{ name }}</dt><dd>{{ value }}</dd>{% endfor -%}
 </dl></details>
-<p class="soft"><a href="/mails/{{ mail.number }}/raw">The whole message as it came</a></p>
+<p class="soft"><a href="/mails/{{ mail.number }}/raw">The whole message as received</a></p>
 </main></body></html>
 """
 )

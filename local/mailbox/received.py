@@ -1,4 +1,4 @@
-"""What a mail that came in consists of: its headers, the rendered page, the text part, attachments."""
+"""The parts of a received mail: its headers, the rendered page, the text part, attachments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CID = re.compile(r"""(?<=["'(])cid:([^"')]+)""")
 
 
 class Attachment(msgspec.Struct, frozen=True):
-    """A file that came with a mail; `size` is in bytes."""
+    """An attached file; `size` is in bytes."""
 
     file_name: str
     content_type: str
@@ -25,7 +25,7 @@ class Attachment(msgspec.Struct, frozen=True):
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """A mail as the list tells of it. `copies` counts how often a mail of this Message-ID came in."""
+    """A mail as the list shows it. `copies` counts how often a mail of this Message-ID arrived."""
 
     number: int
     at_ms: int
@@ -60,13 +60,13 @@ def parse(raw: bytes) -> EmailMessage:
 
 
 def text_of(message: EmailMessage) -> str:
-    """The text part; empty where there is none."""
+    """The text part; empty if there is none."""
     part = message.get_body(("plain",))
     return "" if part is None else str(part.get_content())
 
 
 def html_of(message: EmailMessage) -> str:
-    """The HTML part with its pictures inside, so that it shows without a mail program; empty where there is none.
+    """The HTML part with its pictures inside, so that it shows without a mail program; empty if there is none.
 
     A picture that the mail lacks keeps its `cid:` address, and shows as broken, as it would anywhere.
     """

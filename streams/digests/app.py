@@ -64,7 +64,7 @@ def build() -> faust.App:
     send = publisher(app)
     records = EmailRecords(now_ms)
     timers = Timers(timer_table, send, now_ms)
-    store = DigestStore(engine, settings.public_url)
+    store = DigestStore(engine)
     counters = DigestCounters()
     plans = Plans(plan_table, timers, now_ms)
     waiting = Waiting(store, settings.digest_wait_s, now_ms)

@@ -40,7 +40,6 @@ async def preview(
     timezone: str,
     display_unit: str,
     now: datetime,
-    web_url: str,
 ) -> Preview:
     """The newest whole period. Raises ScheduleError for a timezone that is unknown here."""
     now_ms = to_ms(now.astimezone(UTC))
@@ -50,7 +49,7 @@ async def preview(
         recorded_until_ms = max(0, to_ms(await recorded_until(connection)))
     readiness = Readiness(is_recorded(period, recorded_until_ms), 0, recorded_until_ms)
     digest = await made_digest(engine, job, units, readiness, now_ms)
-    rendered = await asyncio.to_thread(render, digest, display_unit, web_url)
+    rendered = await asyncio.to_thread(render, digest, display_unit)
     return Preview(digest, rendered)
 
 

@@ -18,7 +18,7 @@ def _long_enough(secret: SecretStr) -> SecretStr:
 
 
 class DigestsSettings(WorkerSettings):
-    """A batch of mails is small: what it has begun must end before a drain does."""
+    """A batch of mails is small, so that it ends within the drain limit."""
 
     max_batch: Annotated[
         int, Field(validation_alias="MAX_BATCH", description="records that a flow gets at once", ge=1)
@@ -34,7 +34,11 @@ class DigestsSettings(WorkerSettings):
     ]
     digest_wait_s: Annotated[
         float,
-        Field(validation_alias="DIGEST_WAIT_S", description="for recorded buckets; then it is sent as it is", ge=0),
+        Field(
+            validation_alias="DIGEST_WAIT_S",
+            description="longest wait for recorded buckets; then it is sent without",
+            ge=0,
+        ),
     ] = 240.0
     email_concurrency: Annotated[
         int, Field(validation_alias="EMAIL_CONCURRENCY", description="mails to the provider at once", ge=1)

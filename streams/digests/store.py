@@ -40,11 +40,10 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class DigestStore:
-    """Raises what SQLAlchemy raises, and OSError where the database is away."""
+    """Raises what SQLAlchemy raises, and OSError while the database is unreachable."""
 
-    def __init__(self, engine: AsyncEngine, web_url: str) -> None:
+    def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._web_url = web_url
         self._cache = RenderedCache()
 
     async def recorded_until_ms(self) -> int:
@@ -54,7 +53,7 @@ class DigestStore:
             return max(0, to_ms(min(buckets, alerts)))
 
     async def make(self, job: Job, units: Sequence[m.UnitConfig], readiness: Readiness, as_of_ms: int) -> Digest:
-        """The job's numbers, kept from now on: of two that make them at once, the first ones count."""
+        """Compute and store the job's numbers; if two workers do so at once, the first to store wins."""
         made = await made_digest(self._engine, job, units, readiness, as_of_ms)
         row = await asyncio.to_thread(report_row, job, made, readiness)
         async with self._engine.begin() as connection:
@@ -62,7 +61,7 @@ class DigestStore:
         return await self.find(job.job_id) or made
 
     async def find(self, job_id: str) -> Digest | None:
-        """The numbers that a job has made."""
+        """The stored numbers of a job."""
         report = DigestReportRow.__table__.c
         async with self._engine.connect() as connection:
             content = await connection.scalar(select(report.content).where(report.job_id == job_id))
@@ -87,7 +86,7 @@ class DigestStore:
         return None if content is None else _decode_rendered(content)
 
     async def _write_rendered(self, job_id: str, display_unit: str, numbers: Digest) -> RenderedDigest:
-        made = await asyncio.to_thread(render, numbers, display_unit, self._web_url)
+        made = await asyncio.to_thread(render, numbers, display_unit)
         row = {"job_id": job_id, "display_unit": display_unit, "content": _encode(made)}
         async with self._engine.begin() as connection:
             await connection.execute(insert(DigestLetterRow).values(row).on_conflict_do_nothing())

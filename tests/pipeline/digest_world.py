@@ -1,4 +1,4 @@
-"""Summaries on the real broker, PostgreSQL and SMTP: whose units, which days, what a mail must say."""
+"""Digests on the real broker, PostgreSQL and SMTP: whose units, which days, what a mail must say."""
 
 from __future__ import annotations
 

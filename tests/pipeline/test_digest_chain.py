@@ -93,14 +93,14 @@ async def test_the_numbers_of_a_mail_are_those_of_the_raw_readings(
         assert_says(mailbox, mail, found[timezone])
 
     told = partial(ledger, database, len(zones))
-    assert await eventually.awaited(told, within_s=30, every_s=0.2, what="a row of the ledger for each summary, sent")
+    assert await eventually.awaited(told, within_s=30, every_s=0.2, what="a row of the ledger for each digest, sent")
 
 
-async def ledger(engine: AsyncEngine, summaries: int) -> bool:
-    """Whether SQL tells that so many summaries were sent."""
+async def ledger(engine: AsyncEngine, digests: int) -> bool:
+    """Whether SQL tells that so many digests were sent."""
     async with engine.connect() as connection:
         rows = await connection.execute(text("SELECT status, progress FROM digest_ledger WHERE asked_for"))
-        return [tuple(row) for row in rows] == [("sent", 100)] * summaries
+        return [tuple(row) for row in rows] == [("sent", 100)] * digests
 
 
 def is_ready(worker: Worker) -> bool:

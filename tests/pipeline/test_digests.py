@@ -105,7 +105,7 @@ async def test_each_user_gets_one_mail_with_the_numbers_of_a_plain_loop_though_t
     eventually(lambda: progress(space)[m.DigestStatus.WAITING], within_s=40, every_s=0.1)
     worker.kill()
     await recorded_until(database, datetime.now(UTC))
-    # ... once a summary is made,
+    # ... once a digest is made,
     worker = start_worker("digests", **settings)
     eventually(lambda: progress(space)[m.DigestStatus.COUNTED], within_s=40, every_s=0.05)
     worker.kill()

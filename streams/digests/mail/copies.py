@@ -75,8 +75,6 @@ class Copies:
                 sender=self._sender,
                 recipient=Mailbox(contact.email, contact.name),
                 unsubscribe_url=self._links.unsubscribe(request.user_id, request.cadence),
-                # The web page shows who takes which digest, and changes it for whoever may.
-                preferences_url=self._links.public_url,
             )
         except AddressError as error:
             return Dead(DeadReason.BAD_ADDRESS, "bad_address", str(error))

@@ -1,4 +1,4 @@
-"""The typefaces of PDF reports: a wide one of the system where there is one, else the Vera that reportlab brings."""
+"""The typefaces of PDF reports: the system's DejaVu if installed, else the Vera that comes with reportlab."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reportlab.pdfbase.ttfonts import TTFont
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Regular and bold. Debian's and Fedora's places of DejaVu, which knows 5,000 characters more than Vera.
+# Regular and bold: where Debian and Fedora put DejaVu, which has 5,000 characters more than Vera.
 _PLACES = (
     ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf"),
     ("/usr/share/fonts/dejavu-sans-fonts/DejaVuSans.ttf", "/usr/share/fonts/dejavu-sans-fonts/DejaVuSans-Bold.ttf"),

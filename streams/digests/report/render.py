@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, assert_never
 
 import css_inline
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from msgspec import Struct
 
 from domain.digest.analytics import CHART
 from domain.digest.cadences import CADENCES, Layout
@@ -16,7 +15,7 @@ from domain.digest.mails import UNIT_ROWS, view
 from domain.digest.words import NBSP
 from streams.digests.report.charts import curve_png, days_png
 from streams.digests.report.pdf import compliance_pdf
-from streams.digests.report.rendered_digest import PREFERENCES, UNSUBSCRIBE, Enclosure, RenderedDigest
+from streams.digests.report.rendered_digest import UNSUBSCRIBE, Enclosure, RenderedDigest
 
 if TYPE_CHECKING:
     from domain.digest.facts import Digest
@@ -28,12 +27,6 @@ HTML_AT_MOST = 102 * 1024
 
 class TooLongError(ValueError):
     """The HTML part would be cut off by mail programs."""
-
-
-class Links(Struct, frozen=True):
-    web: str
-    preferences: str = PREFERENCES
-    unsubscribe: str = UNSUBSCRIBE
 
 
 @lru_cache(maxsize=1)
@@ -53,21 +46,22 @@ def _inliner() -> css_inline.CSSInliner:
     return css_inline.CSSInliner(load_remote_stylesheets=False)
 
 
-def render(digest: Digest, display_unit: str, web_url: str) -> RenderedDigest:
+def render(digest: Digest, display_unit: str) -> RenderedDigest:
     """Render once for all recipients who see the same unit of temperature ("C" or "F").
 
     Shows fewer units where long names would make the HTML part longer than 102 KB; raises TooLongError when even a
     handful does not fit.
     """
-    links = Links(web_url)
     for unit_rows in (UNIT_ROWS, UNIT_ROWS // 2, UNIT_ROWS // 4, UNIT_ROWS // 12):
         shown = view(digest, display_unit, unit_rows)
-        html = _inliner().inline(_templates().get_template("digest.html.j2").render(view=shown, links=links))
+        html = _inliner().inline(
+            _templates().get_template("digest.html.j2").render(view=shown, unsubscribe=UNSUBSCRIBE)
+        )
         if len(html.encode()) <= HTML_AT_MOST:
             break
     else:
         raise TooLongError(f"the HTML part exceeds {HTML_AT_MOST:,} bytes even with {unit_rows} units; are names sane?")
-    text = _templates().get_template("digest.txt.j2").render(view=shown, links=links).replace(NBSP, " ")
+    text = _templates().get_template("digest.txt.j2").render(view=shown, unsubscribe=UNSUBSCRIBE).replace(NBSP, " ")
     return RenderedDigest(shown.subject, html, text, tuple(_enclosures(digest, display_unit)))
 
 

@@ -1,7 +1,7 @@
 """A rendered digest for many recipients, and one recipient's copy of it.
 
 The costly part (charts, PDF, inlined styles) is done once in a `RenderedDigest`; a copy only fills in the recipient's
-own links.
+own link.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from html import escape
 
 from msgspec import Struct
 
-# Placeholders in a rendered digest for the recipient's own links.
+# Placeholder in a rendered digest for the recipient's own link.
 UNSUBSCRIBE = "https://links.invalid/unsubscribe"
-PREFERENCES = "https://links.invalid/preferences"
 
 _ADDRESS = re.compile(r"[^@\s<>,;:\\\"()\[\]]{1,64}@(?=.{1,255}$)[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
@@ -57,7 +56,7 @@ class Enclosure(Struct, frozen=True):
 
 
 class RenderedDigest(Struct, frozen=True):
-    """What all recipients get; UNSUBSCRIBE and PREFERENCES mark where each one's own links go."""
+    """What all recipients get; UNSUBSCRIBE marks where each one's own link goes."""
 
     subject: str
     html: str
@@ -125,21 +124,17 @@ def copy_for(
     sender: Mailbox,
     recipient: Mailbox,
     unsubscribe_url: str,
-    preferences_url: str,
 ) -> Mail:
     """One recipient's mail; raises AddressError for an address that no mail can be sent to."""
     recipient.header()
     sender.header()
-    html, text = rendered.html, rendered.text
-    for marker, url in ((UNSUBSCRIBE, unsubscribe_url), (PREFERENCES, preferences_url)):
-        html, text = html.replace(marker, escape(url)), text.replace(marker, url)
     return Mail(
         mail_id=mail_id,
         sender=sender,
         recipient=recipient,
         subject=rendered.subject,
-        html=html,
-        text=text,
+        html=rendered.html.replace(UNSUBSCRIBE, escape(unsubscribe_url)),
+        text=rendered.text.replace(UNSUBSCRIBE, unsubscribe_url),
         enclosures=rendered.enclosures,
         unsubscribe_url=unsubscribe_url,
     )

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.detection.aggregate_numbers import BUCKET_MS, Grading, Packed, mean_kinetic_temperature_c, measure, union
@@ -27,6 +27,8 @@ def bucket(readings: Packed, number: int = 0, revision: int = 1) -> m.AggregateB
     return measure("u", "o", number * BUCKET_MS, revision, readings, None, graded)
 
 
+# Three sets of readings take a while to draw on a busy machine.
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(packed, packed, packed)
 def test_uniting_sets_of_readings_is_associative_commutative_and_idempotent(a: Packed, b: Packed, c: Packed) -> None:
     assert union(union(a, b), c) == union(a, union(b, c))
@@ -34,6 +36,7 @@ def test_uniting_sets_of_readings_is_associative_commutative_and_idempotent(a: P
     assert union(union(a, b), b) == union(a, b)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.lists(packed, min_size=3, max_size=6), st.randoms(use_true_random=False))
 def test_totals_do_not_depend_on_order_or_grouping(sets: list[Packed], rng: object) -> None:
     parts = [of_bucket(bucket(readings, number)) for number, readings in enumerate(sets)]

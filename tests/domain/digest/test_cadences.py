@@ -55,7 +55,7 @@ def test_a_quarterly_digest_has_a_mail(quarterly: Cadence) -> None:
     assert shown.subject == "Quarterly Analytics - Corner Store"
     assert shown.period == "Quarter 3 of 2026"
     assert shown.sections[0].title == "Compared with the quarter before"
-    rendered = render(made, "C", "https://x.example.com")
+    rendered = render(made, "C")
     assert "Quarter before" in rendered.text
     assert [one.file_name for one in rendered.enclosures] == ["days.png"]
 

@@ -13,7 +13,7 @@ cadences = st.sampled_from(Cadence)
 
 
 @given(user_ids, cadences)
-def test_a_token_tells_whom_and_which_summary_it_is_about(user_id: str, cadence: Cadence) -> None:
+def test_a_token_tells_whom_and_which_digest_it_is_about(user_id: str, cadence: Cadence) -> None:
     made = token(SECRET, user_id, cadence)
     assert read(SECRET, made) == (user_id, cadence)
     assert re.fullmatch(r"[A-Za-z0-9_.-]+", made)
@@ -36,7 +36,7 @@ def test_another_secret_makes_a_token_void() -> None:
     assert read(b"t" * 32, token(SECRET, "ann", Cadence.DAILY)) is None
 
 
-def test_each_user_and_summary_has_a_token_of_its_own() -> None:
+def test_each_user_and_digest_has_a_token_of_its_own() -> None:
     assert len({token(SECRET, user, cadence) for user in ("ann", "bob") for cadence in Cadence}) == 6
 
 

@@ -91,6 +91,5 @@ def mail(to: str = "pat@example.com", **changes: object) -> Mail:
         "sender": Mailbox("digests@freshtrack.example.com", "FreshTrack"),
         "recipient": Mailbox(to, "Pat Köhler"),
         "unsubscribe_url": "https://freshtrack.example.com/u/abc",
-        "preferences_url": "https://freshtrack.example.com/p/abc",
     }
     return copy_for(rendered, **(fields | changes))  # type: ignore[arg-type]

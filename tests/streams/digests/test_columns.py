@@ -32,7 +32,7 @@ def test_one_entry_adds_a_column_to_html_text_and_pdf(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(pdf, "_text", write)
     for cadence in (Cadence.DAILY, Cadence.WEEKLY):
-        rendered = render(digest_of(cadence), "C", "https://x.example.com")
+        rendered = render(digest_of(cadence), "C")
         readings = digest_of(cadence).units[0].readings
         for part in (rendered.html, rendered.text):
             assert "Depth" in part

@@ -35,7 +35,7 @@ postgres = pytest.mark.postgres
 
 @pytest.fixture
 async def furnished(database: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> AsyncEngine:
-    """Acme with a fridge, and ann who takes summaries in Kolkata."""
+    """Acme with a fridge, and ann who takes digests in Kolkata."""
     monkeypatch.setenv("DATABASE_URL", database.url.render_as_string(hide_password=False))
     async with AsyncSession(database) as session, session.begin():
         session.add(OrganizationRow(organization_id="acme", name="Acme Foods"))
@@ -56,7 +56,7 @@ async def run(*arguments: str) -> Result:
 
 @pytest.mark.anyio
 @postgres
-async def test_a_summary_is_asked_for_by_name(furnished: AsyncEngine) -> None:
+async def test_a_digest_is_asked_for_by_name(furnished: AsyncEngine) -> None:
     result = await run("send-now", "ann", "--cadence", "weekly", "--wait-s", "0.6")
     assert result.exit_code == 0, result.output
     period = newest_period(m.Cadence.WEEKLY, "Asia/Kolkata", int(datetime.now(UTC).timestamp() * 1000))
@@ -70,7 +70,7 @@ async def test_a_summary_is_asked_for_by_name(furnished: AsyncEngine) -> None:
 
 @pytest.mark.anyio
 @postgres
-async def test_who_takes_no_summaries_is_named(furnished: AsyncEngine) -> None:
+async def test_who_takes_no_digests_is_named(furnished: AsyncEngine) -> None:
     result = await run("send-now", "bob")
     assert result.exit_code == 1
     assert "bob has no digest preference" in result.output

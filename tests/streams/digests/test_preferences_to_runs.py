@@ -1,4 +1,4 @@
-"""Who is due a summary when: a year with a worker that keeps dying, outages, changes that count at once."""
+"""Who is due a digest when: a year with a worker that keeps dying, outages, changes that count at once."""
 
 import random
 from collections import defaultdict
@@ -75,7 +75,7 @@ def test_after_three_days_down_exactly_the_newest_missed_period_is_made_good() -
     assert run_dates(of) == ["2026-05-05", "2026-05-08", "2026-05-09"]
 
 
-def test_a_preference_that_waited_three_days_for_its_worker_gets_one_summary() -> None:
+def test_a_preference_that_waited_three_days_for_its_worker_gets_one_digest() -> None:
     of = world(utc("2026-05-05T12:00:00-04:00"))
     made_at_ms = of.now_ms
     of.now_ms += 3 * DAY_MS
@@ -87,7 +87,7 @@ def test_a_preference_that_waited_three_days_for_its_worker_gets_one_summary() -
     assert run_dates(of) == ["2026-05-08"]
 
 
-def test_an_hour_that_moves_forward_brings_no_second_summary_and_one_that_moves_back_loses_none() -> None:
+def test_an_hour_that_moves_forward_brings_no_second_digest_and_one_that_moves_back_loses_none() -> None:
     of = world(utc("2026-05-04T12:00:00-04:00"))
     of.prefer("ann", preference(hour=7))
     of.go_on_until(ms(utc("2026-05-05T08:00:00-04:00")))
@@ -126,7 +126,7 @@ def test_who_resumes_is_sent_nothing_of_the_pause() -> None:
     assert run_dates(of) == ["2026-05-08"]
 
 
-def test_a_summary_that_is_asked_for_comes_beside_the_regular_one() -> None:
+def test_a_digest_that_is_asked_for_comes_beside_the_regular_one() -> None:
     of = world(utc("2026-05-04T12:00:00-04:00"))
     of.prefer("ann", preference())
     of.go_on_until(ms(utc("2026-05-05T05:00:00-04:00")))
@@ -141,7 +141,7 @@ def test_a_summary_that_is_asked_for_comes_beside_the_regular_one() -> None:
     of.ask(order)
     of.ask(order)
     of.go_on_until(ms(utc("2026-05-05T12:00:00-04:00")))
-    # Both are of the 4th: it is over, though its summary is not due yet.
+    # Both are of the 4th: it is over, though its digest is not due yet.
     assert [(w.run_on, w.asked_for) for w in of.wanted()] == [("2026-05-05", True), ("2026-05-05", False)]
 
 

@@ -8,15 +8,17 @@ from html.parser import HTMLParser
 from io import BytesIO
 
 import pytest
+from fastapi.routing import APIRoute
 from PIL import Image
 
+from api.unsubscribe import router
 from domain.digest import words
 from domain.digest.mails import view
 from schemas import messages as m
+from streams.digests.mail.copies import Links
 from streams.digests.report.pdf import compliance_pdf
 from streams.digests.report.render import HTML_AT_MOST, render
 from streams.digests.report.rendered_digest import (
-    PREFERENCES,
     UNSUBSCRIBE,
     AddressError,
     Mailbox,
@@ -25,8 +27,6 @@ from streams.digests.report.rendered_digest import (
     mask,
 )
 from tests.streams.digests.mail_samples import PIXEL, digest_of, mail
-
-WEB = "https://freshtrack.example.com/digests"
 
 
 class _Seen(HTMLParser):
@@ -56,7 +56,7 @@ class _Seen(HTMLParser):
 @pytest.mark.parametrize("cadence", list(m.Cadence))
 @pytest.mark.parametrize("display_unit", ["C", "F"])
 def test_the_html_and_the_text_part_say_the_same(cadence: m.Cadence, display_unit: str) -> None:
-    rendered = render(digest_of(cadence), display_unit, WEB)
+    rendered = render(digest_of(cadence), display_unit)
     shown, seen = view(digest_of(cadence), display_unit), _Seen(rendered.html).text
     plain = " ".join(rendered.text.split())
     facts = [shown.verdict, shown.period, shown.organization, *shown.notes]
@@ -74,7 +74,7 @@ def test_the_html_and_the_text_part_say_the_same(cadence: m.Cadence, display_uni
 
 @pytest.mark.parametrize("cadence", list(m.Cadence))
 def test_every_picture_of_the_html_is_enclosed_and_can_be_opened(cadence: m.Cadence) -> None:
-    rendered = render(digest_of(cadence), "C", WEB)
+    rendered = render(digest_of(cadence), "C")
     wanted = [src.removeprefix("cid:") for src in _Seen(rendered.html).images]
     enclosed = {enclosure.cid: enclosure for enclosure in rendered.enclosures if enclosure.cid}
     assert wanted
@@ -87,7 +87,7 @@ def test_every_picture_of_the_html_is_enclosed_and_can_be_opened(cadence: m.Cade
 
 @pytest.mark.parametrize("cadence", list(m.Cadence))
 def test_a_thousand_units_with_long_names_stay_below_the_limit_of_mail_programs(cadence: m.Cadence) -> None:
-    rendered = render(digest_of(cadence, units=1000 if cadence is m.Cadence.DAILY else 70), "F", WEB)
+    rendered = render(digest_of(cadence, units=1000 if cadence is m.Cadence.DAILY else 70), "F")
     assert len(rendered.html.encode()) < HTML_AT_MOST
     if cadence is not m.Cadence.MONTHLY:
         assert re.search(r"… and \d+ more units are", rendered.html)
@@ -97,20 +97,20 @@ def test_endless_names_are_cut_and_break_neither_mail_nor_report() -> None:
     made = digest_of(m.Cadence.DAILY, units=90, suffix=" Ö" * 4000)
     assert max(len(unit.name) for unit in made.units) == 100
     assert compliance_pdf(digest_of(m.Cadence.WEEKLY, units=3, suffix="Ö" * 4000), "C").startswith(b"%PDF-")
-    rendered = render(made, "F", WEB)
+    rendered = render(made, "F")
     assert len(rendered.html.encode()) < HTML_AT_MOST
     assert re.search(r"… and \d+ more units are", rendered.html)
 
 
 def test_styles_are_inlined_and_those_for_dark_mode_are_kept() -> None:
-    html = render(digest_of(m.Cadence.DAILY), "C", WEB).html
+    html = render(digest_of(m.Cadence.DAILY), "C").html
     assert "prefers-color-scheme: dark" in html
     assert html.count("<style") == 1
     assert re.search(r'<h1[^>]* style="[^"]*font-size: 21px', html)
 
 
 def test_what_customers_call_things_cannot_become_markup() -> None:
-    html = render(digest_of(m.Cadence.DAILY, organization_name="<script>alert(1)</script>"), "C", WEB).html
+    html = render(digest_of(m.Cadence.DAILY, organization_name="<script>alert(1)</script>"), "C").html
     assert "<script>" not in html
     assert "Fridge &lt;0&gt; &amp; Söhne" in html
 
@@ -129,20 +129,33 @@ def test_the_subject_is_one_line_with_the_organization(name: str, subject: str) 
 
 
 def test_each_recipient_gets_links_of_their_own() -> None:
-    rendered = render(digest_of(m.Cadence.DAILY), "C", WEB)
+    rendered = render(digest_of(m.Cadence.DAILY), "C")
     copy = copy_for(
         rendered,
         mail_id="id-1",
         sender=Mailbox("digests@freshtrack.example.com"),
         recipient=Mailbox("pat@example.com"),
         unsubscribe_url="https://freshtrack.example.com/u?t=1&s=2",
-        preferences_url="https://freshtrack.example.com/p",
     )
     assert 'href="https://freshtrack.example.com/u?t=1&amp;s=2"' in copy.html
     assert "https://freshtrack.example.com/u?t=1&s=2" in copy.text
     for part in (copy.html, copy.text):
         assert UNSUBSCRIBE not in part
-        assert PREFERENCES not in part
+
+
+@pytest.mark.parametrize("cadence", list(m.Cadence))
+def test_a_mail_links_only_to_pages_that_exist(cadence: m.Cadence) -> None:
+    rendered = render(digest_of(cadence, units=90), "C")
+    links = {*re.findall(r'href="([^"]*)"', rendered.html), *re.findall(r"https?://\S+", rendered.text)}
+    assert links == {UNSUBSCRIBE}
+    assert "web page" not in rendered.html + rendered.text
+    paths = {route.path for route in router.routes if isinstance(route, APIRoute)}
+    assert "/unsubscribe/{token}" in paths
+    assert (
+        Links("https://x.example.com", b"s" * 32)
+        .unsubscribe("ann", cadence)
+        .startswith("https://x.example.com/unsubscribe/")
+    )
 
 
 def test_the_message_has_all_parts_and_one_click_unsubscription() -> None:
@@ -202,7 +215,6 @@ def test_a_letter_without_enclosures_is_just_two_parts() -> None:
         sender=Mailbox("a@example.com"),
         recipient=Mailbox("b@example.com"),
         unsubscribe_url="https://example.com/u",
-        preferences_url="https://example.com/p",
     )
     assert [part.get_content_type() for part in copy.mime().walk()] == [
         "multipart/alternative",

@@ -139,7 +139,7 @@ async def test_alerts_and_sms_of_the_period_and_the_organization_count(database:
                 for request, outcome in sms
             ],
         )
-    store = DigestStore(database, "https://x.example.com")
+    store = DigestStore(database)
     made = await store.make(of, UNITS, WHOLE, end + 1)
     assert [(one.alert_id, one.paging) for one in made.alerts] == [("open", True), ("into", False)]
     rendered = await store.rendered(of.job_id, "C")
@@ -158,7 +158,7 @@ async def test_alerts_and_sms_of_the_period_and_the_organization_count(database:
 
 async def test_a_job_keeps_its_first_numbers_whoever_makes_them_again(database: AsyncEngine) -> None:
     of = job(date(2026, 5, 6))
-    store = DigestStore(database, "https://x.example.com")
+    store = DigestStore(database)
     await fill(database, of.period, "u0")
     first = await store.make(of, UNITS, WHOLE, of.due_at_ms)
     await fill(database, of.period, "u1")
@@ -170,12 +170,12 @@ async def test_a_job_keeps_its_first_numbers_whoever_makes_them_again(database: 
 
 async def test_a_letter_is_drawn_once_and_kept(database: AsyncEngine) -> None:
     of = job(date(2026, 5, 6))
-    store = DigestStore(database, "https://x.example.com")
+    store = DigestStore(database)
     assert await store.rendered(of.job_id, "C") is None
     await store.make(of, UNITS, WHOLE, of.due_at_ms)
     rendered = await store.rendered(of.job_id, "C")
     # Another worker reads what the first one kept.
-    assert await DigestStore(database, "https://elsewhere.example.com").rendered(of.job_id, "C") == rendered
+    assert await DigestStore(database).rendered(of.job_id, "C") == rendered
     async with database.connect() as connection:
         assert (await connection.execute(text("SELECT display_unit FROM digest_letters"))).all() == [("C",)]
         assert DigestLetterRow.__tablename__ == "digest_letters"
@@ -183,7 +183,7 @@ async def test_a_letter_is_drawn_once_and_kept(database: AsyncEngine) -> None:
 
 async def test_the_next_day_names_what_late_readings_changed(database: AsyncEngine) -> None:
     first, second = job(date(2026, 5, 6)), job(date(2026, 5, 7))
-    store = DigestStore(database, "https://x.example.com")
+    store = DigestStore(database)
     await fill(database, first.period, "u0", "u1")
     await store.make(first, UNITS, WHOLE, first.due_at_ms)
     late = update(UnitAggregateRow).where(
@@ -200,9 +200,9 @@ async def test_the_next_day_names_what_late_readings_changed(database: AsyncEngi
     assert "Fridge 1" in rendered.text
 
 
-async def test_what_was_recorded_after_an_incomplete_summary_is_named_too(database: AsyncEngine) -> None:
+async def test_what_was_recorded_after_an_incomplete_digest_is_named_too(database: AsyncEngine) -> None:
     first, second = job(date(2026, 5, 6)), job(date(2026, 5, 7))
-    store = DigestStore(database, "https://x.example.com")
+    store = DigestStore(database)
     waited = Readiness(complete=False, waited_ms=240_000, recorded_until_ms=first.period.starts_at_ms)
     told = await store.make(first, UNITS, waited, first.due_at_ms)
     assert (told.complete, told.recorded_until_ms) == (False, first.period.starts_at_ms)
@@ -216,7 +216,7 @@ async def test_what_was_recorded_after_an_incomplete_summary_is_named_too(databa
 
 async def test_a_month_is_compared_with_the_one_before_whether_or_not_that_was_told(database: AsyncEngine) -> None:
     october, november = job(date(2026, 11, 1), m.Cadence.MONTHLY), job(date(2026, 12, 1), m.Cadence.MONTHLY)
-    store = DigestStore(database, "https://x.example.com")
+    store = DigestStore(database)
     day = 24 * 3_600_000
     await fill(database, october.period, "u0", every_ms=day)
     await fill(database, november.period, "u0", every_ms=day, count=4)
@@ -238,7 +238,6 @@ async def test_a_preview_keeps_nothing(database: AsyncEngine) -> None:
         timezone=ZONE,
         display_unit="F",
         now=job(date(2026, 5, 6)).period.ends_at + timedelta(hours=3),
-        web_url="https://x.example.com",
     )
     assert made.digest.period.first == date(2026, 4, 27)
     async with database.connect() as connection:
@@ -248,7 +247,7 @@ async def test_a_preview_keeps_nothing(database: AsyncEngine) -> None:
 
 async def test_corrections_of_friday_that_arrive_on_sunday_are_named_on_monday_once(database: AsyncEngine) -> None:
     friday, saturday, sunday, monday = (job(date(2026, 5, day)) for day in (9, 10, 11, 12))
-    store = DigestStore(database, "https://x.example.com")
+    store = DigestStore(database)
     for one in (friday, saturday):
         await fill(database, one.period, "u0")
         await store.make(one, UNITS, WHOLE, one.due_at_ms)
@@ -267,7 +266,7 @@ async def test_corrections_of_friday_that_arrive_on_sunday_are_named_on_monday_o
 async def test_changes_are_measured_against_the_mail_of_the_same_hour(database: AsyncEngine) -> None:
     early, next_early = job(date(2026, 5, 6)), job(date(2026, 5, 7))
     late = replace(early, due_at_ms=early.due_at_ms + 2 * 3_600_000)
-    store = DigestStore(database, "https://x.example.com")
+    store = DigestStore(database)
     await fill(database, early.period, "u0", count=2)
     await store.make(early, UNITS, WHOLE, early.due_at_ms)
     async with database.begin() as connection:
@@ -282,7 +281,7 @@ async def test_changes_are_measured_against_the_mail_of_the_same_hour(database: 
 
 async def test_a_unit_that_was_deleted_keeps_its_name_and_its_excursions(database: AsyncEngine) -> None:
     first, second = job(date(2026, 5, 6)), job(date(2026, 5, 7))
-    store = DigestStore(database, "https://x.example.com")
+    store = DigestStore(database)
     for one in (first, second):
         await fill(database, one.period, "u0", "u1", every_ms=6 * 3_600_000, above_s=300.0, excursions=1)
     await store.make(first, UNITS, WHOLE, first.due_at_ms)

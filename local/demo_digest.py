@@ -1,4 +1,4 @@
-"""The demo's summary: yesterday's readings of the fleet, and the mail that sums them up, while everything else runs."""
+"""The demo's digest: sends the fleet's readings of yesterday and asks for their digest while everything else runs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ COMMANDS = (
 )
 
 
-async def send_summary(environment: Mapping[str, str], mailbox_url: str, say: Callable[[str], None]) -> bool:
-    """Give the fleet a yesterday and ask for its summary. False, with the reason told, when a command fails."""
+async def send_digest(environment: Mapping[str, str], mailbox_url: str, say: Callable[[str], None]) -> bool:
+    """Send yesterday's readings and ask for their digest. Returns False if a command fails, and says why."""
     for command in COMMANDS:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -40,8 +40,8 @@ async def send_summary(environment: Mapping[str, str], mailbox_url: str, say: Ca
             await process.wait()
             raise
         if process.returncode != 0:
-            words = output.decode(errors="replace").strip().splitlines()[-1:] or ["no word"]
-            say(f"No summary of yesterday: `{' '.join(command)}` ended with {process.returncode}: {words[0]}")
+            words = output.decode(errors="replace").strip().splitlines()[-1:] or ["no output"]
+            say(f"No digest of yesterday: `{' '.join(command)}` ended with {process.returncode}: {words[0]}")
             return False
-    say(f"The summary of yesterday is on its way to the mailbox: {mailbox_url}")
+    say(f"Yesterday's digest is on its way to the mailbox: {mailbox_url}")
     return True
