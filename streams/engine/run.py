@@ -12,6 +12,7 @@ from broker.topics import BrokerUnreachableError, TopicError, check_partitions
 from schemas.topics import TOPICS
 from streams.engine import logs
 from streams.engine.settings import WorkerSettings
+from streams.engine.topic_identity import check_identity
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,6 +37,7 @@ def run(name: str, build: Callable[[str], faust.App]) -> None:
         settings = WorkerSettings()
         check_partitions(settings.librdkafka(), TOPICS, prefix=settings.topic_prefix)
         app = build(name)
+        check_identity(settings, app.batch_sizes.keys())
     except (TopicError, BrokerUnreachableError) as error:
         _cannot_start(str(error))
     except pydantic.ValidationError as error:
