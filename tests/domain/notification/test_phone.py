@@ -57,6 +57,8 @@ def test_any_text_is_judged_and_only_e164_passes(phone: str) -> None:
 def test_a_masked_number_can_be_told_from_others_but_not_called() -> None:
     assert masked("+12025550123") == "+12*******23"
     assert masked("+1202") == "*****"
+    # from seven characters on something may be shown
+    assert (masked("+12025"), masked("+120255")) == ("******", "+12**55")
 
 
 @given(st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True))

@@ -27,6 +27,27 @@ def test_every_published_code_has_its_row_with_its_title() -> None:
     }
 
 
+# Telnyx's 63 published codes, and what each says about trying again; "!": somebody in operations must look.
+CLASSES = {
+    "recipient": "10001 10002 10016 40001 40004 40012 40301 40310 40319",
+    "recipient!": "40311",
+    "opted_out": "40300",
+    "message!": "10004 10015 40009 40302 40304 40316 40317 40322 40328",
+    "configuration!": "10003 10005 10006 10009 10010 20002 20006 20012 20013 20014 20015 20017 20100 40010 40013"
+    " 40150 40151 40305 40306 40308 40312 40313 40314 40315 40321 40329",
+    "transient": "10007 40005 40006 40008 40014 40320",
+    "throttled": "10011 40002 40011 40016 40018 40318",
+    "ask_a_person!": "40003 40015 40017 40100 40309",
+}
+
+
+def test_every_published_code_has_its_class() -> None:
+    written_down = {code: of for of, codes in CLASSES.items() for code in codes.split()}
+    assert len(written_down) == 63
+    found = {code: BY_CODE[code].error_class.value + "!" * BY_CODE[code].notify_ops for code in written_down}
+    assert found == written_down
+
+
 def test_no_code_has_two_rows() -> None:
     assert len(BY_CODE) == len(TABLE)
 
