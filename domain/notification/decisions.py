@@ -45,6 +45,18 @@ class RateLimited(_Decision, frozen=True, tag="rate_limited"):
     by_request_id: str
 
 
+class HeldBack(_Decision, frozen=True, tag="held_back"):
+    """Not sent on its own: another SMS, at `until_at_ms` or soon after, names its alert too.
+
+    `gathered`: it waits only for others that may come within seconds. Otherwise the window or the cap holds it back,
+    because of `by_request_id`, and the next person is asked at once about a critical alert.
+    """
+
+    until_at_ms: int
+    by_request_id: str
+    gathered: bool
+
+
 class OptedOut(_Decision, frozen=True, tag="opted_out"):
     """Not sent: the person opted out. `at_the_provider`: only the provider knew, so our list must learn it."""
 
@@ -99,7 +111,7 @@ class Dead(_Decision, frozen=True, tag="dead"):
 
 Unreachable = OptedOut | Dead
 AfterAnswer = Sent | RetryAt | AwaitReceipt | Deferred | Paused | OptedOut | Dead
-Decision = AfterAnswer | RateLimited | Cancelled
+Decision = AfterAnswer | RateLimited | HeldBack | Cancelled
 
 
 def name_of(decision: Decision) -> str:

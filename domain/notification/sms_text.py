@@ -8,7 +8,8 @@ text of 160 characters two or three times as dear.
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING, assert_never
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from anyascii import anyascii
 
@@ -17,9 +18,11 @@ from domain.notification.sms_segments import GSM7, TWO_UNITS, gsm7_units
 from schemas import messages as m
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 ONE_PART = 160
+_LONGEST = 1_600
+_LABEL_AT_MOST = 30
 _SHORTEST_NAME = 8
 _ORGANIZATION_AT_LEAST, _ORGANIZATION_AT_MOST = 16, 24
 
@@ -77,10 +80,38 @@ def breach_text(
     return _one_part(start, unit, alert.unit_id, f" {_what(alert, _display_unit(unit))}.{end}")
 
 
-def with_held_back(text: str, count: int) -> str:
-    """A breach's text that also says how many others the rate limit held back; it may need a second part."""
+class Line(NamedTuple):
+    """One alert in an SMS that names several; `code` acknowledges it, `over` says that it has ended meanwhile."""
+
+    label: str
+    code: str
+    over: bool
+
+
+def label(alert: m.AlertEvent, unit: m.UnitConfig | None) -> str:
+    """A unit and what it showed, in a few words: "Vaccines 9.1 C"."""
+    name = shortened(plain(unit.name if unit else "") or plain(alert.unit_id) or "unit", _LABEL_AT_MOST)
+    if alert.temperature_c is None or _is_offline(alert.kind):
+        return f"{name} no readings" if _is_offline(alert.kind) else name
+    return f"{name} {temperature(alert.temperature_c, _display_unit(unit))}"
+
+
+def combined_text(severity: m.Severity, lines: Sequence[Line]) -> str:
+    """Several alerts in one SMS, each with the code that acknowledges it; as many as a long SMS holds."""
+    start, end = f"{severity.upper()}, {len(lines)} alerts: ", ""
+    said = [f"{line.label} (over)" if line.over else f"{line.label} (ACK {line.code})" for line in lines]
+    while len(start) + len(", ".join(said)) + len(end) > _LONGEST:
+        said.pop()
+        end = f" and {len(lines) - len(said)} more"
+    return f"{start}{', '.join(said)}{end}"
+
+
+def at_time(text: str, at_ms: int) -> str:
+    """A text that is sent long after the breach says when it was: "(at 02:14 UTC)"."""
+    when = datetime.fromtimestamp(at_ms / 1000, UTC)
     before, reply, code = text.rpartition(" Reply ACK ")
-    return f"{before} {_held_back(count)}{reply}{code}" if reply else f"{text} {_held_back(count)}"
+    note = f"(at {when:%H:%M} UTC)"
+    return f"{before} {note}{reply}{code}" if reply else f"{text} {note}"
 
 
 def resolved_text(alert: m.AlertResolved, unit: m.UnitConfig | None) -> str:
@@ -114,10 +145,6 @@ def _compared(alert: m.AlertEvent, side: str, display_unit: str) -> str:
     limit = "its limit" if alert.limit_c is None else temperature(alert.limit_c, display_unit)
     at = "is" if alert.temperature_c is None else f"at {temperature(alert.temperature_c, display_unit)},"
     return f"{at} {side} {limit}"
-
-
-def _held_back(count: int) -> str:
-    return f"{count} more {'was' if count == 1 else 'were'} held back."
 
 
 def _is_offline(kind: m.AlertKind) -> bool:

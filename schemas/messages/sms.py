@@ -25,6 +25,10 @@ class SmsRequest(Struct, frozen=True, kw_only=True, tag_field="type", tag="sms")
     severity: Severity
     level: Annotated[int, Meta(ge=1)] = 1
     text: Annotated[str, Meta(min_length=1, max_length=1600)]
+    label: Annotated[str, Meta(description="What an SMS that names several alerts says of this one")] = ""
+    all_clear: Annotated[bool, Meta(description="It tells of the alert's end; it never counts for a window")] = False
+    forced: Annotated[bool, Meta(description="A person ordered it now: it passes the window")] = False
+    round: Annotated[int, Meta(ge=0, description="How often the chain began again before this request")] = 0
     breach_at_ms: AtMs
     requested_at_ms: AtMs
     attempts: Annotated[int, Meta(ge=0, description="Attempts that were made and failed before this record")] = 0
@@ -74,10 +78,17 @@ class SmsFailed(SmsOutcome, frozen=True, kw_only=True, tag="failed"):
 
 
 class SmsRateLimited(SmsOutcome, frozen=True, kw_only=True, tag="rate_limited"):
-    """Not sent: an earlier SMS of the same kind to the same user was. Logged, not retried."""
+    """Not sent on its own: an earlier SMS of this kind to this user was. Unless strict, a later one names its alert."""
 
     until_at_ms: AtMs
     by_request_id: Id
+
+
+class SmsNamed(SmsOutcome, frozen=True, kw_only=True, tag="named"):
+    """Not sent on its own: the SMS of `in_request_id` named its alert."""
+
+    provider_message_id: str
+    in_request_id: Id
 
 
 class SmsRetryScheduled(SmsOutcome, frozen=True, kw_only=True, tag="retry_scheduled"):
@@ -122,6 +133,7 @@ Outcome = (
     | SmsDelivered
     | SmsFailed
     | SmsRateLimited
+    | SmsNamed
     | SmsRetryScheduled
     | SmsOptedOut
     | SmsUnknown

@@ -10,7 +10,7 @@ import structlog
 from domain.notification.escalation import UNNOTIFIED, End, Ended, Escalation, Level, Remind, as_staffed_now, chain
 from domain.notification.paging import Roster, roster
 from domain.notification.request_ids import notify_now_request_id, sms_request_id, worse_request_id
-from domain.notification.sms_text import breach_text
+from domain.notification.sms_text import breach_text, label
 from schemas import messages as m
 from schemas.headers import event_headers
 from schemas.topics import ESCALATIONS, SMS_LANES
@@ -106,9 +106,11 @@ class AlertTexts:
             yield self.ended(alert, Ended(End.NOBODY_ON_DUTY), present)
         for user_id in present.user_ids:
             request_id = notify_now_request_id(command, user_id)
-            yield self._request(alert, request_id, user_id, level, FIRST_LEVEL if first else level)
+            yield self._request(alert, request_id, user_id, level, FIRST_LEVEL if first else level, forced=True)
 
-    def _request(self, alert: Breach, request_id: str, user_id: str, level: int, wording: int) -> Outgoing:
+    def _request(
+        self, alert: Breach, request_id: str, user_id: str, level: int, wording: int, *, forced: bool = False
+    ) -> Outgoing:
         request = m.SmsRequest(
             request_id=request_id,
             alert_id=alert.alert_id,
@@ -119,6 +121,8 @@ class AlertTexts:
             severity=alert.severity,
             level=level,
             text=breach_text(alert, self._units.get(alert.unit_id), user_id, level=wording),
+            forced=forced,
+            label=label(alert, self._units.get(alert.unit_id)),
             breach_at_ms=alert.at_ms,
             requested_at_ms=self._now_ms(),
         )

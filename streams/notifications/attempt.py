@@ -21,6 +21,7 @@ from streams.engine.consumer import Stale
 from streams.engine.side_by_side import all_of
 from streams.notifications.plans import is_revocable, revocation
 from streams.notifications.provider import Sms, WebhookIds
+from streams.notifications.windows import counts_for_window
 
 if TYPE_CHECKING:
     import random
@@ -85,7 +86,7 @@ class Attempts:
         entry = self._ledger.entry(batch, request.request_id).of(request)
         await self._note(job, send, entry)
         await self._limiter.leave()
-        if is_revocable(request, entry) and (revoked := await self._revoked(request)):
+        if is_revocable(request, entry) and (revoked := await self._revoked(request, held=entry.waited_for_window)):
             return revoked
         if not batch.still_ours():
             raise Stale
@@ -127,19 +128,19 @@ class Attempts:
             receipt=Try(send.attempt_id, now_ms),
             request=m.encode(request) if self._policy.receipts else b"",
             begun_at_ms=entry.begun_at_ms or now_ms,
+            carried=tuple(m.encode(named) for named in send.carried),
         )
         change = self._ledger.change(batch)
         change.entry(request.request_id, sending)
-        if self._policy.window_ms:
-            window = self._ledger.window(batch, request.user_id, request.kind)
-            change.window(request.user_id, request.kind, window.reserved(request.request_id, now_ms))
+        if self._policy.window_ms and counts_for_window(request):
+            change.window(request, self._ledger.window(batch, request).reserved(request.request_id, now_ms))
         if send.counts_for_cap:
             change.cap(request.organization_id, self._ledger.cap(batch, request.organization_id).left(now_ms))
         await all_of(
             self._publish(self._outcomes.sending(request, send.attempt, send.attempt_id)), change.write(durable=True)
         )
 
-    async def _revoked(self, request: m.SmsRequest) -> Cancelled | Deferred | None:
+    async def _revoked(self, request: m.SmsRequest, *, held: bool) -> Cancelled | Deferred | None:
         """Asked at the last moment, with all that was published until now: no reminder after an acknowledgement."""
         try:
             await self._closed.up_to_date()
@@ -149,4 +150,4 @@ class Attempts:
                 "acknowledgement_check_timeout",
                 "whether the alert is acknowledged could not be read in time",
             )
-        return revocation(self._closed, request, self._now_ms())
+        return revocation(self._closed, request, self._now_ms(), held=held)

@@ -10,7 +10,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 import msgspec
-import structlog
 
 from domain.notification import receipts
 from domain.notification.circuit_breaker import FIRST_PROBE_MS
@@ -19,6 +18,7 @@ from domain.notification.decisions import (
     Cancelled,
     Dead,
     Deferred,
+    HeldBack,
     OptedOut,
     Paused,
     RateLimited,
@@ -26,12 +26,15 @@ from domain.notification.decisions import (
     Sent,
     name_of,
 )
+from domain.notification.rate_limit import Held
 from domain.notification.request_state import RequestState
 from schemas import messages as m
 from schemas.headers import event_headers
 from schemas.topics import SMS_RETRIES
 from streams.engine.timers import Timer
+from streams.notifications.decision_log import log_decision
 from streams.notifications.outcomes import Failure
+from streams.notifications.windows import counts_for_window
 
 if TYPE_CHECKING:
     from domain.notification.decisions import Decision
@@ -40,11 +43,11 @@ if TYPE_CHECKING:
     from streams.engine.interfaces import Clock, Publish, Slot
     from streams.engine.publish import Outgoing
     from streams.engine.timers import Timers
-    from streams.notifications.ledger import Entry, Ledger
+    from streams.notifications.ledger import Change, Entry, Ledger
     from streams.notifications.outcomes import Outcomes
     from streams.notifications.sms_policy import SmsPolicy
 
-log = structlog.get_logger(__name__)
+decode_request = msgspec.json.Decoder(m.SmsRequest).decode
 
 
 class _Follows(NamedTuple):
@@ -87,7 +90,6 @@ class Conclusion:
     ) -> None:
         """`attempt` counts the attempts that are used up by now, `asked` whether the provider answered just now."""
         now_ms = self._now_ms()
-        window = self._ledger.window(slot, request.user_id, request.kind)
         follows = self._follows(request, attempt, decision, origin, asked=asked)
         after = msgspec.structs.replace(
             entry,
@@ -99,24 +101,55 @@ class Conclusion:
             begun_at_ms=entry.begun_at_ms or now_ms,
         )
         change = self._ledger.change(slot)
+        named: list[m.SmsRequest] = []
         match decision:
-            case Sent():
+            case Sent(provider_message_id):
+                named = [decode_request(raw) for raw in after.carried]
+                for one in named:
+                    follows.outgoing.extend(self._outcomes.named(one, provider_message_id, request.request_id))
                 after = self._accepted(after, request, decision)
                 change.notified(request, now_ms)
             case AwaitReceipt() if after.receipt is not None:
                 after = msgspec.structs.replace(
                     after, receipt=receipts.unanswered(after.receipt), request=m.encode(request)
                 )
-            case Deferred(_, "rate_limited", _) if request.level == 1:
+            case HeldBack():
                 after = msgspec.structs.replace(after, waited_for_window=True)
         await self._publish(follows.outgoing)
         if isinstance(decision, Sent) and after.request and after.receipt is not None:
             await self.watch(slot, request, after.receipt)
         change.entry(request.request_id, after)
-        change.window(request.user_id, request.kind, _moved(window, request, after, decision, now_ms))
+        for one in named:
+            self._named(change, slot, one, now_ms)
+        change.window(request, self._moved(slot, request, after, decision, now_ms))
         await change.write()
         self.decided[request.severity, name_of(decision)] += 1
-        _log(request, follows.used, decision)
+        log_decision(request, follows.used, decision)
+
+    def _named(self, change: Change, slot: Slot, request: m.SmsRequest, now_ms: int) -> None:
+        """The SMS of another request named this one's alert: it is settled, and its user may acknowledge it."""
+        entry = self._ledger.entry(slot, request.request_id).of(request)
+        settled = msgspec.structs.replace(
+            entry, state=RequestState.SENT, redrives=request.redrives, changed_at_ms=now_ms
+        )
+        change.entry(request.request_id, settled)
+        change.notified(request, now_ms)
+
+    def _moved(self, slot: Slot, request: m.SmsRequest, entry: Entry, decision: Decision, now_ms: int) -> Window:
+        window = self._ledger.window(slot, request)
+        match decision:
+            case HeldBack(until_at_ms):
+                return window.holding(Held(request.request_id, m.encode(request)), until_at_ms)
+            case Sent() if counts_for_window(request):
+                named = {request.request_id, *(decode_request(raw).request_id for raw in entry.carried)}
+                sent = window.named(frozenset(named))
+                return sent.sent(request.request_id, now_ms, self._policy.window_ms)
+            case AwaitReceipt():
+                return window
+            case _:
+                if entry.state is RequestState.CLOSED:
+                    window = window.named(frozenset({request.request_id}))
+                return window.released(request.request_id)
 
     def _accepted(self, entry: Entry, request: m.SmsRequest, sent: Sent) -> Entry:
         if entry.receipt is None:
@@ -139,13 +172,27 @@ class Conclusion:
         )
         await self._timers.set(slot, [timer])
 
-    def _follows(  # noqa: PLR0911 - one for each decision
+    def _held_back(self, request: m.SmsRequest, held: HeldBack, origin: Origin | None) -> list[Outgoing]:
+        code = "gathered" if held.gathered else "rate_limited"
+        failure = Failure(code, f"named in one SMS with others, after {held.by_request_id}")
+        outgoing = self._outcomes.retry(request, request.attempts, held.until_at_ms, failure, origin)
+        if held.gathered:
+            return outgoing
+        outgoing += self._outcomes.rate_limited(request, held.until_at_ms, held.by_request_id)
+        if request.severity is m.Severity.CRITICAL:
+            # The next person is asked at once.
+            outgoing.append(self._outcomes.undelivered(request, request.attempts, "rate_limited"))
+        return outgoing
+
+    def _follows(  # noqa: C901, PLR0911 - one for each decision
         self, request: m.SmsRequest, attempt: int, decision: Decision, origin: Origin | None, *, asked: bool
     ) -> _Follows:
         outcomes, unused = self._outcomes, request.attempts
         match decision:
             case Sent(provider_message_id, parts):
                 return _Follows(outcomes.sent(request, attempt, provider_message_id, parts), RequestState.SENT, attempt)
+            case HeldBack():
+                return _waiting(self._held_back(request, decision, origin), unused)
             case RateLimited(until_at_ms, by_request_id):
                 return _closed(outcomes.rate_limited(request, until_at_ms, by_request_id), attempt)
             case Cancelled(because):
@@ -191,43 +238,3 @@ def _waiting(outgoing: list[Outgoing], used: int) -> _Follows:
 def _of_provider(request: m.SmsRequest) -> m.SmsRequest:
     """The request with one more failure of the provider behind it."""
     return msgspec.structs.replace(request, provider_failures=request.provider_failures + 1)
-
-
-def _moved(window: Window, request: m.SmsRequest, entry: Entry, decision: Decision, now_ms: int) -> Window:
-    match decision:
-        case Sent():
-            return window.sent(request.request_id, now_ms)
-        case RateLimited() if not entry.waited_for_window:
-            return window.limited()
-        case Deferred(_, "rate_limited", _) if request.level == 1:
-            return window.limited()
-        case RateLimited() | AwaitReceipt():
-            return window
-        case _:
-            return window.released(request.request_id)
-
-
-def _log(request: m.SmsRequest, attempt: int, decision: Decision) -> None:
-    about = {"request": request.request_id, "alert": request.alert_id, "user": request.user_id, "attempt": attempt}
-    match decision:
-        case Sent():
-            log.info("sms.sent", **about)
-        case RateLimited(until_at_ms, by_request_id):
-            log.info("sms.rate_limited", until_at_ms=until_at_ms, by=by_request_id, **about)
-        case Cancelled(because):
-            log.info("sms.cancelled", because=because, **about)
-        case OptedOut():
-            log.info("sms.opted_out", **about)
-        case Dead(reason, code, error, notify_ops):
-            level = log.error if notify_ops else log.warning
-            level("sms.dead", reason=reason, code=code, error=error, **about)
-        case RetryAt(due_at_ms, code, error):
-            log.warning("sms.retry", due_at_ms=due_at_ms, code=code, error=error, **about)
-        case AwaitReceipt(until_at_ms, code, error):
-            log.warning("sms.awaits_receipt", until_at_ms=until_at_ms, code=code, error=error, **about)
-        case Deferred(until_at_ms, code, _):
-            log.info("sms.deferred", until_at_ms=until_at_ms, code=code, **about)
-        case Paused(code, error):
-            log.warning("sms.deferred", code=code, error=error, **about)
-        case _:
-            assert_never(decision)

@@ -17,13 +17,14 @@ from domain.notification.decisions import Dead, DeadReason, Decision, Paused, Re
 from domain.notification.request_state import RequestState
 from domain.notification.retry import THROTTLED_S
 from domain.notification.retry_decision import after_refusal
-from schemas import messages as m
-from streams.notifications.conclusion import watch_id
+from streams.notifications.conclusion import decode_request, watch_id
+from streams.notifications.windows import counts_for_window
 
 if TYPE_CHECKING:
     import random
 
     from domain.notification.answers import Refused
+    from schemas import messages as m
     from streams.engine.interfaces import Clock, Publish, Slot
     from streams.engine.timers import Timers
     from streams.notifications.conclusion import Conclusion
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from streams.notifications.sms_policy import SmsPolicy
 
 log = structlog.get_logger(__name__)
-
-decode_request = msgspec.json.Decoder(m.SmsRequest).decode
 
 
 class Deliveries:
@@ -93,10 +92,12 @@ class Deliveries:
         moved = msgspec.structs.replace(entry, receipt=attempt, changed_at_ms=self._now_ms())
         match effect:
             case receipts.Delivered():
-                await self._publish(self._outcomes.delivered(request, entry.attempt, attempt.provider_message_id))
+                for named in (request, *map(decode_request, entry.carried)):
+                    await self._publish(self._outcomes.delivered(named, entry.attempt, attempt.provider_message_id))
                 await self._finish(slot, request, moved)
             case receipts.StaysUnknown():
-                await self._publish(self._outcomes.unconfirmed(request, entry.attempt, attempt.provider_message_id))
+                for named in (request, *map(decode_request, entry.carried)):
+                    await self._publish(self._outcomes.unconfirmed(named, entry.attempt, attempt.provider_message_id))
                 await self._finish(slot, request, moved)
             case receipts.DeliveryFailed():
                 await self._failed(slot, request, moved, error)
@@ -119,8 +120,10 @@ class Deliveries:
         sent = msgspec.structs.replace(entry, state=RequestState.SENT, receipt=receipt)
         change = self._ledger.change(slot)
         change.entry(request.request_id, sent)
-        window = self._ledger.window(slot, request.user_id, request.kind)
-        change.window(request.user_id, request.kind, window.sent(request.request_id, min(at_ms, self._now_ms())))
+        if counts_for_window(request):
+            window = self._ledger.window(slot, request)
+            sent_at_ms = min(at_ms, self._now_ms())
+            change.window(request, window.sent(request.request_id, sent_at_ms, self._policy.window_ms))
         change.notified(request, self._now_ms())
         await change.write()
         return self._ledger.entry(slot, request.request_id)
@@ -136,12 +139,12 @@ class Deliveries:
                 if policy.allows_another(entry.attempt)
                 else Dead(DeadReason.EXHAUSTED, decision.error_code, decision.error, notify_ops=True)
             )
-        if isinstance(decision, RetryAt):
-            await self._publish([self._outcomes.undelivered(request, entry.attempt, error.code)])
+        missed = [request] if isinstance(decision, RetryAt) else []
+        missed += map(decode_request, entry.carried)
+        await self._publish([self._outcomes.undelivered(one, entry.attempt, error.code) for one in missed])
         await self._timers.cancel(slot, [watch_id(request.request_id)])
         change = self._ledger.change(slot)
-        window = self._ledger.window(slot, request.user_id, request.kind)
-        change.window(request.user_id, request.kind, window.not_delivered(request.request_id))
+        change.window(request, self._ledger.window(slot, request).not_delivered(request.request_id))
         await change.write()
         base = msgspec.structs.replace(request, attempts=entry.attempt - 1)
         await self._conclusion.carry_out(slot, base, entry, entry.attempt, decision, asked=True)

@@ -33,7 +33,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     """One request. `version` counts its changes: of two versions that recovery meets, the later one wins.
 
     `receipt` is the last attempt as receipts see it, and `request` the message while either may still be needed.
-    `waited_for_window` is set once the roll-up let it wait for its rate window. `begun_at_ms` is when it, or its newest
+    `waited_for_window` is set once its rate window held it back. `begun_at_ms` is when it, or its newest
     redrive, was first looked at: from then on its deadline runs.
     """
 
@@ -46,6 +46,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     request: bytes = b""
     waited_for_window: bool = False
     begun_at_ms: int = 0
+    carried: tuple[bytes, ...] = ()
+    """The requests that its SMS names beside it."""
 
     def may_try(self, request: m.SmsRequest) -> bool:
         return may_try(self, request)
@@ -100,11 +102,11 @@ class Change:
     def entry(self, request_id: str, entry: Entry) -> None:
         self.items[_entry_key(request_id)] = _encode(msgspec.structs.replace(entry, version=entry.version + 1))
 
-    def window(self, user_id: str, kind: m.AlertKind, window: Window) -> None:
-        """Write the window, if it says something new."""
-        row = self._ledger.window_row(self._slot, user_id, kind)
+    def window(self, request: m.SmsRequest, window: Window) -> None:
+        """Write the window of the request's user, kind and severity, if it says something new."""
+        row = self._ledger.window_row(self._slot, request, request.severity)
         if row.window != window:
-            self.items[_window_key(user_id, kind)] = _encode(WindowRow(row.version + 1, window))
+            self.items[_window_key(request, request.severity)] = _encode(WindowRow(row.version + 1, window))
 
     def cap(self, organization_id: str, cap: HourlyCap) -> None:
         row = self._ledger.cap_row(self._slot, organization_id)
@@ -142,8 +144,9 @@ class Ledger:
         raw = self.table.read(slot, _entry_key(request_id))
         return Entry() if raw is None else _decode_entry(raw)
 
-    def window(self, slot: Slot, user_id: str, kind: m.AlertKind) -> Window:
-        return self.window_row(slot, user_id, kind).window
+    def window(self, slot: Slot, request: m.SmsRequest, severity: m.Severity | None = None) -> Window:
+        """The window of the request's user and kind, at its own severity or another."""
+        return self.window_row(slot, request, severity or request.severity).window
 
     def cap(self, slot: Slot, organization_id: str) -> HourlyCap:
         return self.cap_row(slot, organization_id).cap
@@ -152,8 +155,8 @@ class Ledger:
         """The alerts that the user was texted about in the last day."""
         return tuple(a for a in self.notified_row(slot, user_id).alerts if a.at_ms > now_ms - NOTIFIED_FOR_MS)
 
-    def window_row(self, slot: Slot, user_id: str, kind: m.AlertKind) -> WindowRow:
-        raw = self.table.read(slot, _window_key(user_id, kind))
+    def window_row(self, slot: Slot, request: m.SmsRequest, severity: m.Severity) -> WindowRow:
+        raw = self.table.read(slot, _window_key(request, severity))
         return WindowRow(0) if raw is None else _decode_window(raw)
 
     def cap_row(self, slot: Slot, organization_id: str) -> CapRow:
@@ -188,8 +191,8 @@ def _entry_key(request_id: str) -> bytes:
     return b"r" + request_id.encode()
 
 
-def _window_key(user_id: str, kind: m.AlertKind) -> bytes:
-    return f"w{user_id}|{kind}".encode()
+def _window_key(request: m.SmsRequest, severity: m.Severity) -> bytes:
+    return f"w{request.user_id}|{request.kind}|{severity}".encode()
 
 
 def _cap_key(organization_id: str) -> bytes:

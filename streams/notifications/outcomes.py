@@ -86,6 +86,11 @@ class Outcomes:
         about = self._about(request, request.attempts)
         return [self._outcome(m.SmsRateLimited(until_at_ms=until_at_ms, by_request_id=by_request_id, **about))]
 
+    def named(self, request: m.SmsRequest, provider_message_id: str, in_request_id: str) -> list[Outgoing]:
+        about = self._about(request, request.attempts)
+        named = m.SmsNamed(provider_message_id=provider_message_id, in_request_id=in_request_id, **about)
+        return [self._outcome(named)]
+
     def cancelled(self, request: m.SmsRequest, because: str) -> list[Outgoing]:
         return [self._outcome(m.SmsCancelled(because=because, **self._about(request, request.attempts)))]
 

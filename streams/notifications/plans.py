@@ -12,14 +12,14 @@ from domain.notification.decisions import (
     Dead,
     DeadReason,
     Deferred,
+    HeldBack,
     OptedOut,
     RateLimited,
 )
-from domain.notification.rate_limit import Free, Occupied, when_limited
 from domain.notification.request_ids import attempt_id
 from domain.notification.request_state import RequestState
-from domain.notification.sms_text import with_held_back
 from domain.notification.suppression import sms_suppression
+from streams.notifications.windows import Windows, is_reminder
 
 if TYPE_CHECKING:
     from schemas import messages as m
@@ -44,9 +44,10 @@ class Send(msgspec.Struct, frozen=True):
     found_sending: bool
     text: str
     counts_for_cap: bool
+    carried: tuple[m.SmsRequest, ...] = ()
 
 
-WithoutSending = AwaitReceipt | Cancelled | Dead | Deferred | OptedOut | RateLimited
+WithoutSending = AwaitReceipt | Cancelled | Dead | Deferred | HeldBack | OptedOut | RateLimited
 
 
 class Conclude(msgspec.Struct, frozen=True):
@@ -60,17 +61,20 @@ Plan = Skip | Send | Conclude
 
 
 def is_revocable(request: m.SmsRequest, entry: Entry) -> bool:
-    """Whether an acknowledgement stops it: a reminder, or one that only waited to tell what was held back.
+    """Whether an acknowledgement stops it: a reminder, or one that its window held back.
 
     The first SMS about an alert goes out also when the alert was over before: people must know that it happened.
     """
-    return request.level > 1 or entry.waited_for_window
+    return not request.all_clear and (is_reminder(request) or entry.waited_for_window)
 
 
-def revocation(closed: Closed, request: m.SmsRequest, now_ms: int) -> Cancelled | Deferred | None:
-    """Why a reminder is not sent now, by what was read of its alert; a silence only puts it off."""
+def revocation(closed: Closed, request: m.SmsRequest, now_ms: int, *, held: bool) -> Cancelled | Deferred | None:
+    """Why a reminder is not sent now, by what was read of its alert; a silence only puts it off.
+
+    What its window `held` back is sent even if the alert is over: nothing that was held back stays untold.
+    """
     why = closed.why_closed(request.alert_id, now_ms)
-    if why is None:
+    if why is None or (held and why == "resolved"):
         return None
     until_ms = closed.silenced_until_ms(request.alert_id)
     if until_ms is None:
@@ -88,6 +92,7 @@ class Planner:
         self._closed = closed
         self._partitions = partitions
         self._policy = policy
+        self._windows = Windows(ledger, closed, policy)
 
     def plan(self, slot: Slot, request: m.SmsRequest, now_ms: int) -> Plan:  # noqa: PLR0911 - in this order
         entry = self._ledger.entry(slot, request.request_id)
@@ -102,23 +107,37 @@ class Planner:
             return Conclude(suppressed, request.attempts)
         assert contact is not None
         assert contact.phone_e164 is not None
-        if is_revocable(request, entry) and (revoked := revocation(self._closed, request, now_ms)):
+        if is_revocable(request, entry) and (
+            revoked := revocation(self._closed, request, now_ms, held=entry.waited_for_window)
+        ):
             return Conclude(revoked, request.attempts)
         if dead := self._given_up(request, entry, now_ms):
             return Conclude(dead, request.attempts)
-        if limit := self._limit(slot, request, entry, contact, now_ms):
+        if unwanted := self._unwanted(slot, request, entry, now_ms):
+            return Conclude(unwanted, request.attempts)
+        limit = self._windows.limit(slot, request, now_ms) or self._cap(slot, request, contact, now_ms)
+        if limit is not None:
             return Conclude(limit, request.attempts)
         attempt = request.attempts + 1
-        window = self._ledger.window(slot, request.user_id, request.kind)
-        held_back = window.held_back - entry.waited_for_window
+        carried = self._windows.carried(slot, request, entry, now_ms)
         return Send(
             contact.phone_e164,
             attempt,
             attempt_id(request.request_id, attempt, request.redrives, request.provider_failures),
             found_sending,
-            with_held_back(request.text, held_back) if self._policy.roll_up and held_back > 0 else request.text,
+            self._windows.text(request, carried, now_ms),
             contact.organization_sms_per_hour is not None,
+            carried,
         )
+
+    def _unwanted(self, slot: Slot, request: m.SmsRequest, entry: Entry, now_ms: int) -> Cancelled | None:
+        if request.all_clear:
+            # Whoever was not paged need not hear of the end.
+            notified = {alert.alert_id for alert in self._ledger.notified(slot, request.user_id, now_ms)}
+            return None if request.alert_id in notified else Cancelled("not_paged")
+        late = now_ms - request.requested_at_ms >= self._policy.late_ms
+        over = self._closed.why_closed(request.alert_id, now_ms) == "resolved"
+        return Cancelled("resolved") if late and over and not entry.waited_for_window else None
 
     def _wait_for_receipt(self, now_ms: int) -> AwaitReceipt:
         error = "the worker ended before the provider's answer was written down"
@@ -135,20 +154,7 @@ class Planner:
         late_s = (now_ms - begun_at_ms) // 1000
         return Dead(DeadReason.EXPIRED, "expired", f"the provider did not take it within {late_s} s", notify_ops=True)
 
-    def _limit(
-        self, slot: Slot, request: m.SmsRequest, entry: Entry, contact: m.Contact, now_ms: int
-    ) -> RateLimited | Deferred | None:
-        if self._policy.window_ms:
-            window = self._ledger.window(slot, request.user_id, request.kind)
-            match window.slot(request.request_id, now_ms, self._policy.window_ms):
-                case RateLimited() as limited:
-                    if self._policy.roll_up and not entry.waited_for_window:
-                        return when_limited(limited, level=2)
-                    return when_limited(limited, request.level)
-                case Occupied(until_at_ms, by_request_id):
-                    return Deferred(until_at_ms, "occupied", f"{by_request_id} is on its way to the same person")
-                case Free():
-                    pass
+    def _cap(self, slot: Slot, request: m.SmsRequest, contact: m.Contact, now_ms: int) -> Deferred | None:
         if contact.organization_sms_per_hour is None:
             return None
         # Each partition has its part of the cap, so that workers need not ask each other.

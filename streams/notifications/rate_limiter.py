@@ -127,7 +127,7 @@ class RateLimiter:
         self._breaker = self._breaker.after(answer, self._now_ms())
         after = self._breaker.opened
         if after is not None and before is None:
-            log.error("provider.openedd", cause=after.cause, code=after.code, error=after.error)
+            log.error("provider.paused", cause=after.cause, code=after.code, error=after.error)
         elif after is not None and before is not None and after.cause != before.cause:
             log.error("provider.still_paused", cause=after.cause, code=after.code, error=after.error)
         elif after is None and before is not None:

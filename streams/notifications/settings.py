@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, HttpUrl, SecretStr
 
@@ -55,9 +55,19 @@ class NotificationsSettings(WorkerSettings):
         float,
         Field(validation_alias="RATE_WINDOW_S", description="one SMS a user and kind; 0: no limit", ge=0),
     ] = 900.0
-    roll_up: Annotated[
-        bool, Field(validation_alias="ROLL_UP", description="tell when the window opens what it held back")
-    ] = False
+    sms_window: Annotated[
+        Literal["roll-up", "strict"],
+        Field(validation_alias="SMS_WINDOW", description="strict: what the window holds back is dropped"),
+    ] = "roll-up"
+    sms_gather_s: Annotated[
+        float, Field(validation_alias="SMS_GATHER_S", description="critical alerts of other units in one SMS", ge=0)
+    ] = 20.0
+    sms_most_critical: Annotated[
+        int, Field(validation_alias="SMS_MOST_CRITICAL", description="to a user and kind in a window", ge=1)
+    ] = 4
+    sms_late_s: Annotated[
+        float, Field(validation_alias="SMS_LATE_S", description="a later first SMS says when it was", gt=0)
+    ] = 300.0
     telnyx_webhook_url: Annotated[
         HttpUrl | None,
         Field(
@@ -83,7 +93,10 @@ class NotificationsSettings(WorkerSettings):
         """What decides about each SMS."""
         return SmsPolicy(
             window_ms=round(self.rate_window_s * 1000),
-            roll_up=self.roll_up,
+            strict=self.sms_window == "strict",
+            gather_ms=round(self.sms_gather_s * 1000),
+            most_critical=self.sms_most_critical,
+            late_ms=round(self.sms_late_s * 1000),
             receipts=self.telnyx_webhook_url is not None,
             waits=Waits(round(self.receipt_wait_s * 1000), round(self.receipt_final_wait_s * 1000)),
             retry=RetryPolicy(attempts=self.sms_attempts, back_off=BackOff.EXPONENTIAL, base_s=1.0),

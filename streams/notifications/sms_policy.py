@@ -14,10 +14,18 @@ if TYPE_CHECKING:
 
 
 class SmsPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """`receipts`: whether the provider's webhooks reach us. `window_ms` of 0 switches the rate limit off."""
+    """`receipts`: whether the provider's webhooks reach us. `window_ms` of 0 switches the rate limit off.
+
+    `strict` is the plain rule: one SMS a user and kind in a window, and nothing is told of the others. Without it a
+    critical alert of another unit is gathered with others for `gather_ms`, and at most `most_critical` SMS about
+    critical alerts leave to a user in a window.
+    """
 
     window_ms: int
-    roll_up: bool
+    strict: bool
+    gather_ms: int
+    most_critical: int
+    late_ms: int
     receipts: bool
     waits: Waits
     retry: RetryPolicy

@@ -15,7 +15,7 @@ import structlog
 from domain.notification import receipts
 from domain.notification.answers import Refused, Unanswered
 from streams.engine.consumer import Stale
-from streams.notifications.deliveries import decode_request
+from streams.notifications.conclusion import decode_request
 
 if TYPE_CHECKING:
     from schemas import messages as m

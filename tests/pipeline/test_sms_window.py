@@ -64,6 +64,7 @@ def test_no_two_reach_a_person_within_the_window_through_failures_restart_rebala
     with ReceiptIntake(traffic.space) as intake:
         settings = {
             "RATE_WINDOW_S": f"{WINDOW_S}",
+            "SMS_WINDOW": "strict",
             "TELNYX_WEBHOOK_URL": intake.url,
             "RECEIPT_WAIT_S": "2",
             "SMS_TIMEOUT_S": "1",
@@ -106,7 +107,7 @@ def test_without_a_window_the_same_people_are_texted_again_at_once(
 def test_the_window_is_for_each_kind_of_alert(
     traffic: Traffic, start_worker: Callable[..., Worker], telnyx: TelnyxProcess, eventually: Eventually
 ) -> None:
-    start_worker("notifications", **traffic.provider)
+    start_worker("notifications", SMS_WINDOW="strict", **traffic.provider)
     for kind in m.AlertKind:
         traffic.queue(m.Severity.INFO, range(PEOPLE), name=f"{kind}", kind=kind)
         traffic.queue(m.Severity.INFO, range(PEOPLE), name=f"{kind}-again", kind=kind)

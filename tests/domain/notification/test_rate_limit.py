@@ -3,12 +3,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from domain.notification.decisions import Deferred, RateLimited
-from domain.notification.rate_limit import RESERVATION_MS, Free, Occupied, Slot, Window, when_limited
+from domain.notification.decisions import RateLimited
+from domain.notification.rate_limit import RESERVATION_MS, Free, Held, Occupied, Slot, Window
 
 WINDOW_MS = 15 * 60_000
 MINUTE_MS = 60_000
-SENT = Window().reserved("first", 0).sent("first", 0)
+SENT = Window().reserved("first", 0).sent("first", 0, WINDOW_MS)
 
 
 @pytest.mark.parametrize(
@@ -44,12 +44,12 @@ def test_whether_the_second_sms_may_go_out(window: Window, now_ms: int, slot: Sl
 
 
 def test_the_window_begins_when_the_provider_accepts_not_when_the_sms_was_due() -> None:
-    window = Window().reserved("first", 0).sent("first", 9_000)
+    window = Window().reserved("first", 0).sent("first", 9_000, WINDOW_MS)
     assert window.slot("second", 15 * MINUTE_MS, WINDOW_MS) == RateLimited(15 * MINUTE_MS + 9_000, "first")
 
 
 def test_a_late_report_of_an_earlier_sms_does_not_shorten_the_window() -> None:
-    window = Window().sent("second", 8_000).sent("first", 3_000)
+    window = Window().sent("second", 8_000, WINDOW_MS).sent("first", 3_000, WINDOW_MS)
     assert window.slot("third", 9_000, WINDOW_MS) == RateLimited(8_000 + WINDOW_MS, "second")
 
 
@@ -57,23 +57,29 @@ def test_an_own_window_length_counts() -> None:
     assert SENT.slot("second", 2_000, window_ms=2_000) == Free()
 
 
-def test_what_was_held_back_is_counted_until_the_next_sms() -> None:
-    window = SENT.limited().limited()
-    assert window.held_back == 2
-    assert window.sent("next", WINDOW_MS).held_back == 0
+def test_what_is_held_back_waits_for_the_first_of_them_and_is_named_once() -> None:
+    window = SENT.holding(Held("a", b"a"), 20_000).holding(Held("b", b"b"), 25_000).holding(Held("a", b"a"), 99_000)
+    assert [held.request_id for held in window.held] == ["a", "b"]
+    assert window.due_at_ms == 20_000
+    assert window.named(frozenset({"a"})).held == (Held("b", b"b"),)
+    assert window.named(frozenset("ab")).holding(Held("c", b"c"), 99_000).due_at_ms == 99_000
 
 
-def test_a_limited_first_sms_is_not_tried_again_and_a_reminder_waits_for_the_window() -> None:
-    limited = RateLimited(WINDOW_MS, "first")
-    assert when_limited(limited, 1) == limited
-    waits = when_limited(limited, 2)
-    assert isinstance(waits, Deferred)
-    assert waits.until_at_ms == WINDOW_MS
+def test_the_cap_counts_what_left_in_any_window() -> None:
+    window = Window()
+    for minute in range(4):
+        window = window.sent(f"r{minute}", minute * MINUTE_MS, WINDOW_MS)
+    now_ms = 4 * MINUTE_MS
+    assert window.cap_free_at_ms(5, now_ms, WINDOW_MS) == now_ms
+    assert window.cap_free_at_ms(4, now_ms, WINDOW_MS) == WINDOW_MS
+    assert window.cap_free_at_ms(4, WINDOW_MS, WINDOW_MS) == WINDOW_MS
+    # One that did not arrive does not count.
+    assert window.not_delivered("r3").cap_free_at_ms(4, now_ms, WINDOW_MS) == now_ms
 
 
 @given(st.integers(0, 10**9), st.integers(0, 2 * WINDOW_MS))
 def test_a_record_that_is_over_says_the_same_as_a_new_one(sent_at_ms: int, later_ms: int) -> None:
-    window = Window().reserved("a", sent_at_ms).sent("a", sent_at_ms)
+    window = Window().reserved("a", sent_at_ms).sent("a", sent_at_ms, WINDOW_MS)
     now_ms = sent_at_ms + later_ms
     assert window.is_over(now_ms, WINDOW_MS) == (
         window.slot("b", now_ms, WINDOW_MS) == Window().slot("b", now_ms, WINDOW_MS)
@@ -81,7 +87,7 @@ def test_a_record_that_is_over_says_the_same_as_a_new_one(sent_at_ms: int, later
 
 
 def test_a_record_with_something_held_back_is_kept_for_the_roll_up() -> None:
-    assert not SENT.limited().is_over(10 * WINDOW_MS, WINDOW_MS)
+    assert not SENT.holding(Held("a", b"a"), 0).is_over(10 * WINDOW_MS, WINDOW_MS)
 
 
 class TwoWorkersOneSlot(RuleBasedStateMachine):
@@ -115,7 +121,7 @@ class TwoWorkersOneSlot(RuleBasedStateMachine):
     def one_is_accepted(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.in_flight)))
         del self.in_flight[name]
-        self.window = self.window.sent(name, self.now_ms)
+        self.window = self.window.sent(name, self.now_ms, WINDOW_MS)
         self.sent_at_ms.append(self.now_ms)
 
     @precondition(lambda self: self.in_flight)

@@ -5,7 +5,17 @@ from hypothesis import strategies as st
 
 from domain.notification.replies import ack_code
 from domain.notification.sms_segments import TWO_UNITS, is_gsm7, segments
-from domain.notification.sms_text import breach_text, plain, resolved_text, shortened, temperature, with_held_back
+from domain.notification.sms_text import (
+    Line,
+    at_time,
+    breach_text,
+    combined_text,
+    label,
+    plain,
+    resolved_text,
+    shortened,
+    temperature,
+)
 from schemas import messages as m
 
 CODE = ack_code("a-1", "u-1")
@@ -222,9 +232,27 @@ def test_every_text_of_an_end_is_one_part_too(
     assert segments(text).parts == 1
 
 
-def test_what_was_held_back_is_told_before_the_way_to_answer() -> None:
+def test_one_sms_names_several_alerts_each_with_its_code() -> None:
+    lines = [Line("Vaccines 9.1 C", "4821", over=False), Line("Milk 8.4 C", "5533", over=True)]
     assert (
-        with_held_back("CRITICAL: fridge. Reply ACK 4821", 1)
-        == "CRITICAL: fridge. 1 more was held back. Reply ACK 4821"
+        combined_text(m.Severity.CRITICAL, lines) == "CRITICAL, 2 alerts: Vaccines 9.1 C (ACK 4821), Milk 8.4 C (over)"
     )
-    assert with_held_back("CRITICAL: fridge.", 3) == "CRITICAL: fridge. 3 more were held back."
+
+
+def test_a_hundred_alerts_fit_in_the_longest_sms_and_the_rest_is_counted() -> None:
+    text = combined_text(m.Severity.WARNING, [Line("x" * 30, "4821", over=False)] * 100)
+    assert len(text) <= 1_600
+    named = text.count("ACK 4821")
+    assert named > 30
+    assert text.endswith(f" and {100 - named} more")
+
+
+def test_a_label_names_the_unit_and_what_it_showed() -> None:
+    assert label(TRIGGERED, UNIT).startswith(plain(UNIT.name)[:8])
+    assert label(msgspec.structs.replace(TRIGGERED, kind=m.AlertKind.SENSOR_OFFLINE), UNIT).endswith(" no readings")
+
+
+def test_a_late_text_says_when_it_was() -> None:
+    at_ms = 1_795_000_000_000 // 86_400_000 * 86_400_000 + (2 * 60 + 14) * 60_000
+    assert at_time("CRITICAL: fridge. Reply ACK 4821", at_ms) == "CRITICAL: fridge. (at 02:14 UTC) Reply ACK 4821"
+    assert at_time("CRITICAL: fridge.", at_ms) == "CRITICAL: fridge. (at 02:14 UTC)"

@@ -38,7 +38,10 @@ def sms_policy(**changes: object) -> SmsPolicy:
     """The defaults of the settings, with `changes`."""
     policy = SmsPolicy(
         window_ms=900_000,
-        roll_up=False,
+        strict=False,
+        gather_ms=20_000,
+        most_critical=4,
+        late_ms=300_000,
         receipts=False,
         waits=Waits(20_000, 300_000),
         retry=RetryPolicy(attempts=3, back_off=BackOff.EXPONENTIAL, base_s=1.0),

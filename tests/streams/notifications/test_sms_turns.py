@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 import pytest
 
 from domain.notification.answers import NoAnswer, Unanswered
+from domain.notification.replies import ack_code
 from domain.notification.request_state import RequestState
 from schemas import messages as m
 from streams.notifications.rate_limiter import Limits
@@ -15,15 +18,20 @@ from streams.notifications.telnyx.codes import refused
 from tests.streams.fakes import NOW_MS, FakeBatch
 from tests.streams.notifications.sms_world import ADA, BEN, World, request, sms_policy
 
+if TYPE_CHECKING:
+    from streams.engine.interfaces import Slot
+
 pytestmark = pytest.mark.anyio
 
 NO_WINDOW = sms_policy(window_ms=0)
+STRICT = sms_policy(strict=True)
+WARNING = m.Severity.WARNING
 WITH_RECEIPTS = sms_policy(receipts=True)
 WINDOW_MS = 900_000
 
 
-async def test_the_second_sms_of_a_kind_is_limited_and_logged_and_not_tried_again() -> None:
-    world = World()
+async def test_with_the_strict_rule_the_second_sms_of_a_kind_is_limited_and_not_tried_again() -> None:
+    world = World(policy=STRICT)
     await world.handle(request(1), request(2))
     assert world.texts == ["text 1"]
     assert world.outcomes_of(2) == ["rate_limited"]
@@ -32,7 +40,7 @@ async def test_the_second_sms_of_a_kind_is_limited_and_logged_and_not_tried_agai
 
 @pytest.mark.parametrize(("later_ms", "sent"), [(WINDOW_MS - 1, 1), (WINDOW_MS, 2)])
 async def test_the_window_ends_to_the_millisecond(later_ms: int, sent: int) -> None:
-    world = World()
+    world = World(policy=STRICT)
     await world.handle(request(1))
     world.now_ms += later_ms
     await world.handle(request(2))
@@ -60,30 +68,120 @@ async def test_what_may_have_arrived_keeps_the_window_until_that_is_known() -> N
     assert world.texts == ["text 1"]
 
 
-async def test_a_limited_reminder_waits_for_the_window() -> None:
+async def test_a_limited_reminder_of_a_warning_waits_for_the_window() -> None:
     world = World()
-    await world.handle(request(1), request(2, level=2))
+    await world.handle(request(1, severity=WARNING), request(2, level=2, severity=WARNING))
     (retry,) = world.retries()
     assert (retry.due_at_ms, retry.request.attempts) == (NOW_MS + WINDOW_MS, 0)
 
 
-async def test_with_the_roll_up_the_next_sms_says_how_many_were_held_back() -> None:
-    world = World(policy=sms_policy(roll_up=True))
-    text = "CRITICAL: fridge is above 8.0 C. Reply ACK 4821"
-    await world.handle(*(request(number, text=text) for number in range(1, 5)))
-    world.now_ms += WINDOW_MS
-    await world.handle(*(retry.request for retry in world.retries()))
-    assert world.texts == [text, "CRITICAL: fridge is above 8.0 C. 2 more were held back. Reply ACK 4821"]
-    assert [world.outcomes_of(number)[-1] for number in (2, 3, 4)] == ["sent", "rate_limited", "rate_limited"]
+async def test_a_warning_never_limits_a_critical_sms_but_the_reverse() -> None:
+    world = World()
+    await world.handle(request(1, severity=WARNING))
+    await world.handle(request(2))
+    await world.handle(request(3, severity=WARNING))
+    assert world.texts == ["text 1", "text 2"]
+    assert world.outcomes_of(3) == ["retry_scheduled", "rate_limited"]
 
 
-async def test_with_the_roll_up_nothing_is_told_of_an_alert_that_is_over() -> None:
-    world = World(policy=sms_policy(roll_up=True))
-    await world.handle(request(1), request(2))
-    world.now_ms += WINDOW_MS
+async def test_with_the_strict_rule_a_warning_limits_a_critical_sms() -> None:
+    world = World(policy=STRICT)
+    await world.handle(request(1, severity=WARNING))
+    await world.handle(request(2))
+    assert world.outcomes_of(2) == ["rate_limited"]
+
+
+async def come_back(world: World) -> None:
+    """Time goes on until the first retry is due, and those that are due then come back."""
+    waiting = {r.request.request_id: r for r in world.retries() if not world.state(r.request.request_id).settled}
+    world.now_ms = max(world.now_ms, min(retry.due_at_ms for retry in waiting.values()))
+    await world.handle(*(r.request for r in waiting.values() if r.due_at_ms <= world.now_ms))
+
+
+async def test_critical_alerts_of_other_units_are_gathered_into_one_sms_that_names_all() -> None:
+    world = World()
+    await world.handle(request(1), request(2, label="Vaccines 9.1 C"))
+    world.now_ms += 5_000
+    await world.handle(request(3, label="Milk 8.4 C"))
+    await come_back(world)
+    assert world.now_ms == NOW_MS + 20_000
+    codes = {n: ack_code(f"alert-{n}", "user-1") for n in (2, 3)}
+    combined = f"CRITICAL, 2 alerts: Vaccines 9.1 C (ACK {codes[2]}), Milk 8.4 C (ACK {codes[3]})"
+    assert world.texts == ["text 1", combined]
+    assert world.outcomes_of(3)[-1] == "named"
+    assert world.state("request-3") is RequestState.SENT
+    # Either code acknowledges its own alert.
+    slot = cast("Slot", FakeBatch([]))
+    assert {alert.alert_id for alert in world.ledger.notified(slot, "user-1", world.now_ms)} >= {"alert-2", "alert-3"}
+    # What comes back later is settled.
+    await world.handle(request(3))
+    assert len(world.provider.got) == 2
+
+
+async def test_at_most_four_critical_sms_leave_in_a_window_and_the_next_person_is_asked_about_the_rest() -> None:
+    world = World()
+    for number in range(1, 5):
+        await world.handle(request(number))
+        world.now_ms += 60_000
+        if number > 1:
+            await world.handle(world.retries()[-1].request)
+    assert len(world.provider.got) == 4
+    assert world.broker.decoded("escalations", m.PageUndelivered) == []
+    await world.handle(request(5, label="Milk 8.4 C"), request(6, label="Eggs 7.0 C"))
+    undelivered = world.broker.decoded("escalations", m.PageUndelivered)
+    assert [(event.alert_id, event.because) for event in undelivered] == [("alert-5", "rate_limited")] + [
+        ("alert-6", "rate_limited")
+    ] * (len(undelivered) - 1)
+    assert len(world.provider.got) == 4
+    await come_back(world)
+    assert world.now_ms == NOW_MS + WINDOW_MS
+    assert world.texts[4].startswith("CRITICAL, 2 alerts: Milk 8.4 C (ACK ")
+    assert len(world.provider.got) == 5
+
+
+async def test_the_roll_up_of_warnings_names_all_at_the_windows_end_and_says_what_is_over() -> None:
+    world = World()
+    labels = {2: "Milk 8.4 C", 3: "Eggs 7.0 C", 4: "Fish 6.0 C"}
+    await world.handle(request(1, severity=WARNING))
+    await world.handle(*(request(n, severity=WARNING, label=text) for n, text in labels.items()))
+    world.closed.closed |= {"alert-2": "resolved", "alert-4": "acknowledged"}
+    await come_back(world)
+    assert world.now_ms == NOW_MS + WINDOW_MS
+    code = ack_code("alert-3", "user-1")
+    assert world.texts == ["text 1", f"WARNING, 2 alerts: Milk 8.4 C (over), Eggs 7.0 C (ACK {code})"]
+    assert [world.outcomes_of(n)[-1] for n in (2, 3, 4)] == ["sent", "named", "cancelled"]
+
+
+async def test_a_reminder_never_uses_up_the_window_of_a_first_page() -> None:
+    world = World()
+    await world.handle(request(1, level=2))
+    await world.handle(request(2))
+    assert world.texts == ["text 1", "text 2"]
+
+
+async def test_a_first_page_long_after_the_breach_says_when_it_was_unless_it_is_over() -> None:
+    world = World()
+    world.now_ms += 300_000
     world.closed.closed["alert-2"] = "resolved"
-    await world.handle(*(retry.request for retry in world.retries()))
-    assert world.outcomes_of(2)[-1] == "cancelled"
+    await world.handle(request(1, text="CRITICAL: fridge. Reply ACK 4821"), request(2, "user-2"))
+    when = datetime.fromtimestamp(NOW_MS / 1000, UTC)
+    assert world.texts == [f"CRITICAL: fridge. (at {when:%H:%M} UTC) Reply ACK 4821"]
+    assert world.outcomes_of(2) == ["cancelled"]
+
+
+async def test_what_a_person_orders_now_passes_the_window() -> None:
+    world = World()
+    await world.handle(request(1), request(2, forced=True))
+    assert world.texts == ["text 1", "text 2"]
+
+
+async def test_the_all_clear_goes_to_whoever_was_paged_whatever_the_window_says() -> None:
+    world = World()
+    await world.handle(request(1))
+    await world.handle(request(7, alert_id="alert-1", all_clear=True, text="RESOLVED"))
+    await world.handle(request(8, "user-2", alert_id="alert-1", all_clear=True, text="RESOLVED"))
+    assert world.texts == ["text 1", "RESOLVED"]
+    assert world.outcomes_of(8) == ["cancelled"]
 
 
 @pytest.mark.parametrize("known", [True, False])
