@@ -85,7 +85,7 @@ def understand(topic: str, payload: bytes, *, arrived_ms: int, retained: bool = 
     unit = unit_of(topic)
     try:
         return _understood(unit, payload, arrived_ms, retained=retained)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, OverflowError) as error:
         return _as_it_came(unit, payload, str(error))
 
 
@@ -115,7 +115,7 @@ def _batch(unit: str, named: str, payload: bytes, items: list[Raw]) -> Forward:
     for index, item in enumerate(items):
         try:
             readings.append(_reading(bytes(item), None))
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError, OverflowError) as error:
             # Detection takes the good ones and puts just this one among the dead letters.
             readings.append(item)
             problem = problem or f"reading {index}: {error}"

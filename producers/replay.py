@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from producers.simulator import Emission
 from schemas.messages import Reading, ReadingBatch
+from schemas.messages.reading_bounds import LATEST_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -100,7 +101,7 @@ def parse_time(text: str, zone: ZoneInfo | None) -> int:
     except ValueError:
         return _parse_iso(text, zone)
     # Also a compact ISO date is a number; it would be a day in August 1970.
-    if not math.isfinite(number) or number < 100_000_000:
+    if not math.isfinite(number) or not 100_000_000 <= number <= LATEST_MS:
         raise ValueError(f"time {text!r} is no time since 1970 in seconds or milliseconds; use those or ISO 8601")
     return round(number if number >= MILLISECONDS_FROM else number * 1000)
 

@@ -62,8 +62,8 @@ def take(
             return None
     work = BucketWork(state, about, load, policy)
     work.sort_in(at_ms, celsius, first, last)
-    work.close_before(state.newest_at_ms - policy.grace_ms)
-    return work.step if work.step.published or work.step.rows or work.step.too_late else None
+    step = work.step
+    return step if step.published or step.rows or step.too_late or step.too_many else None
 
 
 def due_at_ms(state: UnitBuckets, policy: Policy) -> int | None:

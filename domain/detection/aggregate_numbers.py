@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from domain.detection.offline import patience_ms
 from schemas import messages as m
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def grading(config: m.UnitConfig) -> Grading:
 
     The most urgent, not the narrowest: a warning limit is an early sign inside the range that the goods tolerate.
     """
-    return _grading(config.rules, config.expected_interval_s * config.offline_after_missed * 1000)
+    return _grading(config.rules, patience_ms(config))
 
 
 @lru_cache(maxsize=1000)

@@ -24,11 +24,13 @@ class Policy(Struct, frozen=True):
     """How long a bucket waits for stragglers, and how long it can still be revised; `seal_at` is a count of readings.
 
     A unit that measures every second fills a bucket with 900 readings. So that its state is not written whole with
-    every batch, what exceeds `seal_at` moves to the bucket's own row.
+    every batch, what exceeds `seal_at` moves to the bucket's own row. A row stays far
+    below the size of a record, because a bucket takes about `max_readings`, `seal_at` more at most.
     """
 
     grace_ms: int = 120_000
     keep_ms: int = 48 * 3_600_000
+    max_readings: int = 10_000
     seal_at: int = 64
 
 
@@ -117,3 +119,4 @@ class Step(Struct):
     published: list[m.AggregateBucket] = msgspec.field(default_factory=list)
     rows: dict[int, ClosedBucket | None] = msgspec.field(default_factory=dict)
     too_late: list[m.Reading] = msgspec.field(default_factory=list)
+    too_many: list[m.Reading] = msgspec.field(default_factory=list)

@@ -65,21 +65,56 @@ class BucketWork:
         return rows[start] if start in rows else self.load(self.about.unit_id, start)
 
     def sort_in(self, at_ms: Sequence[int], celsius: Sequence[float], first: int, last: int) -> None:
-        state = self.state
-        state.newest_at_ms = max(state.newest_at_ms, last)
+        """Sort readings in and close what they close; each is judged by what came before it, however runs are cut."""
+        state, grace_ms = self.state, self.policy.grace_ms
         late: dict[int, Packed] = {}
         for start, offsets, values in _by_bucket(at_ms, celsius, first, last):
             if start >= state.closed_until_ms:
-                bucket = self._open(start)
-                bucket.append(offsets, values)
-                if bucket.size > self.policy.seal_at:
-                    self._seal(bucket)
+                self._add(self._open(start), offsets, values)
             elif start < self._horizon_ms():
                 self.step.too_late.extend(map(m.Reading, [start + offset for offset in offsets], values))
             else:
                 late.setdefault(start, Packed()).append(offsets, values)
-        if late:
-            self._revise(late)
+            state.newest_at_ms = max(state.newest_at_ms, start + max(offsets))
+            if state.open and state.open[0].starts_at_ms + BUCKET_MS <= state.newest_at_ms - grace_ms:
+                # Closing moves the horizon on: what is late needs its row now.
+                self._revise(late)
+                late = {}
+                self.close_before(state.newest_at_ms - grace_ms)
+        self._revise(late)
+
+    def _add(self, bucket: OpenBucket, offsets: list[int], celsius: Sequence[float]) -> None:
+        if bucket.size + len(offsets) <= self.policy.seal_at:
+            bucket.append(offsets, celsius)
+            return
+        row = self.row(bucket.starts_at_ms) if bucket.sealed else None
+        sealed = row.readings if row else Packed()
+        if sealed.size + bucket.size + len(offsets) > self.policy.max_readings:
+            offsets, celsius = self._within_cap(bucket.starts_at_ms, union(sealed, bucket.packed()), offsets, celsius)
+        bucket.append(offsets, celsius)
+        # Repetitions alone do not fill a bucket.
+        found = bucket.packed()
+        if found.size <= self.policy.seal_at // 2:
+            return
+        sealed.extend(found)
+        if sealed.size > SEALED_AT_MOST:
+            sealed.read()
+        self.step.rows[bucket.starts_at_ms] = ClosedBucket(0, sealed, None, self.about.graded)
+        bucket.pairs, bucket.sealed = b"", True
+
+    def _within_cap(
+        self, start: int, known: Packed, offsets: Sequence[int], celsius: Sequence[float]
+    ) -> tuple[list[int], list[float]]:
+        """Those of the readings for which the bucket has room beside `known`; the others are too many."""
+        seen, kept_offsets, kept = set(known.read()[0]), [], []
+        for offset, value in zip(offsets, celsius, strict=True):
+            if offset in seen or len(seen) < self.policy.max_readings:
+                seen.add(offset)
+                kept_offsets.append(offset)
+                kept.append(value)
+            else:
+                self.step.too_many.append(m.Reading(start + offset, value))
+        return kept_offsets, kept
 
     def close_before(self, ends_ms: int) -> None:
         """Close, oldest first, every open bucket that ends at or before `ends_ms`."""
@@ -112,24 +147,11 @@ class BucketWork:
         if state.before and state.before.at_ms + self.about.graded.vouch_ms > state.closed_until_ms:
             self._open(state.closed_until_ms)
 
-    def _seal(self, bucket: OpenBucket) -> None:
-        # Repetitions alone do not fill a bucket.
-        found = bucket.packed()
-        if found.size <= self.policy.seal_at // 2:
-            return
-        row = self.row(bucket.starts_at_ms) if bucket.sealed else None
-        readings = row.readings if row else Packed()
-        readings.extend(found)
-        if readings.size > SEALED_AT_MOST:
-            readings.read()
-        self.step.rows[bucket.starts_at_ms] = ClosedBucket(0, readings, None, self.about.graded)
-        bucket.pairs, bucket.sealed = b"", True
-
     def _publish(
         self, start: int, was: ClosedBucket | None, readings: Packed, before: Before | None, graded: Grading
     ) -> Before | None:
         """Publish the next revision if the numbers changed; returns the last reading up to the bucket's end."""
-        if before is not None and before.at_ms + graded.vouch_ms <= start:
+        if before is not None and before.at_ms + graded.vouch_ms < start:
             before = None
         unit_id, organization_id = self.about.unit_id, self.about.organization_id
         revision = was.revision + 1 if was else 1
@@ -153,6 +175,8 @@ class BucketWork:
         A row that has the readings already is treated alike: it may be left from a run that ended before the state was
         stored, and then neither the state nor the buckets after it know of them.
         """
+        if not late:
+            return
         state = self.state
         state.kept_from_ms = min(state.kept_from_ms, *late)
         queue = sorted(late)
@@ -162,7 +186,7 @@ class BucketWork:
             graded = row.graded if row else self.about.graded
             readings = row.readings if row else Packed()
             if start in late:
-                readings = union(readings, late[start])
+                readings = self._joined(start, readings, late[start])
             before = self._last_before(start, graded.vouch_ms) or (row.before if row else None)
             last = self._publish(start, row, readings, before, graded)
             following = start + BUCKET_MS
@@ -171,19 +195,27 @@ class BucketWork:
             if reaches_on and following < state.closed_until_ms and following not in late:
                 after = self.row(following)
                 vouch_ms = after.graded.vouch_ms if after else self.about.graded.vouch_ms
-                if last and last.at_ms + vouch_ms > following:
+                # One that vouches just up to the border changes the next bucket's excursions, and makes none.
+                if last and last.at_ms + vouch_ms + (after is not None) > following:
                     heappush(queue, following)
         self._reach_on()
+
+    def _joined(self, start: int, readings: Packed, late: Packed) -> Packed:
+        if readings.size + late.size > self.policy.max_readings:
+            late_readings, late = late.read(), Packed()
+            late.append(*self._within_cap(start, readings, *late_readings))
+        return union(readings, late)
 
     def _last_before(self, start: int, vouch_ms: int) -> Before | None:
         """The newest closed reading before `start` that vouches into it."""
         earlier = start - BUCKET_MS
-        while earlier + BUCKET_MS > start - vouch_ms:
+        # No row lies before those that are kept.
+        while earlier + BUCKET_MS > start - vouch_ms and earlier >= self.state.kept_from_ms:
             row = self.row(earlier)
             if row and row.readings.size:
                 offsets, celsius = row.readings.read()
                 at_ms = earlier + offsets[-1]
-                return Before(at_ms, celsius[-1]) if at_ms + vouch_ms > start else None
+                return Before(at_ms, celsius[-1]) if at_ms + vouch_ms >= start else None
             earlier -= BUCKET_MS
         return None
 

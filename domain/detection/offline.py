@@ -24,6 +24,7 @@ from msgspec.structs import replace
 
 from domain.detection.alert_events import AboutAlert, about_alert
 from schemas import messages as m
+from schemas.messages.reading_bounds import LONGEST_VOUCH_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -40,8 +41,8 @@ def group_of(config: m.UnitConfig) -> str:
 
 
 def patience_ms(config: m.UnitConfig) -> int:
-    """How long nothing may come."""
-    return config.expected_interval_s * config.offline_after_missed * 1000
+    """How long nothing may come; a reading vouches for its unit as long."""
+    return min(config.expected_interval_s * config.offline_after_missed * 1000, LONGEST_VOUCH_MS)
 
 
 def offline_at_ms(config: m.UnitConfig, last_at_ms: int) -> int:
@@ -54,7 +55,7 @@ def judged_from_ms(config: m.UnitConfig, connected_since_ms: int) -> int:
 
     Whatever the outage was, a healthy unit reports within two expected intervals after it.
     """
-    return connected_since_ms + min(2, config.offline_after_missed) * config.expected_interval_s * 1000
+    return connected_since_ms + min(2 * config.expected_interval_s * 1000, patience_ms(config))
 
 
 def in_maintenance(config: m.UnitConfig, at_ms: int) -> bool:

@@ -138,7 +138,8 @@ def _pick(record: Record, unit_id: str, items: Iterable[object], refusals: list[
     for item in items:
         try:
             reading = msgspec.convert(item, m.Reading)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UnicodeEncodeError) as error:
+            # The latter for a lone surrogate, which JSON can spell and no encoding can write.
             reason = Reason.NOT_FINITE if _names_no_number(item) else Reason.WRONG_SHAPE
             bad.setdefault(reason, []).append((str(error), None))
             continue

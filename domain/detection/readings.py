@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from itertools import islice
-from operator import lt
-from typing import TYPE_CHECKING
+from operator import attrgetter, lt
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -28,14 +28,15 @@ from schemas.messages import DeadLetterReason as Reason
 from schemas.messages.reading_bounds import FUTURE_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 Pair = tuple[Record, PossibleBatch]
 Found = tuple[Record, PossibleBatch | None]
 
 
 class Run(Struct, frozen=True, gc=False):
-    """The usable readings of one unit in one batch of records, in the order of the log, at least one.
+    """The usable readings of one unit in one batch of records, at least one: records in the order of the log, the
+    readings of each by time.
 
     `ascending`: every reading is newer than the one before it. `times` are ms since 1970, `temperatures` °C.
     """
@@ -58,6 +59,19 @@ class Run(Struct, frozen=True, gc=False):
         return _run(self.unit_id, pairs) if pairs else None
 
 
+class Bounds(NamedTuple):
+    """From when to when a reading's time is plausible."""
+
+    oldest_ms: int
+    newest_ms: int
+
+    def hold(self, run: Run) -> bool:
+        times = run.times
+        if run.ascending:
+            return self.oldest_ms <= times[0] and times[-1] <= self.newest_ms
+        return self.oldest_ms <= min(times) and max(times) <= self.newest_ms
+
+
 class Sorted(Struct, frozen=True):
     """The runs by record key; the refusals in the order of the log."""
 
@@ -66,23 +80,24 @@ class Sorted(Struct, frozen=True):
 
 
 _decode = msgspec.json.Decoder(PossibleBatch).decode
+_at_ms = attrgetter("at_ms")
 
 
-def sort_records(records: Sequence[Record], now_ms: int) -> Sorted:
+def sort_records(records: Sequence[Record], now_ms: int, max_age_ms: int) -> Sorted:
     """Decode the records of one partition and gather them by unit. Nothing that is in a record raises.
 
-    `now_ms` judges what lies in the future: more than five minutes ahead is refused.
+    Times more than five minutes ahead of `now_ms`, or more than `max_age_ms` behind it, are refused.
     """
     refusals: list[Refusal] = []
     members: defaultdict[bytes | None, list[Found]] = defaultdict(list)
     for pair in zip(records, _decode_all(records, refusals), strict=True):
         members[pair[0].key].append(pair)
     runs: dict[bytes, Run] = {}
-    horizon_ms = now_ms + FUTURE_MS
+    bounds = Bounds(now_ms - max_age_ms, now_ms + FUTURE_MS)
     for key, found in members.items():
         run = _gather(key, found)
-        if run is None or run.times[-1] > horizon_ms or not (run.ascending or max(run.times) <= horizon_ms):
-            run = _sift(found, horizon_ms, refusals)
+        if run is None or not bounds.hold(run):
+            run = _sift(found, bounds, refusals)
         if run is not None and key is not None:
             runs[key] = run
     refusals.sort(key=lambda refusal: refusal.record.offset)
@@ -103,6 +118,11 @@ def _run(unit_id: str, pairs: list[Pair]) -> Run:
     readings = [reading for _, batch in pairs for reading in batch.readings]
     times = [reading.at_ms for reading in readings]
     ascending = len(times) == 1 or all(map(lt, times, islice(times, 1, None)))
+    if not ascending and len(pairs) < len(times):
+        # Some devices send their newest reading first.
+        readings = [reading for _, batch in pairs for reading in sorted(batch.readings, key=_at_ms)]
+        times = [reading.at_ms for reading in readings]
+        ascending = all(map(lt, times, islice(times, 1, None)))
     return Run(unit_id, pairs, times, [reading.temperature_c for reading in readings], ascending)
 
 
@@ -121,7 +141,7 @@ def _gather(key: bytes | None, found: list[Found]) -> Run | None:
     return _run(unit_id, found)  # type: ignore[arg-type]  # none is None
 
 
-def _sift(found: list[Found], horizon_ms: int, refusals: list[Refusal]) -> Run | None:
+def _sift(found: list[Found], bounds: Bounds, refusals: list[Refusal]) -> Run | None:
     """The run of what is good among the records of one key; the rest is refused."""
     good: list[Pair] = []
     for record, batch in found:
@@ -130,14 +150,23 @@ def _sift(found: list[Found], horizon_ms: int, refusals: list[Refusal]) -> Run |
         if (problem := wrong_key(record, batch.unit_id)) is not None:
             refusals.append(problem)
             continue
-        present = [reading for reading in batch.readings if reading.at_ms <= horizon_ms]
-        if future := [reading for reading in batch.readings if reading.at_ms > horizon_ms]:
-            ahead_s = (future[0].at_ms - horizon_ms + FUTURE_MS) // 1000
-            detail = (
-                f"the time {future[0].at_ms} is {ahead_s} s ahead of now, {FUTURE_MS // 1000} s are"
-                " allowed: set the device's clock"
-            )
-            refusals.append(refuse(record, Reason.FUTURE_TIME, detail, future, len(future), whole=not present))
+        present = [reading for reading in batch.readings if bounds.oldest_ms <= reading.at_ms <= bounds.newest_ms]
+        whole = len(present) == len(batch.readings)
+        if not whole:
+            refusals += _out_of_bounds(record, batch, bounds, whole=not present)
         if present:
-            good.append((record, batch if not future else PossibleBatch(batch.unit_id, present)))
+            good.append((record, batch if whole else PossibleBatch(batch.unit_id, present)))
     return _run(good[0][1].unit_id, good) if good else None
+
+
+def _out_of_bounds(record: Record, batch: PossibleBatch, bounds: Bounds, *, whole: bool) -> Iterator[Refusal]:
+    if future := [reading for reading in batch.readings if reading.at_ms > bounds.newest_ms]:
+        ahead_s = (future[0].at_ms - bounds.newest_ms + FUTURE_MS) // 1000
+        detail = (
+            f"the time {future[0].at_ms} is {ahead_s} s ahead of now, {FUTURE_MS // 1000} s are allowed:"
+            " set the device's clock"
+        )
+        yield refuse(record, Reason.FUTURE_TIME, detail, future, len(future), whole=whole)
+    if old := [reading for reading in batch.readings if reading.at_ms < bounds.oldest_ms]:
+        detail = f"the time {old[0].at_ms} lies before {bounds.oldest_ms}, the oldest that is taken"
+        yield refuse(record, Reason.TOO_OLD, detail, old, len(old), whole=whole)

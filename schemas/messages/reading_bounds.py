@@ -15,3 +15,5 @@ LATEST_MS = 253_402_300_799_999
 """The end of the year 9999."""
 FUTURE_MS = 300_000
 """How far a device's clock may be ahead of ours."""
+LONGEST_VOUCH_MS = 7 * 86_400_000
+"""For how long a reading may vouch for its unit: the expected interval times the missed intervals."""

@@ -40,6 +40,7 @@ class DeadLetterReason(StrEnum):
     FUTURE_TIME = "future_time"
     UNKNOWN_UNIT = "unknown_unit"
     TOO_OLD = "too_old"
+    TOO_MANY = "too_many"
 
 
 class DeadReading(Struct, frozen=True, kw_only=True, tag_field="type", tag="dead_reading"):

@@ -39,7 +39,7 @@ def build() -> faust.App:
     states = UnitStates(_table(app, "unit-states", t.READINGS, buffer_mib=4), units)
     buckets = BucketTable(run_publisher(app), _table(app, "unit-buckets", t.READINGS, buffer_mib=2), settings.policy())
     send = publisher(app)
-    flow = Detection(send, states, buckets, now_ms)
+    flow = Detection(send, states, buckets, now_ms, settings.max_age_ms)
     lag = ConsumerLag(app, settings.topic(t.READINGS.name), now_ms)
     rounds = UnitRounds(units, partition_of, LOOK_EVERY_S)
     offline_units = OfflineUnits(send, states, buckets, rounds, lag, now_ms, flow.counts)

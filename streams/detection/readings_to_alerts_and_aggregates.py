@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from domain.detection.aggregate import take
-from domain.detection.reading_validation import Refusal, refuse
+from domain.detection.bucket_refusals import refused_by_buckets
+from domain.detection.reading_validation import Refusal
 from domain.detection.readings import Run, sort_records
 from domain.detection.threshold import evaluate, settled, unit_removed
 from schemas.messages import Alert, DeadLetterReason, UnitOnline
@@ -43,12 +44,15 @@ class Detection:
     same records with the same ids.
     """
 
-    def __init__(self, publish: Publish, states: UnitStates, buckets: BucketTable, now_ms: Clock) -> None:
+    def __init__(
+        self, publish: Publish, states: UnitStates, buckets: BucketTable, now_ms: Clock, max_age_ms: int
+    ) -> None:
         self.counts = DetectionCounts()
         self._publish = publish
         self._states = states
         self._buckets = buckets
         self._now_ms = now_ms
+        self._max_age_ms = max_age_ms
 
     async def handle(self, batch: Batch) -> None:
         async with self._states.lock(batch.partition):
@@ -61,12 +65,12 @@ class Detection:
 
     async def _handle(self, batch: Batch) -> None:
         now_ms, counts, buckets = self._now_ms(), self.counts, self._buckets
-        found = sort_records(batch.records, now_ms)
+        found = sort_records(batch.records, now_ms, self._max_age_ms)
         work = _Work(found.refusals)
         self._apply(batch, found.runs, work, now_ms)
         closings = work.closings
-        if closings.too_old:
-            work.refusals += _too_old(closings, found.runs, buckets.policy.keep_ms)
+        if closings.refused:
+            work.refusals += refused_by_buckets(closings.refused, found.runs, buckets.policy)
         if outgoing := _outgoing(batch, work, now_ms):
             await self._publish(outgoing)
         await buckets.finish(batch, closings)
@@ -138,16 +142,3 @@ def _outgoing(batch: Batch, work: _Work, now_ms: int) -> list[Outgoing]:
     outgoing += [alert_record(alert, trace_of_reading(run, alert.at_ms)) for alert, run in work.alerts]
     outgoing += map(connectivity_record, work.online)
     return outgoing
-
-
-def _too_old(closings: Closings, runs: Mapping[bytes, Run], keep_ms: int) -> list[Refusal]:
-    """The refusals of readings whose buckets are no longer kept, in the records that brought them."""
-    refusals: list[Refusal] = []
-    for key, times in closings.too_old.items():
-        for record, batch in runs[key].pairs:
-            shown = [reading for reading in batch.readings if reading.at_ms in times]
-            if shown:
-                hours = keep_ms // 3_600_000
-                detail = f"the bucket of {shown[0].at_ms} is closed for good: readings may come {hours} h late"
-                refusals.append(refuse(record, DeadLetterReason.TOO_OLD, detail, shown, len(shown), whole=False))
-    return refusals

@@ -15,7 +15,7 @@ import msgspec
 from domain.detection.aggregate import close_due
 from domain.detection.aggregate_state import ClosedBucket  # noqa: TC001 - msgspec reads the annotation
 from schemas.headers import content_id, event_headers, type_name
-from schemas.messages import AggregateBucket, encode
+from schemas.messages import AggregateBucket, DeadLetterReason, encode
 from schemas.topics import UNIT_AGGREGATES
 from streams.engine.publish import Outgoing
 
@@ -42,12 +42,12 @@ _TYPE = type_name(AggregateBucket)
 class Closings(msgspec.Struct):
     """What a batch does to buckets: records to publish, then rows to write.
 
-    `too_old` has, by record key, the times of readings whose buckets are no longer kept.
+    `refused` has, by record key and reason, the times of readings that no bucket takes.
     """
 
     outgoing: list[Outgoing] = msgspec.field(default_factory=list)
     rows: dict[bytes, bytes | None] = msgspec.field(default_factory=dict)
-    too_old: dict[bytes, set[int]] = msgspec.field(default_factory=dict)
+    refused: dict[tuple[bytes, DeadLetterReason], set[int]] = msgspec.field(default_factory=dict)
 
 
 class BucketTable:
@@ -92,8 +92,12 @@ class BucketTable:
         for starts_at_ms, row in step.rows.items():
             encoded = None if row is None else _encode(_Row(applied_offset, row))
             closings.rows[_row_key(about.unit_id, starts_at_ms)] = encoded
-        if step.too_late:
-            closings.too_old.setdefault(key, set()).update(reading.at_ms for reading in step.too_late)
+        for reason, readings in (
+            (DeadLetterReason.TOO_OLD, step.too_late),
+            (DeadLetterReason.TOO_MANY, step.too_many),
+        ):
+            if readings:
+                closings.refused.setdefault((key, reason), set()).update(reading.at_ms for reading in readings)
 
     async def finish(self, slot: Slot, closings: Closings) -> None:
         """Returns when the buckets and then the rows are at the broker."""

@@ -154,3 +154,17 @@ def test_settings_that_make_no_sense_together_say_so(
 def test_with_tls_the_port_is_another() -> None:
     assert MqttSettings().address == ("localhost", 1883)
     assert MqttSettings(tls=True).address == ("localhost", 8883)
+
+
+@pytest.mark.parametrize("digits", [30, 400, 5_000])
+@pytest.mark.parametrize(
+    "form",
+    ["{}", '{{"temperature_c":{}}}', '{{"temperature_c":4,"at_ms":{}}}', '[{{"temperature_f":{},"at_ms":1795000000}}]'],
+)
+def test_a_number_of_hundreds_of_digits_is_handed_on_as_it_came(form: str, digits: int) -> None:
+    payload = form.format("1" + "0" * digits).encode()
+    forward = understand("site/s/unit/u/temperature", payload, arrived_ms=1_795_000_000_000)
+    assert forward.values
+    if digits > 30:
+        assert forward.problem
+        assert forward.readings == 0

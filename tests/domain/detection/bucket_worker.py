@@ -27,6 +27,7 @@ class Worker:
         self.rows: dict[int, bytes] = {}
         self.published: list[m.AggregateBucket] = []
         self.too_late: list[m.Reading] = []
+        self.too_many: list[m.Reading] = []
 
     def load(self, unit_id: str, start: int) -> ClosedBucket | None:
         assert unit_id == self.about.unit_id
@@ -39,6 +40,7 @@ class Worker:
             return
         self.published += step.published
         self.too_late += step.too_late
+        self.too_many += step.too_many
         for start, row in step.rows.items():
             if row is None:
                 self.rows.pop(start, None)

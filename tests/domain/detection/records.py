@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 START_MS = 1_795_000_000_000
+MAX_AGE_MS = 400 * 86_400_000
 
 
 class Raw(NamedTuple):
@@ -29,6 +30,6 @@ def record(unit_id: str, readings: Sequence[tuple[float, float]], offset: int = 
 def run_of(readings: Sequence[tuple[float, float]], unit_id: str = "u", offset: int = 0) -> Run:
     """The run of single-reading records with offsets from `offset`."""
     records = [record(unit_id, [reading], offset + index) for index, reading in enumerate(readings)]
-    found = sort_records(records, START_MS + 10**9)
+    found = sort_records(records, START_MS + 10**9, MAX_AGE_MS)
     assert not found.refusals
     return found.runs[unit_id.encode()]

@@ -13,7 +13,7 @@ from domain.detection.readings import Sorted, sort_records
 from schemas import messages as m
 from schemas.messages import DeadLetterReason as Reason
 from schemas.messages.reading_bounds import FUTURE_MS
-from tests.domain.detection.records import START_MS, Raw, record
+from tests.domain.detection.records import MAX_AGE_MS, START_MS, Raw, record
 
 GOOD = '{"at_ms":1795000000000,"temperature_c":5.0}'
 
@@ -27,7 +27,7 @@ def reading(temperature_c: str, at_ms: str = "1795000000001") -> str:
 
 
 def sort(*records: Raw) -> Sorted:
-    return sort_records(records, START_MS)
+    return sort_records(records, START_MS, MAX_AGE_MS)
 
 
 WHOLE_RECORDS = [
@@ -188,7 +188,7 @@ VALUES = (
 @given(st.lists(st.tuples(st.none() | st.binary(max_size=3) | st.just(b"u"), VALUES), max_size=6))
 def test_no_record_raises_and_each_is_used_or_refused(raw: list[tuple[bytes | None, bytes | None]]) -> None:
     records = [Raw(key, value, offset) for offset, (key, value) in enumerate(raw)]
-    found = sort_records(records, START_MS)
+    found = sort_records(records, START_MS, MAX_AGE_MS)
     used = {pair[0].offset for run in found.runs.values() for pair in run.pairs}
     refused = {refusal.record.offset for refusal in found.refusals if refusal.whole}
     assert used | refused == set(range(len(records)))

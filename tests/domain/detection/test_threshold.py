@@ -6,7 +6,7 @@ from domain.detection.readings import Run, sort_records
 from domain.detection.threshold import Evaluation, Tally, evaluate, unit_removed
 from domain.detection.unit_state import UnitState, Watch
 from schemas import messages as m
-from tests.domain.detection.records import START_MS, record, run_of
+from tests.domain.detection.records import MAX_AGE_MS, START_MS, record, run_of
 
 HIGH, LOW = m.Limit.HIGH, m.Limit.LOW
 CRITICAL, WARNING, INFO = m.SEVERITIES
@@ -277,5 +277,5 @@ def test_of_rules_with_one_id_the_last_one_holds() -> None:
 
 def test_a_gateway_batch_is_evaluated_reading_by_reading() -> None:
     records = [record("u", [(0, 5.0), (1, 9.0), (2, 5.0)])]
-    run: Run = sort_records(records, START_MS).runs[b"u"]
+    run: Run = sort_records(records, START_MS, MAX_AGE_MS).runs[b"u"]
     assert told(evaluate(watch(rule()), UnitState(), run, START_MS)) == ["triggered r 1", "resolved r 2"]

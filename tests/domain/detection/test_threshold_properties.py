@@ -11,7 +11,7 @@ from domain.detection.readings import sort_records
 from domain.detection.threshold import Evaluation, Tally, evaluate, settled
 from domain.detection.unit_state import UnitState, Watch
 from schemas import messages as m
-from tests.domain.detection.records import START_MS, Raw, record
+from tests.domain.detection.records import MAX_AGE_MS, START_MS, Raw, record
 
 Series = list[tuple[int, float]]
 TEMPERATURES = st.integers(-4, 12).map(lambda half: half / 2)
@@ -135,7 +135,7 @@ def fed(data: st.DataObject, on: Watch, records: list[Raw], now_s: int = 0) -> l
     while at < len(records):
         again = data.draw(st.integers(0, min(at, 3)))
         size = data.draw(st.integers(1, 5))
-        found = sort_records(records[at - again : at + size], START_MS + 10**9)
+        found = sort_records(records[at - again : at + size], START_MS + 10**9, MAX_AGE_MS)
         assert not found.refusals
         evaluation = evaluate(on, state, found.runs[b"u"], START_MS + now_s * 1000)
         state = evaluation.state
@@ -206,7 +206,7 @@ def test_a_run_that_settles_would_only_have_been_counted(
     on = watch(*some, windows=[], live_window_s=20)
     state, now_ms = UnitState(), START_MS + now_s * 1000
     for part in records_of(data, series):
-        run = sort_records([part], START_MS + 10**9).runs[b"u"]
+        run = sort_records([part], START_MS + 10**9, MAX_AGE_MS).runs[b"u"]
         after = settled(on, state, run, now_ms)
         evaluation = evaluate(on, state, run, now_ms)
         assert after is None or evaluation == Evaluation(after, [], Tally(evaluated=len(run.times)))

@@ -14,7 +14,7 @@ from streams.detection.unit_buckets import BucketTable
 from streams.detection.unit_rounds import UnitRounds
 from streams.detection.unit_states import UnitStates
 from streams.engine.publish import PublishError
-from tests.domain.detection.records import Raw
+from tests.domain.detection.records import MAX_AGE_MS, Raw
 from tests.streams.detection.detection_fakes import (
     FakeBroker,
     FakeLag,
@@ -53,7 +53,7 @@ class World(FakeBroker):
         """A new process over the same tables."""
         states = UnitStates(self.states, self.units)
         buckets = BucketTable(self.publish_run, self.rows, Policy())
-        self.detection = Detection(self.publish, states, buckets, lambda: self.now_ms)
+        self.detection = Detection(self.publish, states, buckets, lambda: self.now_ms, MAX_AGE_MS)
         self.offline_units = OfflineUnits(
             self.publish,
             states,

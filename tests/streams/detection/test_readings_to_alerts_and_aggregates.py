@@ -7,6 +7,7 @@ import base64
 import msgspec
 import pytest
 
+from domain.detection.aggregate_numbers import BUCKET_MS
 from domain.detection.aggregate_state import Policy
 from schemas import messages as m
 from schemas.topics import READINGS_DLQ
@@ -14,7 +15,7 @@ from streams.detection.readings_to_alerts_and_aggregates import Detection
 from streams.detection.unit_buckets import BucketTable
 from streams.detection.unit_states import UnitStates
 from streams.engine.applied_offset import applied_offset_of
-from tests.domain.detection.records import START_MS, Raw, record
+from tests.domain.detection.records import MAX_AGE_MS, START_MS, Raw, record
 from tests.streams.detection.detection_fakes import FakeBroker, FakeTable, FakeUnits, batch_of
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +43,7 @@ class Bench(FakeBroker):
         """A new worker, with the same broker, tables and units."""
         buckets = BucketTable(self.publish_run, self.rows, Policy())
         states = UnitStates(self.states, self.units)
-        return Detection(self.publish, states, buckets, lambda: START_MS)
+        return Detection(self.publish, states, buckets, lambda: START_MS, MAX_AGE_MS)
 
     @property
     def table(self) -> dict[tuple[int, bytes], bytes]:
@@ -206,9 +207,11 @@ async def test_a_dead_letter_is_always_small_enough_to_be_sent(bad: Raw) -> None
 
 async def test_what_became_of_readings_is_counted() -> None:
     bench = Bench(unit())
-    await bench.handle(record("u", [(0, 5.0), (2, 5.0), (2, 5.0), (1, 5.0)], 0), record("u", [(-2 * 10**6, 5.0)], 1))
+    await bench.handle(
+        record("u", [(0, 5.0), (2, 5.0), (2, 5.0)], 0), record("u", [(1, 5.0)], 1), record("u", [(-2 * 10**6, 5.0)], 2)
+    )
     counts = bench.detection.counts
-    assert (counts.records, counts.evaluated, counts.repeated, counts.out_of_order) == (2, 2, 1, 2)
+    assert (counts.records, counts.evaluated, counts.repeated, counts.out_of_order) == (3, 2, 1, 2)
 
 
 async def test_readings_before_the_live_window_are_counted_as_late() -> None:
@@ -224,3 +227,33 @@ async def test_an_empty_batch_of_records_does_nothing() -> None:
     bench = Bench(unit())
     await bench.handle()
     assert bench.sent == []
+
+
+async def test_a_record_with_its_newest_reading_first_is_judged_by_time() -> None:
+    bench = Bench(unit("u", msgspec.structs.replace(RULE, confirm_s=60)))
+    await bench.handle(record("u", [(120, 5.0), (60, 20.0), (0, 20.0)], 0))
+    assert types(bench.alerts()) == ["AlertTriggered", "AlertResolved"]
+    assert bench.detection.counts.out_of_order == 0
+
+
+async def test_readings_beyond_what_a_bucket_takes_are_dead_letters_with_that_reason() -> None:
+    bench = Bench(unit())
+    first_s = -(START_MS % BUCKET_MS) // 1000 - BUCKET_MS // 1000
+    for part in range(3):
+        await bench.handle(
+            record("u", [(first_s + n / 16, 5.0) for n in range(part * 4_000, (part + 1) * 4_000)], part)
+        )
+    reasons = {letter.reason for letter in bench.letters()}
+    assert reasons == {m.DeadLetterReason.TOO_MANY}
+    assert bench.detection.counts.dead[m.DeadLetterReason.TOO_MANY] == 2_000
+    assert all(len(value) < 200_000 for value in bench.rows.values.values())
+
+
+async def test_readings_older_than_any_can_be_are_dead_letters_beside_the_good_ones() -> None:
+    bench = Bench(unit())
+    age_s = MAX_AGE_MS // 1000
+    await bench.handle(record("u", [(-age_s - 1, 9.0), (-age_s, 5.0), (0, 5.0)], 0))
+    (letter,) = bench.letters()
+    assert letter.reason is m.DeadLetterReason.TOO_OLD
+    assert [reading.at_ms for reading in letter.readings] == [START_MS - MAX_AGE_MS - 1000]
+    assert bench.detection.counts.evaluated == 2
