@@ -114,11 +114,15 @@ class Change:
 
     def notified(self, request: m.SmsRequest, now_ms: int) -> None:
         """The user of `request` was texted about its alert."""
-        row = self._ledger.notified_row(self._slot, request.user_id)
+        key = _notified_key(request.user_id)
+        stored = self._ledger.notified_row(self._slot, request.user_id)
+        # One step may notify of several alerts.
+        pending = self.items.get(key)
+        row = stored if pending is None else _decode_notified(pending)
         notified = NotifiedAlert(request.alert_id, request.unit_id, request.organization_id, now_ms)
         kept = [a for a in row.alerts if a.alert_id != notified.alert_id and a.at_ms > now_ms - NOTIFIED_FOR_MS]
         alerts = (*kept, notified)[-NOTIFIED_AT_MOST:]
-        self.items[_notified_key(request.user_id)] = _encode(NotifiedRow(row.version + 1, alerts))
+        self.items[key] = _encode(NotifiedRow(stored.version + 1, alerts))
 
     async def write(self, *, durable: bool = False) -> None:
         """Raises Stale when the partition is not ours any more.
