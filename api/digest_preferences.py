@@ -12,7 +12,7 @@ from api.contacts import UserId
 from api.ownership import assign, insert_row, row_of
 from api.problems import conflict, invalid, responses
 from api.services import Configurer, Reader, Services, Used
-from database.configuration import ContactRow, DigestPreferenceRow
+from database.configuration import ContactRow, DigestPreferenceRow, UnitRow
 from domain.digest.schedule import ScheduleError, next_run, zone
 from outbox.writer import publish_digest_preferences
 from schemas.http.digest_preferences import DigestPreferenceBody, DigestPreferenceView, NewDigestPreference, NextRun
@@ -28,14 +28,20 @@ def _view(row: DigestPreferenceRow, services: Services) -> DigestPreferenceView:
     cadences = [Cadence(cadence) for cadence in row.cadences]
     runs = []
     for cadence in () if row.paused else cadences:
-        at = next_run(cadence, row.timezone, row.hour, services.now()).at
+        at = next_run(cadence, row.timezone, row.hours.get(cadence, row.hour), services.now()).at
         local_time = at.astimezone(zone(row.timezone)).isoformat(timespec="seconds")
         runs.append(NextRun(cadence=cadence, at=at, local_time=local_time))
     fields = {name: getattr(row, name) for name in DigestPreferenceView.model_fields.keys() - {"next_runs"}}
     return DigestPreferenceView.model_validate(fields | {"next_runs": sorted(runs, key=lambda run: run.at)})
 
 
-def _write(row: DigestPreferenceRow, body: DigestPreferenceBody) -> None:
+async def _write(session: AsyncSession, row: DigestPreferenceRow, body: DigestPreferenceBody) -> None:
+    for cadence, unit_ids in body.units.items():
+        known = await session.scalars(
+            select(UnitRow.unit_id).where(UnitRow.organization_id == row.organization_id, UnitRow.unit_id.in_(unit_ids))
+        )
+        if missing := sorted(set(unit_ids) - set(known)):
+            raise invalid(f"/units/{cadence}", f"there is no unit {missing[0]!r}")
     try:
         zone(body.timezone)
     except ScheduleError as error:
@@ -80,7 +86,7 @@ async def create_preference(
         )
         if row is None:
             raise conflict(f"{body.user_id} has a digest preference; change it with PUT.")
-        _write(row, body)
+        await _write(session, row, body)
         await publish_digest_preferences(session, [body.user_id])
         response = entity_tags.answer(request, _view(row, services), row.version, status=HTTPStatus.CREATED)
         response.headers["Location"] = f"/v1/digest-preferences/{body.user_id}"
@@ -111,7 +117,7 @@ async def replace_preference(
     async with services.transaction() as session:
         row = await row_of(session, DigestPreferenceRow, caller, user_id, lock=True)
         entity_tags.must_match(request, row.version)
-        _write(row, body)
+        await _write(session, row, body)
         row.version += 1
         await publish_digest_preferences(session, [user_id])
         return entity_tags.answer(request, _view(row, services), row.version)

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import Text
 
@@ -128,7 +128,7 @@ class MaintenanceWindowRow(Row):
 
 
 class DigestPreferenceRow(Row):
-    """Which summaries a user gets, and at which local hour; a null hour is the cadence's own."""
+    """Which digests a user gets, when, and of which units; a null hour is the cadence's default."""
 
     __tablename__ = "digest_preferences"
     __table_args__ = (
@@ -143,6 +143,8 @@ class DigestPreferenceRow(Row):
     cadences: Mapped[list[str]] = mapped_column(ARRAY(Text))
     timezone: Mapped[str]
     hour: Mapped[int | None]
+    hours: Mapped[dict[str, int]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))
+    units: Mapped[dict[str, list[str]]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))
     display_unit: Mapped[str] = mapped_column(server_default=text("'C'"))
     paused: Mapped[bool] = mapped_column(server_default=text("false"))
     version: Mapped[Version]

@@ -132,6 +132,8 @@ async def digest_preferences(session: AsyncSession, user_ids: Collection[str]) -
             cadences=tuple(m.Cadence(cadence) for cadence in preference.cadences),
             timezone=preference.timezone,
             hour=preference.hour,
+            hours={m.Cadence(cadence): hour for cadence, hour in preference.hours.items()},
+            units={m.Cadence(cadence): tuple(ids) for cadence, ids in preference.units.items()},
             display_unit=preference.display_unit,
             paused=preference.paused,
         )

@@ -17,6 +17,7 @@ from schemas.http.digest_preferences import DigestPreferenceBody
 from schemas.http.maintenance import MaintenanceBody
 from schemas.http.organizations import OrganizationTerms
 from schemas.http.units import UnitBody
+from schemas.messages import Cadence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,21 +77,22 @@ class _Seeder:
             )
         terms = _part(wanted, OrganizationTerms)
         self._replace("organizations", f"/v1/organizations/{_id(wanted.organization_id)}", terms, found, place)
+        # Before the contacts, whose digests may name units.
+        for index, unit in enumerate(wanted.units):
+            self.unit(unit, (*place, "units", index))
         for index, contact in enumerate(wanted.contacts):
             self._contact(contact, (*place, "contacts", index))
         if wanted.escalation is not None:
             levels = [sorted(level) for level in wanted.escalation]
             found = self._get("/v1/escalation", place)
             self._replace("escalation chains", "/v1/escalation", {"levels": levels}, found, (*place, "escalation"))
-        for index, unit in enumerate(wanted.units):
-            self.unit(unit, (*place, "units", index))
 
     def _contact(self, wanted: SeedContact, place: Place) -> None:
         name = {"user_id": wanted.user_id}
         self._make_or_replace("contacts", "/v1/contacts", name, _part(wanted, ContactBody), place)
         if wanted.digest is not None:
             body = _part(wanted.digest, DigestPreferenceBody)
-            order = ("daily", "weekly", "monthly")
+            order = tuple(Cadence)
             body["cadences"] = sorted(set(body["cadences"]), key=order.index)
             self._make_or_replace("digest preferences", "/v1/digest-preferences", name, body, (*place, "digest"))
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _UNIT = ("unit_id", "name", "gateway_id", "expected_interval_s", "offline_after_missed", "live_window_s", "rules")
 _CONTACT = ("user_id", "name", "phone_e164", "email", "minimum_severity", "on_duty")
-_DIGEST = ("cadences", "timezone", "hour", "display_unit", "paused")
+_DIGEST = ("cadences", "timezone", "hour", "hours", "units", "display_unit", "paused")
 
 
 def demo_seed(fleet: Fleet) -> tuple[SeedFile, Lines]:

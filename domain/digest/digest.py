@@ -60,6 +60,7 @@ def digest(source: Source, period: Period, as_of_ms: int) -> Digest:
         period=period,
         as_of_ms=as_of_ms,
         due_at_ms=source.due_at_ms,
+        unit_ids=source.unit_ids,
         complete=source.complete,
         waited_ms=source.waited_ms,
         recorded_until_ms=source.recorded_until_ms,

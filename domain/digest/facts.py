@@ -168,6 +168,7 @@ class Digest(Struct, frozen=True, kw_only=True):
     period: Period
     as_of_ms: int
     due_at_ms: int = 0
+    unit_ids: tuple[str, ...] = ()
     complete: bool
     waited_ms: int = 0
     recorded_until_ms: int | None = None
@@ -190,7 +191,8 @@ class Source(Struct, frozen=True, kw_only=True):
     `courses` are those of all units that had readings, also of units removed since; `names` has what those were called.
     `alerts` are those that were open at any moment of the period. `complete` is false when the recorded buckets did not
     reach the period's end within `waited_ms` after the digest was due; `recorded_until_ms` is then up to when they are
-    whole. `before` holds the sums of the period before, if any; `revisions` what late readings changed in earlier
+    whole. `unit_ids` are those that the digest is limited to, if any.
+    `before` holds the sums of the period before, if any; `revisions` what late readings changed in earlier
     periods.
     """
 
@@ -202,6 +204,7 @@ class Source(Struct, frozen=True, kw_only=True):
     alerts: Sequence[AlertRecord] = ()
     sms: SmsCounts = SmsCounts()
     due_at_ms: int = 0
+    unit_ids: tuple[str, ...] = ()
     complete: bool = True
     waited_ms: int = 0
     recorded_until_ms: int | None = None

@@ -38,6 +38,7 @@ class Job(Struct, frozen=True):
     run_on: str
     due_at_ms: int
     asked_for: bool = False
+    unit_ids: tuple[str, ...] = ()
 
     @property
     def job_id(self) -> str:
@@ -49,6 +50,7 @@ class Job(Struct, frozen=True):
             self.run_on,
             self.due_at_ms,
             int(self.asked_for),
+            *self.unit_ids,
         )
 
     @property
@@ -58,7 +60,7 @@ class Job(Struct, frozen=True):
 
 
 def job_of(one: DigestWanted) -> Job:
-    return Job(one.organization_id, one.cadence, one.timezone, one.run_on, one.due_at_ms, one.asked_for)
+    return Job(one.organization_id, one.cadence, one.timezone, one.run_on, one.due_at_ms, one.asked_for, one.unit_ids)
 
 
 def jobs(wanted: Iterable[DigestWanted]) -> dict[Job, list[DigestWanted]]:

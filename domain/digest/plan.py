@@ -40,6 +40,16 @@ def cadences(preference: DigestPreference | None) -> tuple[Cadence, ...]:
     return () if preference is None or preference.paused else preference.cadences
 
 
+def hour_of(preference: DigestPreference, cadence: Cadence) -> int | None:
+    """The local hour of a cadence; null for its usual one."""
+    return preference.hours.get(cadence, preference.hour)
+
+
+def units_of(preference: DigestPreference | None, cadence: Cadence) -> tuple[str, ...]:
+    """The units that a cadence is limited to, sorted; empty for all units."""
+    return () if preference is None else tuple(sorted(set(preference.units.get(cadence, ()))))
+
+
 def with_preference(plan: Plan, preference: DigestPreference | None, offset: int, at_ms: int) -> Plan:
     """The plan after a change at `at_ms` (null: deleted). A cadence that begins or resumes counts from then."""
     tracks = dict(plan.tracks)
@@ -58,7 +68,7 @@ def due(plan: Plan, cadence: Cadence, now_ms: int) -> Run | None:
     if preference is None or cadence not in cadences(preference):
         return None
     track = plan.tracks[cadence]
-    run = due_run(cadence, preference.timezone, preference.hour, _at(track.since_ms), _at(now_ms))
+    run = due_run(cadence, preference.timezone, hour_of(preference, cadence), _at(track.since_ms), _at(now_ms))
     return run if run is not None and run.period.first.isoformat() > track.last_first else None
 
 
@@ -69,7 +79,7 @@ def look_again_at_ms(plan: Plan, cadence: Cadence, now_ms: int) -> int | None:
         return None
     if due(plan, cadence, now_ms) is not None:
         return now_ms
-    return ms(next_run(cadence, preference.timezone, preference.hour, _at(now_ms)).at)
+    return ms(next_run(cadence, preference.timezone, hour_of(preference, cadence), _at(now_ms)).at)
 
 
 def with_sent(plan: Plan, run: Run) -> Plan:

@@ -7,16 +7,21 @@ from pydantic import Field, StrictBool
 from schemas.http.fields import DisplayUnit, Id, Instant, Shape
 from schemas.messages import Cadence
 
+Hour = Annotated[int, Field(strict=True, ge=0, le=23)]
+
 
 class DigestPreferenceBody(Shape):
     """`hour` is local; null means the cadence's default: daily 7, weekly 9 (Monday), monthly 8 (the 1st).
 
-    `cadences` is empty once a user has unsubscribed from all of them.
+    `hours` sets the hour of single cadences, `units` limits a cadence to some units; what is missing there follows
+    `hour` and covers all units. `cadences` is empty once a user has unsubscribed from all of them.
     """
 
-    cadences: list[Cadence] = Field([Cadence.DAILY], max_length=3)
+    cadences: list[Cadence] = Field([Cadence.DAILY], max_length=len(Cadence))
     timezone: Annotated[str, Field(max_length=64, examples=["America/New_York"])] = "UTC"
-    hour: Annotated[int, Field(strict=True, ge=0, le=23)] | None = None
+    hour: Hour | None = None
+    hours: dict[Cadence, Hour] = Field({})
+    units: dict[Cadence, Annotated[list[Id], Field(min_length=1, max_length=1_000)]] = Field({})
     display_unit: DisplayUnit = "C"
     paused: StrictBool = False
 

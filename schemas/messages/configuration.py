@@ -93,12 +93,17 @@ class Cadence(StrEnum):
 
 
 class DigestPreference(Struct, frozen=True, kw_only=True):
-    """When a user gets which summary; key: user id."""
+    """When a user gets which digest; key: user id.
+
+    A cadence that is missing in `hours` comes at `hour`; one that is missing in `units` covers all units.
+    """
 
     user_id: Id
     organization_id: Id
     cadences: tuple[Cadence, ...] = (Cadence.DAILY,)
     timezone: str = "UTC"
     hour: Annotated[int, Meta(ge=0, le=23)] | None = None
+    hours: dict[Cadence, Annotated[int, Meta(ge=0, le=23)]] = {}
+    units: dict[Cadence, tuple[Id, ...]] = {}
     display_unit: Annotated[str, Meta(pattern="^[CF]$")] = "C"
     paused: bool = False

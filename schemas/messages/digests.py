@@ -1,4 +1,4 @@
-"""Digests on their way: a user's summary is due, wanted from its organization's numbers, and how far it is."""
+"""Digests on their way: a user's digest is due, wanted from its organization's numbers, and how far it is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LocalDate = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$", description="A d
 
 
 class DigestDue(Struct, frozen=True, kw_only=True, tag_field="type", tag="digest_due"):
-    """A timer says that a user's summary may be due; key: user id. Whether it still is, the preference decides."""
+    """A timer says that a user's digest may be due; key: user id. Whether it still is, the preference decides."""
 
     user_id: Id
     cadence: Cadence
@@ -22,7 +22,7 @@ class DigestDue(Struct, frozen=True, kw_only=True, tag_field="type", tag="digest
 
 
 class SendDigestNow(Struct, frozen=True, kw_only=True, tag_field="type", tag="send_digest_now"):
-    """A person asks for the summary of the newest whole period at once; key: user id. The schedule stays as it is."""
+    """A person asks for the digest of the newest whole period at once; key: user id. The schedule stays as it is."""
 
     command_id: Id
     user_id: Id
@@ -40,8 +40,8 @@ class DigestWanted(Struct, frozen=True, kw_only=True, tag_field="type", tag="dig
     """One user's share in a digest; key: organization id, so that an organization's numbers are made in one place.
 
     `digest_id` is a UUIDv5 of (user, cadence, timezone, first date of the period). The period is the one that ended
-    when the local date `run_on` began. What has the same organization, cadence, timezone, `run_on` and `due_at_ms` is
-    one job: its numbers and its letter are made once.
+    when the local date `run_on` began. What agrees in organization, cadence, timezone, `run_on`, `due_at_ms` and
+    units is one job: it is computed and rendered once.
     """
 
     digest_id: Id
@@ -52,13 +52,14 @@ class DigestWanted(Struct, frozen=True, kw_only=True, tag_field="type", tag="dig
     run_on: LocalDate
     due_at_ms: AtMs
     display_unit: Annotated[str, Meta(pattern="^[CF]$")] = "C"
+    unit_ids: Annotated[tuple[Id, ...], Meta(description="Only these units; all when empty")] = ()
     asked_for: Annotated[bool, Meta(description="A person asked for it now; it is sent beside the regular one")] = False
     attempts: Annotated[int, Meta(ge=0, description="Attempts that were made and failed before this record")] = 0
     redrives: Annotated[int, Meta(ge=0, description="How often a person sent it again from the dead letters")] = 0
 
 
 class DigestStatus(StrEnum):
-    """Where a user's summary stands; `PROGRESS` has the part that is done by then."""
+    """Where a user's digest stands; `PROGRESS` has the part that is done by then."""
 
     DUE = "due"
     WAITING = "waiting"
@@ -86,7 +87,7 @@ PROGRESS = {
 
 
 class DigestProgress(Struct, frozen=True, kw_only=True, tag_field="type", tag="digest_progress"):
-    """How far one user's summary is; key: user id. A lower `progress` that comes later is an attempt that ran again."""
+    """How far one user's digest is; key: user id. A lower `progress` that comes later is an attempt that ran again."""
 
     digest_id: Id
     user_id: Id
@@ -103,7 +104,7 @@ class DigestProgress(Struct, frozen=True, kw_only=True, tag_field="type", tag="d
 
 
 class DigestDeadLetter(Struct, frozen=True, kw_only=True, tag_field="type", tag="digest_dead"):
-    """A summary that could not be made; key: user id."""
+    """A digest that could not be made; key: user id."""
 
     request: DigestWanted
     attempts: Annotated[int, Meta(ge=0)]

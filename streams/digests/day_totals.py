@@ -52,18 +52,27 @@ SUMS = (
 
 
 async def totals_between(
-    connection: AsyncConnection, organization_id: str, starts_at: datetime, ends_at: datetime
+    connection: AsyncConnection,
+    organization_id: str,
+    starts_at: datetime,
+    ends_at: datetime,
+    unit_ids: Sequence[str] = (),
 ) -> dict[str, Totals]:
-    """Each unit's totals; whoever has no bucket is missing."""
+    """The totals of each of `unit_ids`, or of all; units without buckets are missing."""
     wanted = select(*SUMS).where(*_within(organization_id, starts_at, ends_at)).group_by(BUCKET.unit_id)
+    if unit_ids:
+        wanted = wanted.where(BUCKET.unit_id.in_(list(unit_ids)))
     return {unit_id: _totals(sums) for unit_id, *sums in await connection.execute(wanted)}
 
 
-async def day_courses(connection: AsyncConnection, organization_id: str, period: Period) -> list[Course]:
+async def day_courses(
+    connection: AsyncConnection, organization_id: str, period: Period, unit_ids: Sequence[str] = ()
+) -> list[Course]:
     """Each unit's totals by local date, and its last limits. A day at a time keeps each statement short."""
     by_unit: defaultdict[str, list[tuple[date, Totals]]] = defaultdict(list)
     for on, starts_at, ends_at in _days(period):
-        for unit_id, total in (await totals_between(connection, organization_id, starts_at, ends_at)).items():
+        found = await totals_between(connection, organization_id, starts_at, ends_at, unit_ids)
+        for unit_id, total in found.items():
             by_unit[unit_id].append((on, total))
     limits = await _last_limits(connection, organization_id, period, list(by_unit))
     return [Course(unit_id, days, *limits[unit_id]) for unit_id, days in by_unit.items()]

@@ -13,6 +13,8 @@ from domain.digest.facts import AlertRecord, SmsCounts
 from schemas import messages as m
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from domain.digest.schedule import Period
@@ -45,15 +47,21 @@ async def alerts(connection: AsyncConnection, organization_id: str, period: Peri
     ]
 
 
-async def sms_counts(connection: AsyncConnection, organization_id: str, period: Period) -> SmsCounts:
-    """Counts requests, not attempts."""
+async def sms_counts(
+    connection: AsyncConnection, organization_id: str, period: Period, unit_ids: Sequence[str] = ()
+) -> SmsCounts:
+    """Counts requests, not attempts, about alerts of `unit_ids`, or all."""
     entry = SmsAlertLogRow.__table__.c
-    rows = await connection.execute(
+    wanted = (
         select(entry.outcome, func.count(entry.request_id.distinct()))
         .where(entry.organization_id == organization_id)
         .where(entry.at >= period.starts_at, entry.at < period.ends_at)
         .group_by(entry.outcome)
     )
+    if unit_ids:
+        alert = AlertRow.__table__.c
+        wanted = wanted.where(entry.alert_id.in_(select(alert.alert_id).where(alert.unit_id.in_(list(unit_ids)))))
+    rows = await connection.execute(wanted)
     counts = {row[0]: int(row[1]) for row in rows}
     return SmsCounts(
         sent=counts.get("sent", 0),

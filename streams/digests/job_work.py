@@ -59,7 +59,7 @@ class JobWork:
                 await self.report(job, shares, m.DigestStatus.WAITING)
 
             readiness = await self._waiting.until_recorded(batch, job, wanted_at_ms, report_wait)
-            units = [unit for unit in self._units.values() if unit.organization_id == job.organization_id]
+            units = [unit for unit in self._units.values() if _belongs(unit, job)]
             made = await self._store.make(job, units, readiness, self._now_ms())
             self._counters.made += 1
             self._counters.incomplete += not made.complete
@@ -74,3 +74,7 @@ class JobWork:
     ) -> None:
         now_ms = self._now_ms()
         await self._publish([progress_of(share, job.period, status, now_ms, error) for share in shares])
+
+
+def _belongs(unit: m.UnitConfig, job: Job) -> bool:
+    return unit.organization_id == job.organization_id and (not job.unit_ids or unit.unit_id in job.unit_ids)

@@ -61,7 +61,7 @@ def report_row(job: Job, made: Digest, readiness: Readiness) -> dict[str, object
 async def earlier_digests(connection: AsyncConnection, job: Job) -> list[Digest]:
     """The regular digests of earlier periods whose numbers may have changed since the newest of them, oldest first.
 
-    One a period: that of the same local hour, as the recipients of `job` got it, else the newest.
+    One a period, of the same units: that of the same local hour, as the recipients of `job` got it, else the newest.
     """
     mine = (
         REPORT.organization_id == job.organization_id,
@@ -78,6 +78,8 @@ async def earlier_digests(connection: AsyncConnection, job: Job) -> list[Digest]
     )
     by_period: dict[datetime, Digest] = {}
     for digest in filter(None, map(unpacked, rows)):
+        if digest.unit_ids != job.unit_ids:
+            continue
         known = by_period.get(digest.period.starts_at)
         if known is None or not _same_hour(known, job) or _same_hour(digest, job):
             by_period[digest.period.starts_at] = digest

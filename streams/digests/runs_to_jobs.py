@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from domain.digest.jobs import job_of
-from domain.digest.plan import Plan, asked_for_id, due, ms, newest_period, with_sent
+from domain.digest.plan import Plan, asked_for_id, due, ms, newest_period, units_of, with_sent
 from domain.digest.schedule import ScheduleError, digest_id
 from schemas import messages as m
 from schemas.headers import event_headers
@@ -48,7 +48,8 @@ class RunsToJobs:
             for record, run in runs:
                 try:
                     if isinstance(run, m.SendDigestNow):
-                        outgoing += self._job(asked_for(run), now_ms)
+                        plan = plans.get(run.user_id) or self._plans.read(batch, run.user_id)
+                        outgoing += self._job(asked_for(run, units_of(plan.preference, run.cadence)), now_ms)
                         continue
                     plan = plans.get(run.user_id) or self._plans.read(batch, run.user_id)
                     found = due(plan, run.cadence, now_ms)
@@ -89,10 +90,11 @@ def regular(preference: m.DigestPreference, run: Run) -> m.DigestWanted:
         run_on=run.period.until.isoformat(),
         due_at_ms=ms(run.at),
         display_unit=preference.display_unit,
+        unit_ids=units_of(preference, run.period.cadence),
     )
 
 
-def asked_for(order: m.SendDigestNow) -> m.DigestWanted:
+def asked_for(order: m.SendDigestNow, unit_ids: tuple[str, ...]) -> m.DigestWanted:
     """Raises ScheduleError for a timezone that is unknown here."""
     period = newest_period(order.cadence, order.timezone, order.requested_at_ms)
     return m.DigestWanted(
@@ -104,5 +106,6 @@ def asked_for(order: m.SendDigestNow) -> m.DigestWanted:
         run_on=period.until.isoformat(),
         due_at_ms=order.requested_at_ms,
         display_unit=order.display_unit,
+        unit_ids=unit_ids,
         asked_for=True,
     )

@@ -42,6 +42,7 @@ async def made_digest(
             courses=(),
             names=names,
             due_at_ms=job.due_at_ms,
+            unit_ids=job.unit_ids,
             complete=readiness.complete,
             waited_ms=readiness.waited_ms,
             recorded_until_ms=None if readiness.complete else readiness.recorded_until_ms or None,
@@ -52,14 +53,14 @@ async def made_digest(
 
 
 async def _summed_up(connection: AsyncConnection, source: Source, period: Period, as_of_ms: int) -> Digest:
-    organization_id = source.organization_id
+    organization_id, only = source.organization_id, source.unit_ids
     source = replace(
         source,
         alerts=await alerts(connection, organization_id, period),
-        sms=await sms_counts(connection, organization_id, period),
-        courses=await day_courses(connection, organization_id, period)
+        sms=await sms_counts(connection, organization_id, period, only),
+        courses=await day_courses(connection, organization_id, period, only)
         if CADENCES[period.cadence].layout is Layout.ANALYTICS
-        else courses(buckets(connection, organization_id, period), period),
+        else courses(buckets(connection, organization_id, period, only), period),
     )
     return await asyncio.to_thread(digest, source, period, as_of_ms)
 
@@ -74,7 +75,9 @@ async def _before(
             return known.sums
     if CADENCES[job.cadence].layout is not Layout.ANALYTICS:
         return None
-    source = Source(organization_id=job.organization_id, organization_name="", units=units, courses=())
+    source = Source(
+        organization_id=job.organization_id, organization_name="", units=units, courses=(), unit_ids=job.unit_ids
+    )
     sums = (await _summed_up(connection, source, before, as_of_ms)).sums
     return sums if sums.numbers.total_readings else None
 
@@ -84,6 +87,6 @@ async def _revised(connection: AsyncConnection, job: Job, earlier: Sequence[Dige
     found: list[Revision] = []
     for number, known in enumerate(earlier):
         period = known.period
-        now = await totals_between(connection, job.organization_id, period.starts_at, period.ends_at)
+        now = await totals_between(connection, job.organization_id, period.starts_at, period.ends_at, job.unit_ids)
         found += revisions(period, last_reported(known, earlier[number + 1 :]), now)
     return tuple(found)

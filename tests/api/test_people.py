@@ -142,6 +142,28 @@ async def test_a_preference_tells_its_next_runs_in_local_time(api: Api, ops: dic
     assert (await api.outbox())[-1][:2] == ("digest-preferences", "ann")
 
 
+async def test_a_cadence_may_have_its_own_hour_and_units(api: Api, ops: dict[str, str]) -> None:
+    await people(api, ops, "ann")
+    unit = {"unit_id": "fridge", "name": "Fridge"}
+    assert (await api.client.post("/v1/units", json=unit, headers=ops)).status_code == 201
+    body = {"user_id": "ann", "cadences": ["daily", "weekly"], "hours": {"weekly": 15}, "units": {"daily": ["fridge"]}}
+    made = await api.client.post("/v1/digest-preferences", json=body, headers=ops)
+
+    assert made.status_code == 201, made.text
+    runs = {run["cadence"]: run["local_time"][10:16] for run in made.json()["next_runs"]}
+    assert runs == {"daily": "T07:00", "weekly": "T15:00"}
+    message = (await api.outbox())[-1][2]
+    assert message is not None
+    assert (message["hours"], message["units"]) == ({"weekly": 15}, {"daily": ["fridge"]})
+
+
+async def test_units_of_nobody_in_a_preference_are_refused(api: Api, ops: dict[str, str]) -> None:
+    await people(api, ops, "ann")
+    body = {"user_id": "ann", "units": {"daily": ["cellar"]}}
+    answer = await api.client.post("/v1/digest-preferences", json=body, headers=ops)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/units/daily")
+
+
 async def test_pausing_and_resuming_are_told_once_each(api: Api, ops: dict[str, str]) -> None:
     await people(api, ops, "ann")
     await api.client.post("/v1/digest-preferences", json={"user_id": "ann"}, headers=ops)

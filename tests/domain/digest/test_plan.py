@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from domain.digest.plan import Plan, cadences, due, look_again_at_ms, ms, with_preference, with_sent
+from domain.digest.plan import Plan, cadences, due, look_again_at_ms, ms, units_of, with_preference, with_sent
 from schemas.messages import Cadence, DigestPreference
 
 MADE_MS = ms(datetime(2026, 5, 4, 12, tzinfo=UTC))
@@ -42,3 +42,21 @@ def test_who_resumes_the_same_day_is_not_sent_the_same_period_twice() -> None:
     plan = with_preference(with_sent(plan, run), preference(paused=True), 2, NEXT_MORNING_MS + 1)
     resumed = with_preference(plan, preference(), 3, NEXT_MORNING_MS - 1)
     assert due(resumed, Cadence.DAILY, NEXT_MORNING_MS + 2) is None
+
+
+def test_each_cadence_has_its_own_hour_and_units() -> None:
+    of = DigestPreference(
+        user_id="ann",
+        organization_id="org",
+        cadences=(Cadence.DAILY, Cadence.WEEKLY),
+        hour=6,
+        hours={Cadence.WEEKLY: 15},
+        units={Cadence.DAILY: ("b", "a", "a")},
+    )
+    plan = with_preference(Plan(), of, 1, MADE_MS)
+    assert look_again_at_ms(plan, Cadence.DAILY, MADE_MS) == ms(datetime(2026, 5, 5, 6, tzinfo=UTC))
+    assert look_again_at_ms(plan, Cadence.WEEKLY, MADE_MS) == ms(datetime(2026, 5, 4, 15, tzinfo=UTC))
+    run = due(plan, Cadence.WEEKLY, ms(datetime(2026, 5, 4, 15, tzinfo=UTC)))
+    assert run is not None
+    assert run.at == datetime(2026, 5, 4, 15, tzinfo=UTC)
+    assert (units_of(of, Cadence.DAILY), units_of(of, Cadence.WEEKLY)) == (("a", "b"), ())

@@ -67,6 +67,7 @@ def test_those_who_come_later_and_a_batch_that_is_read_again_find_the_numbers_ma
         {"due_at_ms": NOW_MS + 3_600_000},
         {"cadence": m.Cadence.MONTHLY},
         {"asked_for": True},
+        {"unit_ids": ("unit-1",)},
     ],
 )
 def test_whoever_wants_something_else_has_another_job(other: dict[str, object]) -> None:

@@ -162,3 +162,23 @@ def test_an_unknown_timezone_is_told_and_the_former_preference_stays() -> None:
     of.go_on_until(ms(utc("2026-05-05T12:00:00-04:00")))
     assert [name_of(record.topic) for record in of.published if name_of(record.topic) == "email-dlq"] == ["email-dlq"]
     assert run_dates(of) == ["2026-05-05"]
+
+
+def test_a_digest_of_some_units_says_so_whether_it_is_due_or_asked_for() -> None:
+    of = world(utc("2026-05-04T12:00:00-04:00"))
+    of.prefer("ann", preference(units={m.Cadence.DAILY: ("fridge", "cellar")}, hours={m.Cadence.DAILY: 5}))
+    of.go_on_until(ms(utc("2026-05-05T05:00:00-04:00")))
+    of.ask(
+        m.SendDigestNow(
+            command_id="c-1",
+            user_id="ann",
+            organization_id="acme",
+            cadence=m.Cadence.DAILY,
+            timezone="America/New_York",
+            requested_at_ms=of.now_ms,
+        )
+    )
+    assert [(w.asked_for, w.unit_ids) for w in of.wanted()] == [
+        (False, ("cellar", "fridge")),
+        (True, ("cellar", "fridge")),
+    ]

@@ -325,3 +325,20 @@ async def test_totals_of_the_database_are_those_of_its_buckets(database: AsyncEn
             assert ours.mkt_c == pytest.approx(wanted.mkt_c, abs=1e-9)
             exact = {"kinetic": 0, "first_at_ms": None, "first_c": None, "last_at_ms": None, "last_c": None}
             assert replace(ours, **exact) == replace(wanted, **exact)
+
+
+@pytest.mark.parametrize("cadence", [m.Cadence.DAILY, m.Cadence.MONTHLY])
+async def test_a_digest_of_some_units_knows_no_others(database: AsyncEngine, cadence: m.Cadence) -> None:
+    whole = job(date(2026, 6, 1), cadence)
+    of = replace(whole, unit_ids=("u1",))
+    store = DigestStore(database)
+    await fill(database, of.period, "u0", "u1", every_ms=6 * 3_600_000)
+    assert of.job_id != whole.job_id
+    made = await store.make(of, UNITS[1:2], WHOLE, of.due_at_ms)
+    assert [unit.unit_id for unit in made.units] == ["u1"]
+    assert [unit.grade for unit in (await store.make(whole, UNITS, WHOLE, whole.due_at_ms)).units].count(
+        UnitGrade.REMOVED
+    ) == 0
+    # What others were sent is nothing that changed for these recipients.
+    following = job(date(2026, 6, 2) if cadence is m.Cadence.DAILY else date(2026, 7, 1), cadence)
+    assert (await store.make(replace(following, unit_ids=("u0",)), UNITS[:1], WHOLE, of.due_at_ms)).revisions == ()
