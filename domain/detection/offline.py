@@ -5,7 +5,8 @@ only reports that a unit is offline or online again, under the key of the unit's
 alone), and the group's state decides about alerts:
 
 * All units of a gateway with more than one: one `gateway_offline`, from the moment at which the last of them reported,
-  under the id of the first of its units. While it is open, the units behind it get no alerts of their own.
+  under the id of the first of its units and with the highest severity that one of them has for being offline. While
+  it is open, the units behind it get no alerts of their own.
 * Otherwise `sensor_offline` for each offline unit; behind a gateway with others only after one more expected interval,
   for its neighbours may be about to go offline too. When a gateway comes back, its units get that time again.
 * While a maintenance window covers the unit (all units of the gateway), the alert is recorded and does not page; one
@@ -29,7 +30,6 @@ from schemas.messages.reading_bounds import LONGEST_VOUCH_MS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-SEVERITY = m.Severity.WARNING
 MAINTENANCE = "maintenance window"
 # A worker looks at each of its units at least this often.
 LOOK_WITHIN_MS = 20_000
@@ -37,7 +37,10 @@ LOOK_WITHIN_MS = 20_000
 
 def group_of(config: m.UnitConfig) -> str:
     """The key under which the unit is judged together with its neighbours."""
-    return f"unit:{config.unit_id}" if config.gateway_id is None else f"gateway:{config.gateway_id}"
+    if config.gateway_id is None:
+        return f"unit:{config.unit_id}"
+    # Two organizations may call their gateways alike; no organization has a slash in its id.
+    return f"gateway:{config.organization_id}/{config.gateway_id}"
 
 
 def patience_ms(config: m.UnitConfig) -> int:
@@ -46,8 +49,8 @@ def patience_ms(config: m.UnitConfig) -> int:
 
 
 def offline_at_ms(config: m.UnitConfig, last_at_ms: int) -> int:
-    """When a unit has missed its interval k times if nothing comes after `last_at_ms`."""
-    return last_at_ms + patience_ms(config)
+    """When a unit counts as offline if nothing comes after `last_at_ms`: k missed intervals, and its own delay."""
+    return last_at_ms + patience_ms(config) + config.offline_delay_s * 1000
 
 
 def judged_from_ms(config: m.UnitConfig, connected_since_ms: int) -> int:
@@ -72,6 +75,7 @@ class OfflineUnit(Struct, frozen=True, array_like=True, gc=False):
     noted_at_ms: int
     announced: bool = False
     paging: bool = False
+    severity: m.Severity = m.Severity.WARNING
 
 
 class OfflineGateway(Struct, frozen=True, array_like=True, gc=False):
@@ -82,6 +86,7 @@ class OfflineGateway(Struct, frozen=True, array_like=True, gc=False):
     since_at_ms: int
     at_ms: int
     paging: bool
+    severity: m.Severity = m.Severity.WARNING
 
 
 class Group(Struct, frozen=True, array_like=True, gc=False):
@@ -159,12 +164,12 @@ def _unit_offline(
         settled_ms = unit.noted_at_ms + config.expected_interval_s * 1000 + LOOK_WITHIN_MS
         if now_ms < settled_ms or (recovered_at_ms and now_ms < recovered_at_ms + patience_ms(config)):
             return unit
-    unit = replace(unit, announced=True, paging=paging)
+    unit = replace(unit, announced=True, paging=paging, severity=config.offline_severity)
     alerts.append(_triggered(unit))
     return unit
 
 
-def _gateway_offline(group: Group, units: Iterable[m.UnitConfig], now_ms: int) -> tuple[Group, list[m.Alert]]:
+def _gateway_offline(group: Group, units: Sequence[m.UnitConfig], now_ms: int) -> tuple[Group, list[m.Alert]]:
     first = min(units, key=lambda config: config.unit_id)
     gateway = OfflineGateway(
         unit_id=first.unit_id,
@@ -172,6 +177,7 @@ def _gateway_offline(group: Group, units: Iterable[m.UnitConfig], now_ms: int) -
         since_at_ms=max(unit.since_at_ms for unit in group.offline),
         at_ms=max(unit.at_ms for unit in group.offline),
         paging=not all(in_maintenance(config, now_ms) for config in units),
+        severity=min((config.offline_severity for config in units), key=lambda severity: severity.rank),
     )
     return replace(group, gateway=gateway), [_triggered(gateway)]
 
@@ -187,7 +193,7 @@ def _gateway_again(
 
 def _about(of: OfflineUnit | OfflineGateway) -> AboutAlert:
     kind = m.AlertKind.SENSOR_OFFLINE if isinstance(of, OfflineUnit) else m.AlertKind.GATEWAY_OFFLINE
-    return about_alert(of.unit_id, of.organization_id, kind.value, kind, SEVERITY, of.since_at_ms)
+    return about_alert(of.unit_id, of.organization_id, kind.value, kind, of.severity, of.since_at_ms)
 
 
 def _triggered(of: OfflineUnit | OfflineGateway) -> m.AlertTriggered:
@@ -203,7 +209,7 @@ def _begins_to_page(of: OfflineUnit | OfflineGateway, now_ms: int) -> m.Severity
     return m.SeverityRaised(
         **_about(of),
         at_ms=now_ms,
-        former_severity=SEVERITY,
+        former_severity=of.severity,
     )
 
 

@@ -16,7 +16,7 @@ class UnitConnectivityEvent(Struct, frozen=True, kw_only=True, tag_field="type")
     """Whether anything comes from a unit; key: the group of units that are judged together."""
 
     unit_id: Id
-    group: Annotated[str, Meta(description="`gateway:` and the gateway's id, or `unit:` and the id of a unit alone")]
+    group: Annotated[str, Meta(description="`gateway:ORGANIZATION/GATEWAY`, or `unit:` and the id of a unit alone")]
     at_ms: AtMs
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from domain.detection.offline import Group, apply, decide, group_of, judged_from_ms, offline_at_ms
+from domain.detection.aggregate_numbers import grading
+from domain.detection.offline import Group, apply, decide, group_of, in_maintenance, judged_from_ms, offline_at_ms
 from domain.identity import alert_id
 from schemas import messages as m
 
@@ -170,3 +172,36 @@ def test_a_decision_that_was_not_stored_is_made_again_with_the_same_id() -> None
     course.wait(25)
     first, again = course.alerts
     assert first == again
+
+
+def test_the_severity_and_the_delay_of_an_offline_alert_are_the_units_own() -> None:
+    config = msgspec.structs.replace(unit("u", None), offline_severity=m.Severity.CRITICAL, offline_delay_s=600)
+    assert offline_at_ms(config, START) == START + 25 * MINUTE
+    course = Course(config)
+    course.silent("u", 0, 25.1)
+    course.heard("u", 40)
+    assert [alert.severity for alert in course.alerts] == [m.Severity.CRITICAL, m.Severity.CRITICAL]
+
+
+def test_a_gateways_alert_has_the_highest_severity_among_its_units() -> None:
+    lesser = msgspec.structs.replace(unit("a"), offline_severity=m.Severity.INFO)
+    course = Course(lesser, msgspec.structs.replace(unit("b"), offline_severity=m.Severity.CRITICAL))
+    course.silent("a", 0, 15.1)
+    course.silent("b", 0, 15.1)
+    assert [alert.severity for alert in course.alerts] == [m.Severity.CRITICAL]
+
+
+def test_gateways_of_two_organizations_with_one_name_are_two_groups() -> None:
+    other = msgspec.structs.replace(unit("b"), organization_id="org-2")
+    assert group_of(unit("a")) != group_of(other)
+
+
+def test_a_unit_is_offline_after_seven_days_whatever_its_interval() -> None:
+    config = msgspec.structs.replace(unit("u"), expected_interval_s=31_536_000, offline_after_missed=1_000)
+    assert offline_at_ms(config, START) == START + 7 * 24 * 60 * MINUTE
+    assert grading(config).vouch_ms == 7 * 24 * 60 * MINUTE
+
+
+def test_a_maintenance_window_includes_its_start_and_not_its_end() -> None:
+    config = unit("u", maintenance=(0, 10))
+    assert [in_maintenance(config, START + at) for at in (-1, 0, 9, 10)] == [False, True, True, False]

@@ -62,7 +62,7 @@ def told(alerts: Sequence[m.Alert]) -> list[tuple[str, str]]:
 
 async def test_all_units_of_a_gateway_are_one_alert() -> None:
     world = World(unit("a"), unit("b"))
-    await world.handle(silent("a", "gateway:g"), silent("b", "gateway:g"))
+    await world.handle(silent("a", "gateway:org/g"), silent("b", "gateway:org/g"))
     await world.look_after(100)
     assert told(world.alerts()) == [("AlertTriggered", "gateway_offline")]
     assert world.sent[0].key == b"a"
@@ -71,7 +71,7 @@ async def test_all_units_of_a_gateway_are_one_alert() -> None:
 
 async def test_a_lone_silent_unit_is_told_when_its_neighbours_had_their_time_also_by_a_new_process() -> None:
     world = World(unit("a"), unit("b"))
-    await world.handle(silent("a", "gateway:g"))
+    await world.handle(silent("a", "gateway:org/g"))
     await world.look_after(19)
     world.start()
     await world.look_after(20)
@@ -83,8 +83,8 @@ async def test_a_lone_silent_unit_is_told_when_its_neighbours_had_their_time_als
 
 async def test_a_unit_that_is_heard_in_time_is_not_told() -> None:
     world = World(unit("a"), unit("b"))
-    await world.handle(silent("a", "gateway:g"))
-    await world.handle(m.UnitOnline(unit_id="a", group="gateway:g", at_ms=START + 16 * MINUTE), offset=1)
+    await world.handle(silent("a", "gateway:org/g"))
+    await world.handle(m.UnitOnline(unit_id="a", group="gateway:org/g", at_ms=START + 16 * MINUTE), offset=1)
     await world.look_after(60)
     assert world.alerts() == []
 
@@ -109,7 +109,7 @@ async def test_nothing_is_stored_before_the_alert_is_out() -> None:
 
 async def test_a_look_whose_alert_does_not_get_out_is_made_again() -> None:
     world = World(unit("a"), unit("b"))
-    await world.handle(silent("a", "gateway:g"))
+    await world.handle(silent("a", "gateway:org/g"))
     world.fail = PublishError
     await world.look_after(30)
     world.fail = None
@@ -119,7 +119,7 @@ async def test_a_look_whose_alert_does_not_get_out_is_made_again() -> None:
 
 async def test_a_partition_that_went_is_left_alone() -> None:
     world = World(unit("a"), unit("b"))
-    await world.handle(silent("a", "gateway:g"))
+    await world.handle(silent("a", "gateway:org/g"))
     world.slot.ours = False
     await world.look_after(60)
     assert world.alerts() == []
@@ -135,3 +135,11 @@ async def test_what_cannot_be_read_is_a_dead_letter() -> None:
         m.DeadLetterReason.WRONG_SHAPE,
     )
     assert len(world.alerts()) == 1
+
+
+async def test_gateways_of_one_name_in_two_organizations_are_judged_apart() -> None:
+    other = m.UnitConfig(unit_id="b", organization_id="other", name="Fridge", gateway_id="g")
+    world = World(unit("a"), other)
+    await world.handle(silent("a", "gateway:org/g"))
+    assert told(world.alerts()) == [("AlertTriggered", "sensor_offline")]
+    assert [alert.organization_id for alert in world.alerts()] == ["org"]

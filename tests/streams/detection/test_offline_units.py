@@ -106,13 +106,13 @@ async def test_a_unit_is_silent_after_its_third_missed_interval_once_and_heard_a
     await world.look_after(15)
     await world.look_after(16)
     silent = m.UnitOffline(
-        unit_id="u0", organization_id="org", group="gateway:g", since_at_ms=START, at_ms=START + 15 * MINUTE
+        unit_id="u0", organization_id="org", group="gateway:org/g", since_at_ms=START, at_ms=START + 15 * MINUTE
     )
     assert world.connectivity() == [silent]
     world.now_ms += MINUTE
     await world.read("u0", START - 60 * MINUTE)
-    assert world.connectivity()[1:] == [m.UnitOnline(unit_id="u0", group="gateway:g", at_ms=world.now_ms)]
-    assert {out.key for out in world.sent if out.topic is UNIT_CONNECTIVITY} == {b"gateway:g"}
+    assert world.connectivity()[1:] == [m.UnitOnline(unit_id="u0", group="gateway:org/g", at_ms=world.now_ms)]
+    assert {out.key for out in world.sent if out.topic is UNIT_CONNECTIVITY} == {b"gateway:org/g"}
     await world.look_after(17 + 15)
     assert len(world.connectivity()) == 3
 
@@ -217,7 +217,7 @@ async def test_a_silent_unit_that_is_moved_is_judged_with_its_new_gateway() -> N
     world.units.set(unit("u0", gateway_id="h"))
     await world.look_after(16)
     told = [(type(event).__name__, event.group) for event in world.connectivity()]
-    assert told == [("UnitOffline", "gateway:g"), ("UnitOnline", "gateway:g"), ("UnitOffline", "gateway:h")]
+    assert told == [("UnitOffline", "gateway:org/g"), ("UnitOnline", "gateway:org/g"), ("UnitOffline", "gateway:org/h")]
 
 
 async def test_many_units_are_all_looked_at_within_a_round() -> None:
