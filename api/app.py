@@ -144,6 +144,7 @@ def create_app(
     )
     for router in ROUTERS:
         app.include_router(router)
+    app.state.routes = [route for router in ROUTERS for route in router.routes]
     problems.install(app)
     app.add_middleware(Edge, settings=settings)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
@@ -172,5 +173,11 @@ def _openapi(app: FastAPI) -> dict[str, object]:
         components["schemas"].setdefault("ProblemBody", ProblemBody.model_json_schema())
         components["securitySchemes"] = SECURITY
         document["security"] = [{"key": []}]
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
+                if path.startswith("/v1/") and "requestBody" in operation:
+                    # What the edge answers before the endpoint sees the body.
+                    for status, response in problems.documented(413, 415).items():
+                        operation["responses"].setdefault(str(status), response)
         app.openapi_schema = document
     return app.openapi_schema

@@ -27,6 +27,7 @@ TOOK = Histogram(
 )
 KEYED = "/v1/"
 READINGS = "/v1/readings"
+ANY_TYPE = (READINGS, "/v1/webhooks/")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -61,6 +62,7 @@ class _Exchange:
         if not self._is_open:
             # Nobody's body is read before the key is checked.
             await _authenticate(self._scope)
+            _refuse_other_types(self._scope)
             self._is_open = True
         message = await self._receive()
         if message["type"] == "http.request":
@@ -123,6 +125,20 @@ async def _authenticate(scope: Scope) -> None:
         await scope["app"].state.services.keys.checked(scope)
     except (OSError, DBAPIError, PoolTimeoutError):
         raise database_unavailable(scope["path"]) from None
+
+
+def _refuse_other_types(scope: Scope) -> None:
+    """Raises Problem (415) for a body that is not announced as JSON; gateways and networks may leave that out."""
+    headers = dict(scope["headers"])
+    has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+    if not has_body or scope["path"].startswith(ANY_TYPE):
+        return
+    kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+    if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
+        shown = f"not {kind[:60].decode('latin-1')}" if kind else "and this request has no Content-Type"
+        raise Problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The body must be announced as Content-Type: application/json, {shown}."
+        )
 
 
 def too_large(limit: int) -> Problem:

@@ -6,7 +6,6 @@ import hmac
 from collections import OrderedDict
 from contextlib import suppress
 from datetime import timedelta
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from api.problems import not_found
 from api.single_flight import SingleFlight
+from api.validation_texts import nearest
 from database.configuration import ApiKeyRow, OrganizationRow
 from schemas.roles import Role
 
@@ -97,8 +97,7 @@ class KeyStore:
             self._organizations = set(await session.scalars(select(OrganizationRow.organization_id)))
         if organization_id not in self._organizations:
             shown = organization_id[:100]
-            similar = get_close_matches(shown, self._organizations, n=1)
-            raise not_found("organization", f"{shown}; did you mean {similar[0]}?" if similar else shown)
+            raise not_found("organization", shown + nearest(shown, self._organizations))
 
     async def _ask(self, key_id: str) -> StoredKey | None:
         async with AsyncSession(self._engine) as session:

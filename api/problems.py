@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
+from api import validation_texts
 from outbox.writer import MessageTooLargeError
 from schemas.http.problems import InvalidPart, ProblemBody
 
@@ -105,7 +106,7 @@ def _http(request: Request, error: Exception) -> Response:
         # Starlette names the methods of the first route with this path only.
         methods = {
             method
-            for route in request.app.router.routes
+            for route in request.app.state.routes
             if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
             for method in route.methods or ()
         }
@@ -119,10 +120,19 @@ def _http(request: Request, error: Exception) -> Response:
 
 def _wrong_shape(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    parts = [InvalidPart(pointer=_pointer(part["loc"]), detail=part["msg"]) for part in error.errors()][:20]
+    found = error.errors()[:20]
+    parts = [
+        InvalidPart(
+            pointer=_pointer(part["loc"]),
+            detail=validation_texts.sentence(part["type"], part.get("ctx", {}), part.get("input")),
+        )
+        for part in found
+    ]
+    for part in found:
+        if part["type"] == "json_invalid":
+            detail = f"The body is not JSON (at character {part['loc'][-1]})."
+            return rendered(Problem(HTTPStatus.BAD_REQUEST, detail, slug="not-json"))
     detail = "; ".join(f"{part.pointer}: {part.detail}" for part in parts[:3])
-    if any(part["type"] == "json_invalid" for part in error.errors()):
-        return rendered(Problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {detail}", slug="not-json"))
     return rendered(Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, slug="invalid", errors=parts))
 
 
@@ -151,13 +161,17 @@ def unexpected(path: str, error: Exception) -> Problem:
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "An unexpected error occurred and was logged.")
 
 
-def responses(*statuses: int) -> dict[int | str, dict[str, object]]:
-    """For OpenAPI: these errors have a problem as their body."""
+def documented(*statuses: int) -> dict[int, dict[str, object]]:
+    """As `responses`, for a finished OpenAPI document."""
     return {
         status: {
             "description": HTTPStatus(status).phrase,
-            "model": ProblemBody,
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
         }
         for status in statuses
     }
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, object]]:
+    """For OpenAPI: these errors have a problem as their body."""
+    return {status: {**response, "model": ProblemBody} for status, response in documented(*statuses).items()}

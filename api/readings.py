@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from api import submission_forms as forms
 from api import submissions
 from api.authentication import INGEST
+from api.parameters import refuse_unknown_parameters
 from api.problems import Problem, responses
 from api.services import services_of
 
@@ -46,6 +47,7 @@ async def ingest(request: Request) -> Response:
     is harmless: a reading is identified by unit and time. For gateways, ops and admins.
     """
     services = services_of(request)
+    refuse_unknown_parameters(request)
     caller = await services.keys.caller(request, INGEST)
     body = await request.body()
     parts = submissions.read(body, round(services.now().timestamp() * 1000))

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from api import authentication
 from api.authentication import Caller, Keys
+from api.parameters import refuse_unknown_parameters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -63,12 +64,14 @@ def services_of(request: Request) -> Services:
 
 def _allowing(roles: AbstractSet[Role], *, unowned: bool = False) -> Callable[[Request], Awaitable[Caller]]:
     async def caller(request: Request) -> Caller:
+        refuse_unknown_parameters(request)
         return await services_of(request).keys.caller(request, roles, unowned=unowned)
 
     return caller
 
 
 async def _operator(request: Request) -> str:
+    refuse_unknown_parameters(request)
     return await services_of(request).keys.operator(request)
 
 

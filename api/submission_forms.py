@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,45 +20,68 @@ MAX_UNITS = 1_000
 MAX_READINGS = 50_000
 SHOWN_REFUSALS = 100
 
-Readings = Annotated[list[PossibleReading], Meta(min_length=1, max_length=MAX_READINGS)]
+
+def fahrenheit(celsius: float) -> float:
+    return celsius * 9 / 5 + 32
+
+
+def celsius(fahrenheit: float) -> float:
+    """To a ten-thousandth: no sensor is finer, and 40 °F is not 4.444444444444445 °C."""
+    return round((fahrenheit - 32) * 5 / 9, 4)
 
 
 Time = Annotated[int, Meta(ge=EARLIEST_MS, le=LATEST_MS, description="Milliseconds since 1970-01-01 UTC")]
-Temperature = Annotated[float, Meta(ge=COLDEST_C, le=WARMEST_C, description="Degrees Celsius")]
+Instant = Annotated[datetime, Meta(tz=True, description="ISO 8601 with a zone, instead of at_ms")]
+Celsius = Annotated[float, Meta(ge=COLDEST_C, le=WARMEST_C, description="Degrees Celsius")]
+Fahrenheit = Annotated[
+    float, Meta(ge=fahrenheit(COLDEST_C), le=fahrenheit(WARMEST_C), description="°F, instead of temperature_c")
+]
+
+
+class TimedTemperature(Struct, frozen=True):
+    """A reading: one of at_ms and at, one of temperature_c and temperature_f."""
+
+    at_ms: Time | UnsetType = UNSET
+    at: Instant | UnsetType = UNSET
+    temperature_c: Celsius | UnsetType = UNSET
+    temperature_f: Fahrenheit | UnsetType = UNSET
+
+
+class OneReading(TimedTemperature, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A reading with its unit."""
+
+    unit_id: m.Id
 
 
 class UnitReadings(Struct, frozen=True, forbid_unknown_fields=True):
     """Readings of one unit, in any order."""
 
     unit_id: m.Id
-    readings: Readings
-
-
-Batches = Annotated[list[UnitReadings], Meta(min_length=1, max_length=MAX_UNITS)]
-
-
-class OneReading(Struct, frozen=True, forbid_unknown_fields=True):
-    """A reading with its unit."""
-
-    unit_id: m.Id
-    at_ms: Time
-    temperature_c: Temperature
+    readings: Annotated[list[TimedTemperature], Meta(min_length=1, max_length=MAX_READINGS)]
 
 
 class SeveralUnits(Struct, frozen=True, forbid_unknown_fields=True):
     """Readings of several units; a unit may appear more than once."""
 
-    batches: Batches
+    batches: Annotated[list[UnitReadings], Meta(min_length=1, max_length=MAX_UNITS)]
 
 
-class Submission(Struct, frozen=True, forbid_unknown_fields=True):
-    """All three forms in one struct, for a single pass of the decoder; `FORMS` says which fields make a form."""
+Readings = Annotated[list[PossibleReading], Meta(min_length=1, max_length=MAX_READINGS)]
+
+
+class PlainUnit(Struct, frozen=True, forbid_unknown_fields=True):
+    unit_id: m.Id
+    readings: Readings
+
+
+class PlainSubmission(Struct, frozen=True, forbid_unknown_fields=True):
+    """All forms in one struct, for a single pass of the decoder, with milliseconds and °C: what most gateways send."""
 
     unit_id: m.Id | UnsetType = UNSET
     at_ms: Time | UnsetType = UNSET
-    temperature_c: Temperature | UnsetType = UNSET
+    temperature_c: Celsius | UnsetType = UNSET
     readings: Readings | UnsetType = UNSET
-    batches: Batches | UnsetType = UNSET
+    batches: Annotated[list[PlainUnit], Meta(min_length=1, max_length=MAX_UNITS)] | UnsetType = UNSET
 
 
 class LooseUnit(Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,13 +90,22 @@ class LooseUnit(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LooseSubmission(Struct, frozen=True, forbid_unknown_fields=True):
-    """The same with undecoded readings."""
+    """The same with undecoded readings, in any unit of time and temperature."""
 
     unit_id: m.Id | UnsetType = UNSET
     at_ms: msgspec.Raw | UnsetType = UNSET
+    at: msgspec.Raw | UnsetType = UNSET
     temperature_c: msgspec.Raw | UnsetType = UNSET
+    temperature_f: msgspec.Raw | UnsetType = UNSET
     readings: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_READINGS)] | UnsetType = UNSET
     batches: Annotated[list[LooseUnit], Meta(min_length=1, max_length=MAX_UNITS)] | UnsetType = UNSET
+
+    def reading(self) -> msgspec.Raw:
+        """The fields of a single reading, as one of a list would have them."""
+        fields = ((name, getattr(self, name)) for name in TimedTemperature.__struct_fields__)
+        return msgspec.Raw(
+            b"{%b}" % b",".join(b'"%b":%b' % (name.encode(), bytes(raw)) for name, raw in fields if raw is not UNSET)
+        )
 
 
 class Form(Enum):
@@ -81,11 +114,11 @@ class Form(Enum):
     SEVERAL = auto()
 
 
-# Which of the fields unit_id, at_ms, temperature_c, readings, batches are present.
-FORMS: dict[tuple[bool, ...], Form] = {
-    (True, True, True, False, False): Form.ONE,
-    (True, False, False, True, False): Form.MANY,
-    (False, False, False, False, True): Form.SEVERAL,
+# Whether there is a unit, a time or a temperature, a list of readings, a list of batches.
+FORMS: dict[tuple[bool, bool, bool, bool], Form] = {
+    (True, True, False, False): Form.ONE,
+    (True, False, True, False): Form.MANY,
+    (False, False, False, True): Form.SEVERAL,
 }
 
 
@@ -139,6 +172,9 @@ class Part(Struct):
 
 EXAMPLES = {
     "one reading": {"value": {"unit_id": "freezer-1", "at_ms": 1_772_366_400_000, "temperature_c": -18.2}},
+    "one reading, ISO 8601 and °F": {
+        "value": {"unit_id": "freezer-1", "at": "2026-03-01T12:00:00Z", "temperature_f": -0.8}
+    },
     "many of one unit": {
         "value": {
             "unit_id": "freezer-1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -9,18 +10,18 @@ import msgspec
 from msgspec import UNSET
 
 from api.problems import Problem
-from api.submission_forms import FORMS, Form, LooseSubmission, Part, Submission
-from domain.detection.reading_validation import PossibleReading
+from api.submission_forms import FORMS, Form, LooseSubmission, Part, PlainSubmission, Refused, TimedTemperature, celsius
+from api.validation_texts import worded
 from schemas import messages as m
 from schemas.messages import DeadLetterReason as Reason
-from schemas.messages.reading_bounds import FUTURE_MS
+from schemas.messages.reading_bounds import EARLIEST_MS, FUTURE_MS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_decode = msgspec.json.Decoder(Submission).decode
+_decode = msgspec.json.Decoder(PlainSubmission).decode
 _decode_loose = msgspec.json.Decoder(LooseSubmission).decode
-_decode_reading = msgspec.json.Decoder(PossibleReading).decode
+_decode_reading = msgspec.json.Decoder(TimedTemperature).decode
 
 
 def read(body: bytes, now_ms: int) -> list[Part]:
@@ -30,19 +31,21 @@ def read(body: bytes, now_ms: int) -> list[Part]:
     """
     horizon_ms = now_ms + FUTURE_MS
     try:
-        parts = _parts(_decode(body))
+        parts = _parts(_decode(body), body, horizon_ms)
     except (msgspec.ValidationError, OverflowError):
         return _loose_parts(body, horizon_ms)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.", slug="not-json") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Problem(HTTPStatus.BAD_REQUEST, "The body is not JSON.", slug="not-json") from None
     if any(reading.at_ms > horizon_ms for part in parts for reading in part.readings):
         return _loose_parts(body, horizon_ms)
     return parts
 
 
-def _form(told: Submission | LooseSubmission) -> Form:
+def _form(told: PlainSubmission | LooseSubmission) -> Form:
     """Which of the three forms it is; raises Problem for none or several."""
-    form = FORMS.get(tuple(getattr(told, field) is not UNSET for field in told.__struct_fields__))
+    is_single = any(getattr(told, name, UNSET) is not UNSET for name in TimedTemperature.__struct_fields__)
+    given = (told.unit_id is not UNSET, is_single, told.readings is not UNSET, told.batches is not UNSET)
+    form = FORMS.get(given)
     if form is None:
         raise _other_shape(
             "send unit_id with at_ms and temperature_c, or unit_id with readings, or batches of unit_id and readings"
@@ -50,8 +53,10 @@ def _form(told: Submission | LooseSubmission) -> Form:
     return form
 
 
-def _parts(told: Submission) -> list[Part]:
+def _parts(told: PlainSubmission, body: bytes, horizon_ms: int) -> list[Part]:
     match _form(told):
+        case Form.ONE if told.at_ms is UNSET or told.temperature_c is UNSET:
+            return _loose_parts(body, horizon_ms)
         case Form.ONE:
             return [Part(told.unit_id, [m.Reading(told.at_ms, told.temperature_c)])]  # type: ignore[arg-type]
         case Form.MANY:
@@ -64,14 +69,13 @@ def _loose_parts(body: bytes, horizon_ms: int) -> list[Part]:
     try:
         told = _decode_loose(body)
     except msgspec.ValidationError as error:
-        raise _other_shape(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.", slug="not-json") from None
+        raise _other_shape(worded(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Problem(HTTPStatus.BAD_REQUEST, "The body is not JSON.", slug="not-json") from None
     units: list[tuple[str, list[msgspec.Raw]]]
     match _form(told):
         case Form.ONE:
-            raw = b'{"at_ms":%b,"temperature_c":%b}' % (bytes(told.at_ms), bytes(told.temperature_c))  # type: ignore[arg-type]
-            units = [(told.unit_id, [msgspec.Raw(raw)])]  # type: ignore[list-item]
+            units = [(told.unit_id, [told.reading()])]  # type: ignore[list-item]
         case Form.MANY:
             units = [(told.unit_id, told.readings)]  # type: ignore[list-item]
         case Form.SEVERAL:
@@ -87,17 +91,32 @@ def _loose_parts(body: bytes, horizon_ms: int) -> list[Part]:
 def _take(part: Part, raws: Sequence[msgspec.Raw], horizon_ms: int) -> None:
     good = []
     for index, raw in enumerate(raws):
-        try:
-            reading = _decode_reading(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            reason = Reason.IMPOSSIBLE_TEMPERATURE if "temperature_c" in str(error) else Reason.WRONG_SHAPE
-            part.refuse(reason, str(error), index)
-            continue
-        if reading.at_ms > horizon_ms:
+        reading = _reading(raw)
+        if isinstance(reading, Refused):
+            part.refuse(reading.reason, reading.detail, index)
+        elif reading.at_ms > horizon_ms:
             part.refuse(Reason.FUTURE_TIME, "more than 5 minutes ahead of now: set the device's clock", index)
         else:
             good.append(reading)
     part.readings = good
+
+
+def _reading(raw: msgspec.Raw) -> m.Reading | Refused:
+    """In milliseconds and °C, or why it is refused."""
+    try:
+        told = _decode_reading(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        reason = Reason.IMPOSSIBLE_TEMPERATURE if "temperature_" in str(error) else Reason.WRONG_SHAPE
+        return Refused(reason, worded(error))
+    if (told.at_ms is UNSET) == (told.at is UNSET):
+        return Refused(Reason.WRONG_SHAPE, "give one of at_ms (milliseconds since 1970) and at (ISO 8601 with a zone)")
+    if (told.temperature_c is UNSET) == (told.temperature_f is UNSET):
+        return Refused(Reason.WRONG_SHAPE, "give one of temperature_c and temperature_f")
+    at_ms = round(told.at.timestamp() * 1000) if isinstance(told.at, datetime) else told.at_ms
+    if at_ms < EARLIEST_MS:  # type: ignore[operator]
+        return Refused(Reason.WRONG_SHAPE, "at is before the year 2000: set the device's clock")
+    fahrenheit = told.temperature_f
+    return m.Reading(at_ms, celsius(fahrenheit) if isinstance(fahrenheit, float) else told.temperature_c)  # type: ignore[arg-type]
 
 
 def _other_shape(detail: str) -> Problem:

@@ -7,7 +7,8 @@ from pydantic import Field, StrictBool
 from schemas.http.fields import Id, Instant, Line, Shape
 from schemas.messages import Severity
 
-Phone = Annotated[str, Field(pattern=r"^\+[1-9]\d{1,14}$", examples=["+12025550101"])]
+PHONE_PATTERN = r"^\+[1-9]\d{1,14}$"
+Phone = Annotated[str, Field(pattern=PHONE_PATTERN, examples=["+12025550101"])]
 Email = Annotated[
     str,
     Field(

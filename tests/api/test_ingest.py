@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,42 @@ async def test_what_is_wrong_is_refused_alone_with_its_reason(api: Api, gateway:
     ]
     assert [refusal["reason"] for refusal in nowhere["refusals"]] == ["unknown_unit"]
     assert [r.at_ms for r in arrived(api)["fridge"]] == [NOW_MS - 1000, NOW_MS - 3000]
+
+
+async def test_times_in_iso_8601_and_fahrenheit_are_taken(api: Api, gateway: dict[str, str]) -> None:
+    at = datetime.fromtimestamp(NOW_MS / 1000, UTC)
+    eastern = at.astimezone(timezone(timedelta(hours=-5)))
+    one = {"unit_id": "fridge", "at": at.isoformat(), "temperature_f": 39.2}
+    readings = [
+        {"at": eastern.isoformat(), "temperature_c": 5},
+        {"at_ms": NOW_MS - 1_000, "temperature_f": -0.4},
+        {"at": "2026-03-01T12:00:00", "temperature_c": 5},
+        {"at": at.isoformat(), "at_ms": NOW_MS, "temperature_c": 5},
+        {"at": at.isoformat(), "temperature_c": 5, "temperature_f": 41},
+        {"at": at.isoformat()},
+        {"at": at.isoformat(), "temperature_f": 500},
+        {"at": "1970-01-01T00:00:00Z", "temperature_c": 5},
+    ]
+
+    single = await api.client.post("/v1/readings", json=one, headers=gateway)
+    many = await api.client.post("/v1/readings", json={"unit_id": "freezer", "readings": readings}, headers=gateway)
+
+    assert (single.status_code, many.status_code, many.json()["accepted"]) == (202, 202, 2), many.text
+    assert arrived(api) == {
+        "fridge": [m.Reading(NOW_MS, 4.0)],
+        "freezer": [m.Reading(NOW_MS, 5.0), m.Reading(NOW_MS - 1_000, -18.0)],
+    }
+    refusals = many.json()["items"][0]["refusals"]
+    assert [refusal["index"] for refusal in refusals] == [2, 3, 4, 5, 6, 7]
+    assert [refusal["reason"] for refusal in refusals] == [
+        *["wrong_shape"] * 4,
+        "impossible_temperature",
+        "wrong_shape",
+    ]
+    for refusal, says in zip(
+        refusals, ["with a zone", "one of at_ms", "one of temp", "one of temp", "302", "2000"], strict=True
+    ):
+        assert says in refusal["detail"]
 
 
 async def test_a_unit_of_another_organization_is_unknown(api: Api, gateway: dict[str, str]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from api import validation_texts
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
@@ -38,10 +40,6 @@ def at_ms(pointer: str, at: datetime) -> int:
 
 
 def wrong_shape(error: ValidationError, hint: str, *, under: str = "") -> PayloadError:
-    """The error with its place as a JSON pointer: msgspec writes "Expected `str`, got `int` - at `$.a.b`".
-
-    `under` is the pointer to the decoded part of the payload.
-    """
-    detail, _, path = str(error).partition(" - at `$")
-    pointer = under + path.rstrip("`").replace(".", "/").replace("[", "/").replace("]", "")
-    return PayloadError(pointer or "/", f"{detail}; {hint}")
+    """What msgspec found, with its place as a JSON pointer; `under` is the pointer to the decoded part."""
+    detail, pointer = validation_texts.split(error)
+    return PayloadError(under + pointer or "/", f"{detail}; {hint}")

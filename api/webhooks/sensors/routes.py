@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import submissions
 from api.authentication import INGEST, Caller
+from api.parameters import refuse_unknown_parameters
 from api.problems import Problem, invalid, responses
 from api.services import Services, Used
 from api.webhooks.sensors import disruptive, the_things_stack
@@ -76,6 +77,7 @@ async def take_the_things_stack(
     ] = None,
 ) -> Uplink:
     """For The Things Stack v3: enable "uplink message". For gateway, ops and admin keys."""
+    refuse_unknown_parameters(request)
     caller = await services.keys.caller(request, INGEST)
     body = await request.body()
     return await _take(services, caller, "the-things-stack", lambda: the_things_stack.translate(body, field))
@@ -100,6 +102,7 @@ async def take_the_things_stack(
 )
 async def take_disruptive(request: Request, services: Used) -> Uplink:
     """For data connectors of Disruptive Technologies. For gateway, ops and admin keys."""
+    refuse_unknown_parameters(request)
     caller = await services.keys.caller(request, INGEST)
     body = await request.body()
     secret = services.trust.disruptive_signature_secret
@@ -124,9 +127,9 @@ async def _take(services: Services, caller: Caller, vendor: str, translate: Call
     except PayloadError as error:
         TAKEN.labels(vendor, "wrong_shape").inc()
         raise invalid(error.pointer, error.detail) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         TAKEN.labels(vendor, "no_json").inc()
-        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.", slug="not-json") from None
+        raise Problem(HTTPStatus.BAD_REQUEST, "The body is not JSON.", slug="not-json") from None
     if re.fullmatch(ID_PATTERN, told.device_id) is None:
         raise invalid("/", f"{told.device_id[:100]!r} cannot be a unit's id: use letters, digits, . _ : -")
     async with services.transaction() as session:

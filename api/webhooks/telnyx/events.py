@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from api.problems import Problem, invalid
+from api.validation_texts import worded
 from schemas import messages as m
 
 if TYPE_CHECKING:
@@ -80,9 +81,9 @@ def event_of(body: bytes) -> Event:
     try:
         event = _decode_envelope(body).data
     except msgspec.ValidationError as error:
-        raise invalid("/data", f"not a Telnyx event: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.", slug="not-json") from None
+        raise invalid("/data", f"not a Telnyx event: {worded(error)}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Problem(HTTPStatus.BAD_REQUEST, "The body is not JSON.", slug="not-json") from None
     if not event.id.isprintable():
         raise invalid("/data/id", "an event's id must consist of printable characters")
     return event
@@ -93,7 +94,7 @@ def payload_of(event: Event) -> Payload:
     try:
         return _decode_payload(event.payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise invalid("/data/payload", f"not a Telnyx message: {error}") from None
+        raise invalid("/data/payload", f"not a Telnyx message: {worded(error)}") from None
 
 
 def addressed(payload: Payload, query: Mapping[str, str]) -> Addressed | None:
