@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query
 from sqlalchemy import select
 
 from api import paging
+from api.moments import Moment, instant_of
 from api.ownership import row_of
 from api.problems import responses
 from api.services import Reader, Used
@@ -14,7 +15,7 @@ from database.alert_events import AlertEventRow
 from database.records import AlertRow
 from domain.redrive.dead_letters import masked_text
 from schemas.http.alerts import AlertView, TimelineEntry
-from schemas.http.fields import Id, Instant
+from schemas.http.fields import Id
 from schemas.http.paging import Page
 from schemas.messages import Severity
 
@@ -41,8 +42,8 @@ async def list_alerts(
     state: Annotated[State | None, Query(description="Only these")] = None,
     severity: Annotated[Severity | None, Query(description="Only these")] = None,
     unit_id: Annotated[Id | None, Query(description="Only this unit's")] = None,
-    since: Annotated[Instant | None, Query(description="Began at or after this")] = None,
-    until: Annotated[Instant | None, Query(description="Began before this")] = None,
+    since: Annotated[Moment | None, Query(description="Began at or after this")] = None,
+    until: Annotated[Moment | None, Query(description="Began before this")] = None,
 ) -> Page[AlertView]:
     """Alerts, the newest first."""
     alerts = select(AlertRow).where(AlertRow.organization_id == caller.organization_id)
@@ -59,11 +60,11 @@ async def list_alerts(
         alerts = alerts.where(AlertRow.severity == severity)
     if unit_id is not None:
         alerts = alerts.where(AlertRow.unit_id == unit_id)
-    if since is not None:
-        alerts = alerts.where(AlertRow.started_at >= since)
-    if until is not None:
-        alerts = alerts.where(AlertRow.started_at < until)
     async with services.transaction() as session:
+        if (begin := await instant_of(session, caller, "since", since)) is not None:
+            alerts = alerts.where(AlertRow.started_at >= begin)
+        if (end := await instant_of(session, caller, "until", until)) is not None:
+            alerts = alerts.where(AlertRow.started_at < end)
         found = await NEWEST_FIRST.find(session, alerts, wanted)
     return found.page(AlertView.model_validate)
 

@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import entity_tags, paging
 from api.ownership import assign
-from api.problems import not_found, responses
+from api.problems import invalid, not_found, responses
 from api.services import Administrator, Operator, Reader, Used
 from database.configuration import ContactRow, OrganizationRow, UnitRow
+from domain.digest.schedule import ScheduleError, zone
 from outbox.writer import publish_contacts, publish_organizations, publish_units
 from schemas.http.fields import ID_PATTERN
 from schemas.http.organizations import OrganizationBody, OrganizationTerms, OrganizationView
@@ -30,6 +31,14 @@ async def organization_of(session: AsyncSession, organization_id: str, *, lock: 
     if row is None:
         raise not_found("organization", organization_id)
     return row
+
+
+def _write(row: OrganizationRow, body: OrganizationBody | OrganizationTerms) -> None:
+    try:
+        zone(body.timezone)
+    except ScheduleError as error:
+        raise invalid("/timezone", str(error)) from None
+    assign(row, body, type(body).model_fields)
 
 
 async def _publish_units(session: AsyncSession, organization_id: str) -> None:
@@ -72,7 +81,7 @@ async def replace_organization(
     async with services.transaction() as session:
         row = await organization_of(session, caller.organization_id, lock=True)
         entity_tags.must_match(request, row.version)
-        assign(row, body, OrganizationBody.model_fields)
+        _write(row, body)
         row.version += 1
         await publish_organizations(session, [row.organization_id])
         await _publish_units(session, row.organization_id)
@@ -110,7 +119,7 @@ async def put_organization(
         row = await organization_of(session, organization_id, lock=True)
         entity_tags.must_match(request, row.version)
         made, former_cap = row.version == 0, row.sms_per_hour
-        assign(row, body, OrganizationTerms.model_fields)
+        _write(row, body)
         row.version += 1
         await publish_organizations(session, [organization_id])
         await _publish_units(session, organization_id)

@@ -6,11 +6,12 @@ from fastapi import APIRouter, Query
 from sqlalchemy import select
 
 from api import paging
+from api.moments import Moment, instant_of
 from api.problems import responses
 from api.services import Reader, Used
 from database.notifications import SmsAlertLogRow
 from domain.redrive.dead_letters import masked_text
-from schemas.http.fields import Id, Instant, Line
+from schemas.http.fields import Id, Line
 from schemas.http.paging import Page
 from schemas.http.sms_log import SmsEntry
 
@@ -28,7 +29,7 @@ async def list_sms(
     alert_id: Annotated[Line | None, Query(description="Only about this alert: why was nobody called?")] = None,
     user_id: Annotated[Id | None, Query(description="Only to this contact")] = None,
     outcome: Annotated[Word | None, Query(description="Only this decision, such as sent or rate_limited")] = None,
-    since: Annotated[Instant | None, Query(description="Decided at or after this")] = None,
+    since: Annotated[Moment | None, Query(description="Decided at or after this")] = None,
 ) -> Page[SmsEntry]:
     """Every decision about an SMS, the newest first."""
     entries = select(SmsAlertLogRow).where(SmsAlertLogRow.organization_id == caller.organization_id)
@@ -38,9 +39,9 @@ async def list_sms(
         entries = entries.where(SmsAlertLogRow.user_id == user_id)
     if outcome is not None:
         entries = entries.where(SmsAlertLogRow.outcome == outcome)
-    if since is not None:
-        entries = entries.where(SmsAlertLogRow.at >= since)
     async with services.transaction() as session:
+        if (begin := await instant_of(session, caller, "since", since)) is not None:
+            entries = entries.where(SmsAlertLogRow.at >= begin)
         found = await NEWEST_FIRST.find(session, entries, wanted)
     return found.page(_entry)
 

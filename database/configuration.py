@@ -27,6 +27,7 @@ class OrganizationRow(Row):
     organization_id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
     display_unit: Mapped[str] = mapped_column(server_default=text("'C'"))
+    timezone: Mapped[str] = mapped_column(server_default=text("'UTC'"))
     max_units: Mapped[int | None]
     max_contacts: Mapped[int | None]
     sms_per_hour: Mapped[int | None]

@@ -10,6 +10,9 @@ from schemas.http.fields import INT4, DisplayUnit, Id, Line, Shape
 class OrganizationBody(Shape):
     name: Annotated[Line, Field(examples=["Acme Foods"])]
     display_unit: DisplayUnit = "C"
+    timezone: Annotated[
+        str, Field(max_length=64, examples=["America/New_York"], description="Of dates without a time in queries")
+    ] = "UTC"
     escalation_wait_s: Annotated[
         int | None,
         Field(strict=True, ge=1, le=86_400, description="Without an answer, until the next level; null: the default"),

@@ -70,6 +70,23 @@ async def test_a_filter_that_means_nothing_is_refused(api: Api, member: dict[str
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, next(iter(query)))
 
 
+async def test_a_date_begins_at_midnight_in_the_organizations_timezone(api: Api, ops: dict[str, str]) -> None:
+    async def found(**query: str) -> list[str]:
+        answer = await api.client.get("/v1/alerts", params=query, headers=ops)
+        return [row["alert_id"] for row in answer.json()["items"]]
+
+    async with AsyncSession(api.database) as session, session.begin():
+        session.add(alert("late", 11 * 60))  # 23:00 UTC: in Kolkata the day after
+    assert await found(since="2026-03-02") == []
+    admin = await api.key(Role.ADMIN, "acme")
+    body = {"name": "Acme", "timezone": "Asia/Kolkata"}
+    assert (await api.client.put("/v1/organization", json=body, headers=admin)).status_code == 200
+    assert await found(since="2026-03-02") == ["late"]
+    assert "late" not in await found(until="2026-03-02")
+    wrong = await api.client.put("/v1/organization", json=body | {"timezone": "Mars/Olympus"}, headers=admin)
+    assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/timezone")
+
+
 async def test_pages_split_alerts_that_began_at_the_same_instant(api: Api, member: dict[str, str]) -> None:
     found: list[str] = []
     cursor = None
