@@ -6,12 +6,11 @@ from pydantic import Field, model_validator
 
 from schemas.http.fields import Id, Instant, Line, Shape
 from schemas.messages import Limit, Severity
-from schemas.messages.reading_bounds import COLDEST_C, WARMEST_C
+from schemas.messages.reading_bounds import COLDEST_C, LONGEST_VOUCH_MS, WARMEST_C
 
 RuleCelsius = Annotated[float, Field(strict=True, ge=COLDEST_C, le=WARMEST_C, allow_inf_nan=False, examples=[8.0])]
 MAX_RULES = 50
-# Late readings read the buckets of this long a silence.
-MAX_SILENCE_S = 604_800
+MAX_SILENCE_S = LONGEST_VOUCH_MS // 1000
 
 Seconds = Annotated[int, Field(strict=True, ge=1, le=31_536_000)]
 
