@@ -16,10 +16,29 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from schemas import messages as m
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from schemas import messages as m
+
+class Times(msgspec.Struct, frozen=True):
+    """How long a level has to answer, and after what the chain goes on although it had ended.
+
+    `again_ms`: nobody answered. `lapse_ms`: somebody acknowledged, and the alert is not over. Both are None where
+    an end is final. `look_again_ms`: nobody was on duty.
+    """
+
+    wait_ms: int
+    again_ms: int | None
+    lapse_ms: int | None
+    look_again_ms: int
+
+    def of(self, severity: m.Severity) -> Times:
+        """The times of an alert: what was about critical ones ends for good for any other."""
+        if severity is m.Severity.CRITICAL:
+            return self
+        return msgspec.structs.replace(self, again_ms=None, lapse_ms=None)
 
 
 class Level(msgspec.Struct, frozen=True, array_like=True):
@@ -57,11 +76,13 @@ class Escalation(msgspec.Struct, frozen=True, array_like=True):
     undelivered: frozenset[str] = frozenset()
     ended: End | None = None
     silenced_until_ms: int = 0
+    round: int = 0
+    """How often the chain began again: nobody had answered, or an acknowledgement lapsed."""
 
     @property
     def next_at_ms(self) -> int | None:
-        """When the next level is to be notified; None when it never is, as things stand."""
-        if self.ended or self.due_at_ms is None:
+        """When the next step is due; None when none is, as things stand."""
+        if self.ended is End.RESOLVED or self.due_at_ms is None:
             return None
         return max(self.due_at_ms, self.silenced_until_ms)
 
@@ -72,10 +93,15 @@ class Escalation(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Remind(msgspec.Struct, frozen=True):
-    """Notify the people of this level now; `first` when nobody was notified before."""
+    """Notify the people of this level now; `first` when nobody was notified before.
+
+    `again` says why the chain begins again with it: CHAIN_ENDED, or ACKNOWLEDGED when that lapsed.
+    """
 
     level: Level
     first: bool = False
+    round: int = 0
+    again: End | None = None
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -100,24 +126,24 @@ def chain(contacts: Iterable[m.Contact], severity: m.Severity) -> tuple[Level, .
     return tuple(Level(number, tuple(sorted(users))) for number, users in sorted(levels.items()))
 
 
-def begun(escalation: Escalation, levels: tuple[Level, ...], now_ms: int, wait_ms: int) -> tuple[Escalation, Step]:
+def begun(escalation: Escalation, levels: tuple[Level, ...], now_ms: int, times: Times) -> tuple[Escalation, Step]:
     """The alert begins to page: the first level is notified now, or when a silence ends.
 
-    What has begun or ended before stays as it is, so that an alert may be read again. Only an escalation that ended
+    What has begun or ended before stays as it is, so that an alert may be read again. Only an escalation that waits
     because nobody was on duty begins again.
     """
     if escalation.due_at_ms is not None and escalation.ended is not End.NOBODY_ON_DUTY:
         return escalation, NotDue()
     if escalation.ended not in (None, End.NOBODY_ON_DUTY):
         return escalation, NotDue()
-    return stepped(msgspec.structs.replace(escalation, due_at_ms=now_ms, ended=None), levels, now_ms, wait_ms)
+    return stepped(msgspec.structs.replace(escalation, due_at_ms=now_ms, ended=None), levels, now_ms, times)
 
 
-def ended(escalation: Escalation, why: End) -> Escalation:
-    """What ended stays ended, for the most final of the reasons."""
+def ended(escalation: Escalation, why: End, lapses_at_ms: int | None = None) -> Escalation:
+    """What ended stays ended, for the most final of the reasons; an acknowledgement until it lapses."""
     if escalation.ended and _FINALITY[escalation.ended] >= _FINALITY[why]:
         return escalation
-    return msgspec.structs.replace(escalation, ended=why)
+    return msgspec.structs.replace(escalation, ended=why, due_at_ms=lapses_at_ms)
 
 
 def silenced(escalation: Escalation, until_ms: int) -> Escalation:
@@ -152,19 +178,28 @@ def not_delivered(escalation: Escalation, user_id: str, level: int, now_ms: int)
     )
 
 
-def stepped(escalation: Escalation, levels: tuple[Level, ...], now_ms: int, wait_ms: int) -> tuple[Escalation, Step]:
+def stepped(escalation: Escalation, levels: tuple[Level, ...], now_ms: int, times: Times) -> tuple[Escalation, Step]:
     """The timer fired: the next level, the end of the chain, or nothing.
 
-    `levels` is the chain as it is now: people go off duty while an alert is open.
+    `levels` is the chain as it is now: people go off duty while an alert is open, and come on duty.
     """
     if escalation.next_at_ms is None or now_ms < escalation.next_at_ms:
         return escalation, NotDue()
-    following = next_level(escalation.level, levels)
+    again = escalation.ended if escalation.ended is not End.NOBODY_ON_DUTY else None
     first = escalation.level == UNNOTIFIED
-    if following is None:
-        why = End.NOBODY_ON_DUTY if first else End.CHAIN_ENDED
-        return msgspec.structs.replace(escalation, ended=why), Ended(why)
-    return Escalation(escalation.alert_id, following, now_ms + wait_ms), Remind(following, first)
+    following = next_level(UNNOTIFIED if again else escalation.level, levels)
+    if following is not None:
+        round_ = escalation.round + (again is not None)
+        going_on = Escalation(escalation.alert_id, following, now_ms + times.wait_ms, round=round_)
+        return going_on, Remind(following, first, round_, again)
+    if first or again:
+        # Nobody is on duty: the chain waits for somebody, and says so once.
+        waiting = msgspec.structs.replace(
+            escalation, ended=escalation.ended or End.NOBODY_ON_DUTY, due_at_ms=now_ms + times.look_again_ms
+        )
+        return waiting, NotDue() if escalation.ended else Ended(End.NOBODY_ON_DUTY)
+    due_at_ms = None if times.again_ms is None else now_ms + times.again_ms
+    return msgspec.structs.replace(escalation, ended=End.CHAIN_ENDED, due_at_ms=due_at_ms), Ended(End.CHAIN_ENDED)
 
 
 def next_level(present: Level, levels: tuple[Level, ...]) -> Level | None:
@@ -172,7 +207,7 @@ def next_level(present: Level, levels: tuple[Level, ...]) -> Level | None:
     for level in levels:
         if level.number > present.number:
             return level
-    if present.number > 1:
+    if present.number != 1:
         return None
     again = as_staffed_now(present, levels).user_ids
     return Level(2, again) if again else None

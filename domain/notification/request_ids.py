@@ -10,9 +10,15 @@ if TYPE_CHECKING:
     from schemas import messages as m
 
 
-def sms_request_id(alert_id: str, user_id: str, level: int) -> str:
-    """One request for each alert, user and escalation level, however often the alert is read."""
-    return derived_id("sms request", alert_id, user_id, level)
+def sms_request_id(alert_id: str, user_id: str, level: int, chain_round: int = 0) -> str:
+    """One request for each alert, user, escalation level and round of the chain, however often the alert is read."""
+    again = (chain_round,) if chain_round else ()
+    return derived_id("sms request", alert_id, user_id, level, *again)
+
+
+def all_clear_request_id(alert_id: str, user_id: str) -> str:
+    """The SMS that tells somebody who was paged that the alert is over."""
+    return derived_id("sms request", alert_id, user_id, "all clear")
 
 
 def worse_request_id(alert_id: str, user_id: str, severity: m.Severity) -> str:

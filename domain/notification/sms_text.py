@@ -71,12 +71,13 @@ def breach_text(
     user_id: str,
     *,
     level: int = 1,
+    note: str = "",
 ) -> str:
-    """What one person reads of a breach; `level` above 1 makes it a reminder."""
+    """What one person reads of a breach; `level` above 1 makes it a reminder, `note` says why it comes again."""
     start = alert.severity.upper() if level == 1 else f"REMINDER {level} {alert.severity.upper()}"
     if isinstance(alert, m.SeverityRaised) and level == 1:
         start = f"NOW {start}"
-    end = f" Reply ACK {ack_code(alert.alert_id, user_id)}"
+    end = f"{note and ' '}{note} Reply ACK {ack_code(alert.alert_id, user_id)}"
     return _one_part(start, unit, alert.unit_id, f" {_what(alert, _display_unit(unit))}.{end}")
 
 

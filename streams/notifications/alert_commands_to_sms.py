@@ -13,6 +13,7 @@ from schemas.topics import ALERT_COMMANDS, SMS_DLQ
 from streams.engine.decoding import decoded
 
 if TYPE_CHECKING:
+    from domain.notification.escalation import Times
     from streams.engine.consumer import Batch
     from streams.engine.interfaces import Clock
     from streams.notifications.alert_texts import AlertTexts
@@ -24,10 +25,11 @@ log = structlog.get_logger(__name__)
 class AlertCommands:
     """Carries out what people command about alerts. A command may come before its alert, and holds then too."""
 
-    def __init__(self, states: EscalationStates, texts: AlertTexts, now_ms: Clock) -> None:
+    def __init__(self, states: EscalationStates, texts: AlertTexts, now_ms: Clock, times: Times) -> None:
         self._states = states
         self._texts = texts
         self._now_ms = now_ms
+        self._times = times
 
     async def handle(self, batch: Batch) -> None:
         messages, dead = decoded(batch, ALERT_COMMANDS, SMS_DLQ, self._now_ms())
@@ -42,7 +44,11 @@ class AlertCommands:
         match command:
             case m.Acknowledge(via=via):
                 log.info("alert.acknowledged", via=via, **about)
-                escalation = ended(state.escalation, End.ACKNOWLEDGED)
+                # How grave the alert is may not be known yet: then as if it were critical.
+                severity = m.Severity.CRITICAL if state.alert is None else state.alert.severity
+                lapse_ms = self._times.of(severity).lapse_ms
+                lapses_at_ms = None if lapse_ms is None else self._now_ms() + lapse_ms
+                escalation = ended(state.escalation, End.ACKNOWLEDGED, lapses_at_ms)
                 changes.put(msgspec.structs.replace(state, escalation=escalation))
             case m.Silence(until_at_ms=until_ms):
                 log.info("alert.silenced", until_ms=until_ms, **about)

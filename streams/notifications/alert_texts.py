@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from domain.notification.escalation import UNNOTIFIED, End, Ended, Escalation, Level, Remind, as_staffed_now, chain
 from domain.notification.paging import Roster, roster
-from domain.notification.request_ids import notify_now_request_id, sms_request_id, worse_request_id
-from domain.notification.sms_text import breach_text, label
+from domain.notification.request_ids import (
+    all_clear_request_id,
+    notify_now_request_id,
+    sms_request_id,
+    worse_request_id,
+)
+from domain.notification.sms_text import breach_text, label, resolved_text
 from schemas import messages as m
 from schemas.headers import event_headers
 from schemas.topics import ESCALATIONS, SMS_LANES
 from streams.engine.publish import Outgoing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from streams.engine.interfaces import Clock, Entries
 
@@ -26,6 +32,10 @@ log = structlog.get_logger(__name__)
 Breach = m.AlertTriggered | m.SeverityRaised
 
 FIRST_LEVEL = 1
+_NOTES = {
+    End.CHAIN_ENDED: "Nobody answered yet.",
+    End.ACKNOWLEDGED: "The acknowledgement lapsed.",
+}
 
 
 class AlertTexts:
@@ -53,9 +63,39 @@ class AlertTexts:
         """Notifies the people of a level. Whoever is first reads of a breach, whatever the level's number."""
         self.made["breach" if step.first else "reminder"] += 1
         wording = FIRST_LEVEL if step.first else step.level.number
+        note = "" if step.again is None else _NOTES[step.again]
         for user_id in step.level.user_ids:
-            request_id = sms_request_id(alert.alert_id, user_id, step.level.number)
-            yield self._request(alert, request_id, user_id, step.level.number, wording)
+            request_id = sms_request_id(alert.alert_id, user_id, step.level.number, step.round)
+            request = self._made(
+                alert,
+                request_id,
+                user_id,
+                step.level.number,
+                wording,
+                note=note,
+            )
+            yield self._outgoing(msgspec.structs.replace(request, round=step.round))
+
+    def all_clear(self, alert: m.AlertResolved, user_ids: Iterable[str]) -> Iterator[Outgoing]:
+        """Whoever was paged reads that it is over."""
+        self.made["all_clear"] += 1
+        unit = self._units.get(alert.unit_id)
+        for user_id in user_ids:
+            yield self._outgoing(
+                m.SmsRequest(
+                    request_id=all_clear_request_id(alert.alert_id, user_id),
+                    alert_id=alert.alert_id,
+                    unit_id=alert.unit_id,
+                    organization_id=alert.organization_id,
+                    user_id=user_id,
+                    kind=alert.kind,
+                    severity=alert.severity,
+                    text=resolved_text(alert, unit),
+                    all_clear=True,
+                    breach_at_ms=alert.at_ms,
+                    requested_at_ms=self._now_ms(),
+                )
+            )
 
     def stepped(self, alert: Breach, step: Remind) -> Outgoing:
         stepped = m.EscalationStepped(
@@ -90,7 +130,7 @@ class AlertTexts:
         self.made["worse"] += 1
         for user_id in next(iter(self.levels(alert)), UNNOTIFIED).user_ids:
             request_id = worse_request_id(alert.alert_id, user_id, alert.severity)
-            yield self._request(alert, request_id, user_id, FIRST_LEVEL, FIRST_LEVEL)
+            yield self._outgoing(self._made(alert, request_id, user_id, FIRST_LEVEL, FIRST_LEVEL))
 
     def notify_now(self, alert: Breach, escalation: Escalation, command: m.NotifyNow) -> Iterator[Outgoing]:
         """A person wants the people of the present level notified now.
@@ -106,12 +146,14 @@ class AlertTexts:
             yield self.ended(alert, Ended(End.NOBODY_ON_DUTY), present)
         for user_id in present.user_ids:
             request_id = notify_now_request_id(command, user_id)
-            yield self._request(alert, request_id, user_id, level, FIRST_LEVEL if first else level, forced=True)
+            request = self._made(alert, request_id, user_id, level, FIRST_LEVEL if first else level)
+            yield self._outgoing(msgspec.structs.replace(request, forced=True))
 
-    def _request(
-        self, alert: Breach, request_id: str, user_id: str, level: int, wording: int, *, forced: bool = False
-    ) -> Outgoing:
-        request = m.SmsRequest(
+    def _made(
+        self, alert: Breach, request_id: str, user_id: str, level: int, wording: int, *, note: str = ""
+    ) -> m.SmsRequest:
+        unit = self._units.get(alert.unit_id)
+        return m.SmsRequest(
             request_id=request_id,
             alert_id=alert.alert_id,
             unit_id=alert.unit_id,
@@ -120,12 +162,13 @@ class AlertTexts:
             kind=alert.kind,
             severity=alert.severity,
             level=level,
-            text=breach_text(alert, self._units.get(alert.unit_id), user_id, level=wording),
-            forced=forced,
-            label=label(alert, self._units.get(alert.unit_id)),
+            text=breach_text(alert, unit, user_id, level=wording, note=note),
+            label=label(alert, unit),
             breach_at_ms=alert.at_ms,
             requested_at_ms=self._now_ms(),
         )
+
+    def _outgoing(self, request: m.SmsRequest) -> Outgoing:
         return Outgoing(
             SMS_LANES[request.severity],
             request.user_id.encode(),

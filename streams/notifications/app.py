@@ -42,7 +42,7 @@ def build() -> faust.App:
     app = create_app("notifications", settings, batched=FLOWS, applied_offset_of=applied_offset_of)
     units = GlobalTable(t.UNITS, m.UnitConfig, settings)
     contacts = GlobalTable(t.CONTACTS, m.Contact, settings)
-    closed = ClosedAlerts(settings, now_ms)
+    closed = ClosedAlerts(settings, now_ms, round(settings.acknowledgement_lapse_s * 1000))
     load_before_work(app, [units, contacts, closed])
     ledger_table, timer_table, escalations = (
         app.Table(name, partitions=PARTITIONS, key_type=bytes, value_type=bytes)
@@ -68,10 +68,10 @@ def build() -> faust.App:
     )
     texts = AlertTexts(units, contacts, now_ms)
     states = EscalationStates(table=escalations, timers=timers, publish=publish, now_ms=now_ms)
-    wait_ms = round(settings.escalation_wait_s * 1000)
-    agent(app, t.ALERTS, Paging(states, texts, now_ms, wait_ms).handle)
-    agent(app, t.ALERT_COMMANDS, AlertCommands(states, texts, now_ms).handle)
-    agent(app, t.ESCALATIONS, Reminders(states, texts, closed, now_ms, wait_ms).handle)
+    times = settings.escalation()
+    agent(app, t.ALERTS, Paging(states, texts, now_ms, times, settings.all_clear).handle)
+    agent(app, t.ALERT_COMMANDS, AlertCommands(states, texts, now_ms, times).handle)
+    agent(app, t.ESCALATIONS, Reminders(states, texts, closed, now_ms, times).handle)
     for lane in t.SMS_LANES.values():
         agent(app, lane, partial(stages.sms.handle, lane), at_once=settings.queued_batches)
     agent(app, t.SMS_RETRIES, stages.retries.handle, at_once=PARTITIONS)

@@ -59,13 +59,14 @@ class ClosedAlerts(TopicTailer):
     knows of them much sooner.
     """
 
-    def __init__(self, settings: KafkaSettings, now_ms: Callable[[], int], **service: Any) -> None:  # noqa: ANN401
+    def __init__(self, settings: KafkaSettings, now_ms: Callable[[], int], lapse_ms: int, **service: Any) -> None:  # noqa: ANN401
         since_ms = {
             settings.topic(ALERT_COMMANDS.name): max(0, now_ms() - COMMANDS_REMEMBERED_MS),
             settings.topic(ALERTS.name): max(0, now_ms() - ENDS_REMEMBERED_MS),
         }
         super().__init__(list(since_ms), settings, since_ms=since_ms, **service)
         self._now_ms = now_ms
+        self._lapse_ms = lapse_ms
         # Oldest first, for expiry.
         self._commands: dict[str, Command] = {}
         self._resolved: dict[str, int] = {}
@@ -75,7 +76,7 @@ class ClosedAlerts(TopicTailer):
     def why_closed(self, alert_id: str, now_ms: int) -> str | None:
         """One of "acknowledged", "resolved", "silenced" (see `silenced_until_ms`); None: a reminder is wanted."""
         command = self._commands.get(alert_id)
-        if command is not None and command.until_ms is None:
+        if command is not None and command.until_ms is None and now_ms < command.at_ms + self._lapse_ms:
             return "acknowledged"
         if alert_id in self._resolved:
             return "resolved"
@@ -150,7 +151,7 @@ class ClosedAlerts(TopicTailer):
 
     def _is_acknowledged(self, alert_id: str) -> bool:
         command = self._commands.get(alert_id)
-        return command is not None and command.until_ms is None
+        return command is not None and command.until_ms is None and self._now_ms() < command.at_ms + self._lapse_ms
 
     def _forget(self) -> None:
         now_ms = self._now_ms()

@@ -46,6 +46,8 @@ class State(msgspec.Struct, frozen=True, array_like=True):
     alert: m.AlertTriggered | m.SeverityRaised | None = None
     notify_now: m.NotifyNow | None = None
     trace: bytes = b""
+    paged: tuple[str, ...] = ()
+    """Who was sent an SMS about the alert: they read its all-clear."""
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -23,6 +23,7 @@ from schemas.topics import ESCALATIONS, SMS_DLQ
 from streams.engine.decoding import decoded
 
 if TYPE_CHECKING:
+    from domain.notification.escalation import Times
     from streams.engine.consumer import Batch
     from streams.engine.interfaces import Clock
     from streams.notifications.alert_texts import AlertTexts
@@ -36,13 +37,13 @@ class Reminders:
     """Takes the steps of escalations. What is recorded here for others (steps, ends) it skips."""
 
     def __init__(
-        self, states: EscalationStates, texts: AlertTexts, closed: Closed, now_ms: Clock, wait_ms: int
+        self, states: EscalationStates, texts: AlertTexts, closed: Closed, now_ms: Clock, times: Times
     ) -> None:
         self._states = states
         self._texts = texts
         self._closed = closed
         self._now_ms = now_ms
-        self._wait_ms = wait_ms
+        self._times = times
 
     async def handle(self, batch: Batch) -> None:
         messages, dead = decoded(batch, ESCALATIONS, SMS_DLQ, self._now_ms())
@@ -67,30 +68,35 @@ class Reminders:
             log.warning("escalation.unknown", alert=event.alert_id, what=event.__struct_config__.tag)
             return
         now_ms = self._now_ms()
-        escalation = state.escalation
+        escalation, paged = state.escalation, state.paged
         match event:
             case m.PageDelivered():
                 escalation = delivered(escalation, event.user_id, event.level)
             case m.PageUndelivered():
                 escalation = not_delivered(escalation, event.user_id, event.level, now_ms)
         if not isinstance(event, m.PageDelivered) and state.alert is not None:
-            escalation = self._as_commanded(escalation, now_ms)
-            escalation, step = stepped(escalation, self._texts.levels(state.alert), now_ms, self._wait_ms)
+            escalation = self._as_commanded(escalation, now_ms, state.alert.severity)
+            escalation, step = stepped(
+                escalation, self._texts.levels(state.alert), now_ms, self._times.of(state.alert.severity)
+            )
             match step:
                 case Remind():
                     log.info("escalation.stepped", alert=event.alert_id, level=step.level.number)
+                    paged = tuple(dict.fromkeys((*state.paged, *step.level.user_ids)))
                     changes.send(
                         [*self._texts.step(state.alert, step), self._texts.stepped(state.alert, step)], state.trace
                     )
                 case Ended():
                     changes.send([self._texts.ended(state.alert, step, escalation.level)], state.trace)
-        changes.put(msgspec.structs.replace(state, escalation=escalation))
+        changes.put(msgspec.structs.replace(state, escalation=escalation, paged=paged))
 
-    def _as_commanded(self, escalation: Escalation, now_ms: int) -> Escalation:
+    def _as_commanded(self, escalation: Escalation, now_ms: int, severity: m.Severity) -> Escalation:
         """With the commands that are at the broker, but perhaps not yet through their own flow."""
+        lapse_ms = self._times.of(severity).lapse_ms
+        lapses_at_ms = None if lapse_ms is None else now_ms + lapse_ms
         match self._closed.why_closed(escalation.alert_id, now_ms):
             case "acknowledged":
-                return ended(escalation, End.ACKNOWLEDGED)
+                return ended(escalation, End.ACKNOWLEDGED, lapses_at_ms)
             case "resolved":
                 return ended(escalation, End.RESOLVED)
             case "silenced":

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, HttpUrl, SecretStr
 
+from domain.notification.escalation import Times
 from domain.notification.receipts import Waits
 from domain.notification.retry import BackOff, RetryPolicy
 from schemas.messages import Severity
@@ -88,6 +89,29 @@ class NotificationsSettings(WorkerSettings):
     escalation_wait_s: Annotated[
         float, Field(validation_alias="ESCALATION_WAIT_S", description="without an answer, until the next level", gt=0)
     ] = 900.0
+
+    escalation_again_s: Annotated[
+        float, Field(validation_alias="ESCALATION_AGAIN_S", description="unanswered critical alerts page again", gt=0)
+    ] = 1_800.0
+    escalation_look_again_s: Annotated[
+        float, Field(validation_alias="ESCALATION_LOOK_AGAIN_S", description="while nobody is on duty", gt=0)
+    ] = 60.0
+    acknowledgement_lapse_s: Annotated[
+        float, Field(validation_alias="ACKNOWLEDGEMENT_LAPSE_S", description="of a critical alert that goes on", gt=0)
+    ] = 14_400.0
+    all_clear: Annotated[
+        Literal["critical", "all", "none"],
+        Field(validation_alias="ALL_CLEAR", description="whose end is sent to whoever was paged"),
+    ] = "critical"
+
+    def escalation(self) -> Times:
+        """When an escalation goes on."""
+        return Times(
+            round(self.escalation_wait_s * 1000),
+            round(self.escalation_again_s * 1000),
+            round(self.acknowledgement_lapse_s * 1000),
+            round(self.escalation_look_again_s * 1000),
+        )
 
     def policy(self) -> SmsPolicy:
         """What decides about each SMS."""

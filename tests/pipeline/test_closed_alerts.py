@@ -50,7 +50,7 @@ def resolved(alert_id: str) -> m.AlertResolved:
 @asynccontextmanager
 async def following(space: Space) -> AsyncIterator[ClosedAlerts]:
     settings = KafkaSettings(bootstrap_servers=space.bootstrap, topic_prefix=space.prefix)
-    closed = ClosedAlerts(settings, lambda: int(time.time() * 1000))
+    closed = ClosedAlerts(settings, lambda: int(time.time() * 1000), 14_400_000)
     async with closed:
         yield closed
 

@@ -13,6 +13,7 @@ from domain.notification.escalation import (
     Level,
     NotDue,
     Remind,
+    Times,
     begun,
     chain,
     delivered,
@@ -27,6 +28,8 @@ from schemas import messages as m
 CHAIN = (Level(1, ("ann", "bob")), Level(2, ("carl",)), Level(4, ("dora",)))
 NEW = Escalation("a-1")
 WAIT_MS = 15 * 60_000
+TIMES = Times(WAIT_MS, None, None, 60_000)
+CRITICAL = Times(WAIT_MS, 30 * 60_000, 4 * 3_600_000, 60_000)
 BEGUN = Escalation("a-1", CHAIN[0], WAIT_MS)
 
 
@@ -72,32 +75,74 @@ def test_who_is_next(present: Level, levels: tuple[Level, ...], following: Level
 
 
 def test_the_first_level_is_told_at_the_beginning() -> None:
-    assert begun(NEW, CHAIN, 0, WAIT_MS) == (BEGUN, Remind(CHAIN[0], first=True))
+    assert begun(NEW, CHAIN, 0, TIMES) == (BEGUN, Remind(CHAIN[0], first=True))
     # nobody on duty at level 1: the next one does not wait for 15 minutes
-    assert begun(NEW, CHAIN[1:], 0, WAIT_MS)[1] == Remind(CHAIN[1], first=True)
+    assert begun(NEW, CHAIN[1:], 0, TIMES)[1] == Remind(CHAIN[1], first=True)
 
 
 def test_what_has_begun_or_ended_does_not_begin_anew() -> None:
-    reminded, _ = stepped(BEGUN, CHAIN, WAIT_MS, WAIT_MS)
-    over, _ = stepped(Escalation("a-1", CHAIN[2], 0), CHAIN, 0, WAIT_MS)
+    reminded, _ = stepped(BEGUN, CHAIN, WAIT_MS, TIMES)
+    over, _ = stepped(Escalation("a-1", CHAIN[2], 0), CHAIN, 0, TIMES)
     for known in (BEGUN, reminded, over, ended(NEW, End.ACKNOWLEDGED), ended(BEGUN, End.RESOLVED)):
-        assert begun(known, CHAIN, 2 * WAIT_MS, WAIT_MS) == (known, NotDue())
+        assert begun(known, CHAIN, 2 * WAIT_MS, TIMES) == (known, NotDue())
 
 
-def test_with_nobody_on_duty_it_ends_until_it_begins_again() -> None:
-    nobody, step = begun(NEW, (), 0, WAIT_MS)
+def test_with_nobody_on_duty_it_waits_and_begins_when_somebody_comes() -> None:
+    nobody, step = begun(NEW, (), 0, TIMES)
     assert step == Ended(End.NOBODY_ON_DUTY)
-    assert nobody.next_at_ms is None
-    assert begun(nobody, (), 0, WAIT_MS) == (nobody, step)
-    assert begun(nobody, CHAIN, 0, WAIT_MS) == (BEGUN, Remind(CHAIN[0], first=True))
+    assert nobody.next_at_ms == 60_000
+    # Still nobody: that is said once.
+    waiting, step = stepped(nobody, (), 60_000, TIMES)
+    assert (step, waiting.next_at_ms) == (NotDue(), 120_000)
+    begins, step = stepped(waiting, CHAIN, 120_000, TIMES)
+    assert (step, begins.ended, begins.next_at_ms) == (Remind(CHAIN[0], first=True), None, 120_000 + WAIT_MS)
+    assert begun(nobody, CHAIN, 0, TIMES) == (BEGUN, Remind(CHAIN[0], first=True))
+
+
+def test_a_chain_that_nobody_answered_begins_again_while_a_critical_alert_fires() -> None:
+    last = Escalation("a-1", CHAIN[-1], 0)
+    over, step = stepped(last, CHAIN, 0, CRITICAL)
+    assert (step, over.next_at_ms) == (Ended(End.CHAIN_ENDED), 30 * 60_000)
+    again, step = stepped(over, CHAIN, 30 * 60_000, CRITICAL)
+    assert step == Remind(CHAIN[0], round=1, again=End.CHAIN_ENDED)
+    assert (again.ended, again.round, again.next_at_ms) == (None, 1, 45 * 60_000)
+    assert stepped(again, CHAIN, 45 * 60_000, CRITICAL)[1] == Remind(CHAIN[1], round=1)
+    # Nobody is on duty just then: it waits, and says no more.
+    waiting, step = stepped(over, (), 30 * 60_000, CRITICAL)
+    assert (step, waiting.next_at_ms) == (NotDue(), 31 * 60_000)
+    # An acknowledgement counts at any time.
+    assert stepped(ended(over, End.ACKNOWLEDGED), CHAIN, 30 * 60_000, CRITICAL)[1] == NotDue()
+
+
+def test_an_acknowledgement_lapses_while_the_alert_goes_on() -> None:
+    lapses_at_ms = 4 * 3_600_000
+    taken = ended(BEGUN, End.ACKNOWLEDGED, lapses_at_ms)
+    assert stepped(taken, CHAIN, lapses_at_ms - 1, CRITICAL) == (taken, NotDue())
+    assert stepped(taken, CHAIN, lapses_at_ms, CRITICAL)[1] == Remind(CHAIN[0], round=1, again=End.ACKNOWLEDGED)
+    over = ended(taken, End.RESOLVED)
+    assert stepped(over, CHAIN, 10 * lapses_at_ms, CRITICAL) == (over, NotDue())
+
+
+def test_only_a_critical_alert_pages_again_after_its_end() -> None:
+    assert CRITICAL.of(m.Severity.CRITICAL) == CRITICAL
+    assert CRITICAL.of(m.Severity.WARNING) == TIMES
+
+
+def test_a_chain_that_begins_at_level_2_gets_its_reminder_too() -> None:
+    upper = (Level(2, ("eve",)),)
+    started, step = begun(NEW, upper, 0, CRITICAL)
+    assert step == Remind(upper[0], first=True)
+    over, _ = stepped(started, upper, WAIT_MS, CRITICAL)
+    again, step = stepped(over, upper, over.next_at_ms or 0, CRITICAL)
+    assert (step, again.round) == (Remind(upper[0], round=1, again=End.CHAIN_ENDED), 1)
 
 
 def test_a_silence_puts_off_and_the_escalation_goes_on_after_it() -> None:
     until_ms = WAIT_MS + 5
     quiet = silenced(BEGUN, until_ms)
     assert quiet.next_at_ms == until_ms
-    assert stepped(quiet, CHAIN, until_ms - 1, WAIT_MS) == (quiet, NotDue())
-    assert stepped(quiet, CHAIN, until_ms, WAIT_MS)[1] == Remind(CHAIN[1])
+    assert stepped(quiet, CHAIN, until_ms - 1, TIMES) == (quiet, NotDue())
+    assert stepped(quiet, CHAIN, until_ms, TIMES)[1] == Remind(CHAIN[1])
     # a failed SMS makes the next level due at once, but not before the silence ends
     assert not_delivered(quiet, "ann", 1, 1).next_at_ms == until_ms
     # an end that comes before the step changes nothing
@@ -107,16 +152,16 @@ def test_a_silence_puts_off_and_the_escalation_goes_on_after_it() -> None:
 
 
 def test_an_alert_that_begins_in_a_silence_tells_its_first_level_after_it() -> None:
-    quiet, step = begun(silenced(NEW, 100), CHAIN, 0, WAIT_MS)
+    quiet, step = begun(silenced(NEW, 100), CHAIN, 0, TIMES)
     assert (step, quiet.next_at_ms) == (NotDue(), 100)
-    told, step = stepped(quiet, CHAIN, 100, WAIT_MS)
+    told, step = stepped(quiet, CHAIN, 100, TIMES)
     assert (step, told.next_at_ms) == (Remind(CHAIN[0], first=True), 100 + WAIT_MS)
 
 
 def test_nobody_answers_up_to_the_end_of_the_chain() -> None:
     escalation, told = BEGUN, []
     for number in range(1, 5):
-        escalation, step = stepped(escalation, CHAIN, number * WAIT_MS, WAIT_MS)
+        escalation, step = stepped(escalation, CHAIN, number * WAIT_MS, TIMES)
         told.append((step, escalation.next_at_ms))
     assert told == [
         (Remind(CHAIN[1]), 2 * WAIT_MS),
@@ -128,20 +173,20 @@ def test_nobody_answers_up_to_the_end_of_the_chain() -> None:
 
 
 def test_a_timer_that_fires_early_or_twice_reminds_nobody() -> None:
-    assert stepped(BEGUN, CHAIN, WAIT_MS - 1, WAIT_MS) == (BEGUN, NotDue())
-    once, _ = stepped(BEGUN, CHAIN, WAIT_MS, WAIT_MS)
-    assert stepped(once, CHAIN, WAIT_MS, WAIT_MS) == (once, NotDue())
+    assert stepped(BEGUN, CHAIN, WAIT_MS - 1, TIMES) == (BEGUN, NotDue())
+    once, _ = stepped(BEGUN, CHAIN, WAIT_MS, TIMES)
+    assert stepped(once, CHAIN, WAIT_MS, TIMES) == (once, NotDue())
 
 
 def test_a_timer_that_fires_late_gives_the_next_level_its_whole_time() -> None:
-    late, step = stepped(BEGUN, CHAIN, 9 * WAIT_MS, WAIT_MS)
+    late, step = stepped(BEGUN, CHAIN, 9 * WAIT_MS, TIMES)
     assert (step, late.due_at_ms) == (Remind(CHAIN[1]), 10 * WAIT_MS)
 
 
 @pytest.mark.parametrize("why", [End.ACKNOWLEDGED, End.RESOLVED])
 def test_an_acknowledgement_or_the_alerts_end_cancels(why: End) -> None:
     cancelled = ended(BEGUN, why)
-    assert stepped(cancelled, CHAIN, 10 * WAIT_MS, WAIT_MS) == (cancelled, NotDue())
+    assert stepped(cancelled, CHAIN, 10 * WAIT_MS, TIMES) == (cancelled, NotDue())
     # ... also against news of a failed SMS that comes later
     assert not_delivered(cancelled, "ann", 1, 5) == cancelled
     assert ended(cancelled, End.CHAIN_ENDED).ended is why
@@ -194,7 +239,7 @@ def test_no_reminder_follows_an_acknowledgement_in_any_order(events: tuple[str, 
         elif event == "undelivered":
             escalation = not_delivered(escalation, "ann", 1, WAIT_MS)
         else:
-            escalation, step = stepped(escalation, CHAIN, WAIT_MS, WAIT_MS)
+            escalation, step = stepped(escalation, CHAIN, WAIT_MS, TIMES)
             reminded_after |= acknowledged and isinstance(step, Remind)
     assert not reminded_after
 
@@ -217,7 +262,7 @@ def test_levels_only_rise_and_every_chain_ends(
     duties: list[tuple[Level, ...]], happened: list[tuple[str, str, int]]
 ) -> None:
     """Whatever is delivered or missed, and whoever goes on and off duty."""
-    escalation, _ = begun(NEW, duties[0], 0, WAIT_MS)
+    escalation, _ = begun(NEW, duties[0], 0, TIMES)
     now_ms = 0
     for number, (event, user_id, later_ms) in enumerate(happened):
         now_ms += later_ms
@@ -229,10 +274,10 @@ def test_levels_only_rise_and_every_chain_ends(
         elif event == "silence":
             escalation = silenced(escalation, now_ms + later_ms)
         else:
-            escalation, step = stepped(escalation, duties[number % len(duties)], now_ms, WAIT_MS)
+            escalation, step = stepped(escalation, duties[number % len(duties)], now_ms, TIMES)
             assert isinstance(step, Remind) == (escalation.level.number > before)
         assert (escalation.next_at_ms or 0) <= now_ms + WAIT_MS
     for _ in range(8):
-        escalation, _ = stepped(escalation, duties[-1], escalation.next_at_ms or now_ms, WAIT_MS)
+        escalation, _ = stepped(escalation, duties[-1], escalation.next_at_ms or now_ms, TIMES)
     assert escalation.ended in (End.CHAIN_ENDED, End.NOBODY_ON_DUTY)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(escalation), type=Escalation) == escalation

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from domain.notification.escalation import Times
 from schemas import messages as m
 from streams.engine.timer_rows import TimerRow
 from streams.engine.timers import Timers
 from streams.notifications.alert_commands_to_sms import AlertCommands
 from streams.notifications.alert_texts import AlertTexts
-from streams.notifications.alerts_to_sms import Paging
+from streams.notifications.alerts_to_sms import AllClear, Paging
 from streams.notifications.escalation_states import EscalationStates, State, timer_id
 from streams.notifications.escalations_to_sms import Reminders
 from tests.streams.fakes import NOW_MS, FakeBatch, FakeBroker, FakeReference, FakeTable
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from streams.engine.publish import Outgoing
 
 WAIT_MS = 15 * 60_000
+AGAIN_MS = 30 * 60_000
+LAPSE_MS = 4 * 3_600_000
+LOOK_AGAIN_MS = 60_000
+FINAL = Times(WAIT_MS, None, None, LOOK_AGAIN_MS)
+GOING_ON = Times(WAIT_MS, AGAIN_MS, LAPSE_MS, LOOK_AGAIN_MS)
 ABOUT = {"alert_id": "alert-1", "unit_id": "unit-1", "organization_id": "org-1"}
 UNIT = m.UnitConfig(unit_id="unit-1", organization_id="org-1", name="Vaccines", display_unit="F")
 
@@ -151,7 +157,7 @@ def heard(user_id: str, level: int = 1) -> m.PageDelivered:
 class World:
     """`ada` and `ben` are told first, then `carl`."""
 
-    def __init__(self, *people: m.Contact) -> None:
+    def __init__(self, *people: m.Contact, times: Times = FINAL, all_clear: AllClear = "none") -> None:
         self.now_ms = NOW_MS
         self.broker = GatedBroker()
         self.table = StatesTable()
@@ -162,9 +168,9 @@ class World:
         timers = Timers(self.timer_table, self.broker.publish, self._now)
         self.states = EscalationStates(table=self.table, timers=timers, publish=self.broker.publish, now_ms=self._now)
         texts = AlertTexts(FakeReference(unit_1=UNIT), self.contacts, self._now)
-        self._alerts = Paging(self.states, texts, self._now, WAIT_MS)
-        self._commands = AlertCommands(self.states, texts, self._now)
-        self._escalations = Reminders(self.states, texts, self.closed, self._now, WAIT_MS)
+        self._alerts = Paging(self.states, texts, self._now, times, all_clear)
+        self._commands = AlertCommands(self.states, texts, self._now, times)
+        self._escalations = Reminders(self.states, texts, self.closed, self._now, times)
 
     def _now(self) -> int:
         return self.now_ms

@@ -6,6 +6,10 @@ import pytest
 from schemas import messages as m
 from tests.streams.fakes import NOW_MS
 from tests.streams.notifications.escalation_world import (
+    AGAIN_MS,
+    GOING_ON,
+    LAPSE_MS,
+    LOOK_AGAIN_MS,
     WAIT_MS,
     World,
     acknowledge,
@@ -68,19 +72,64 @@ async def test_with_nobody_at_the_first_level_the_next_one_is_told_of_a_breach_a
     assert world.requests()[0].text.startswith("CRITICAL")
 
 
-async def test_with_nobody_on_duty_the_end_is_told_and_a_person_who_comes_later_hears_of_it_when_it_gets_worse() -> (
-    None
-):
+async def test_with_nobody_on_duty_that_is_said_once_and_the_person_who_comes_later_is_paged() -> None:
     world = World(contact("ada", on_duty=False))
     await world.handle(triggered(m.Severity.WARNING))
     (end,) = world.events()
     assert isinstance(end, m.EscalationEnded)
     assert (end.because, end.level) == ("nobody_on_duty", 1)
-    assert world.timer() is None
+    await world.later(LOOK_AGAIN_MS)
+    assert len(world.events()) == 1
     world.staff(contact("eve"))
-    await world.handle(escalated(former=m.Severity.WARNING))
-    assert world.notified() == [("eve", 1)]
-    assert world.timer() is not None
+    await world.later(LOOK_AGAIN_MS)
+    assert [request.user_id for request in world.requests("sms-warning")] == ["eve"]
+    assert world.requests("sms-warning")[0].text.startswith("WARNING")
+
+
+async def test_a_critical_alert_that_nobody_answers_pages_again_every_half_hour_and_says_so() -> None:
+    world = World(contact("ada"), times=GOING_ON)
+    await world.handle(triggered())
+    await world.later()
+    await world.later()
+    assert [request.level for request in world.requests()] == [1, 2]
+    await world.later(AGAIN_MS)
+    again = world.requests()[-1]
+    assert (again.level, again.round) == (1, 1)
+    assert "Nobody answered yet." in again.text
+    assert len({request.request_id for request in world.requests()}) == 3
+    await world.handle(acknowledge())
+    await world.later(AGAIN_MS)
+    assert len(world.requests()) == 3
+
+
+async def test_an_acknowledgement_that_lapsed_pages_again_and_says_so() -> None:
+    world = World(contact("ada"), times=GOING_ON)
+    await world.handle(triggered())
+    await world.handle(acknowledge())
+    await world.later(LAPSE_MS)
+    assert [request.round for request in world.requests()] == [0, 1]
+    assert "The acknowledgement lapsed." in world.requests()[-1].text
+    await world.handle(resolved())
+    await world.later(LAPSE_MS)
+    assert len(world.requests()) == 2
+
+
+async def test_the_end_of_a_critical_alert_is_sent_once_to_whoever_was_paged() -> None:
+    world = World(all_clear="critical")
+    await world.handle(triggered())
+    await world.later()
+    await world.handle(resolved())
+    await world.handle(resolved())
+    sent = [request for request in world.requests() if request.all_clear]
+    assert [request.user_id for request in sent] == ["ada", "ben", "carl"]
+    assert all(request.text.startswith("RESOLVED") for request in sent)
+
+
+async def test_the_end_of_a_warning_is_sent_to_nobody_unless_that_is_wanted() -> None:
+    world = World(all_clear="critical")
+    await world.handle(triggered(m.Severity.WARNING))
+    await world.handle(msgspec.structs.replace(resolved(), severity=m.Severity.WARNING))
+    assert not any(request.all_clear for request in world.requests("sms-warning"))
 
 
 async def test_a_silent_alert_asks_for_nothing_until_it_begins_to_page() -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from streams.engine.consumer import Record
     from tests.conftest import Eventually
 
+LAPSE_MS = 4 * 3_600_000
+
 pytestmark = pytest.mark.anyio
 
 COMMANDS = TopicPartition("alert-commands", 0)
@@ -46,7 +48,7 @@ class UnreachableBroker:
 class World:
     def __init__(self) -> None:
         self.now_ms = NOW_MS
-        self.closed = ClosedAlerts(KafkaSettings(), lambda: self.now_ms)
+        self.closed = ClosedAlerts(KafkaSettings(), lambda: self.now_ms, LAPSE_MS)
         self.broker = FakeBroker()
         self.closed._asker = self.broker
         self.closed._read_to = {COMMANDS: 0}
