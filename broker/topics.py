@@ -70,7 +70,7 @@ def create_topics(
 ) -> list[Change]:
     """Make what is missing and set what differs; a second run changes nothing.
 
-    `settings` are librdkafka's. A topic with another partition count is left untouched and told as REFUSED.
+    `settings` are librdkafka's. A topic with another partition count is left untouched and reported as REFUSED.
     Raises BrokerUnreachableError, TopicError, and KafkaException for what the broker refuses.
     """
     client = _client(settings)

@@ -17,6 +17,7 @@ from cli import (
     mqtt,
     produce,
     relay,
+    retention,
     schemas,
     sms,
     topics,
@@ -35,6 +36,7 @@ app = typer.Typer(
 demo.register(app)
 worker.register(app)
 db.register(app)
+retention.register(app)
 api.register(app)
 keys.register(app)
 relay.register(app)

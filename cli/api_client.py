@@ -108,10 +108,10 @@ def items(
 
 def problems(found: httpx.Response) -> list[tuple[str, str]]:
     """What the API objects to: JSON pointers into the request (empty: all of it) and a sentence each."""
-    told = found.json() if "json" in found.headers.get("Content-Type", "") else {}
+    problem = found.json() if "json" in found.headers.get("Content-Type", "") else {}
     way_out = WAYS_OUT.get(HTTPStatus(found.status_code), "")
-    parts = [(part["pointer"], part["detail"]) for part in told.get("errors") or ()]
-    parts = parts or [("", told.get("detail") or found.text[:200])]
+    parts = [(part["pointer"], part["detail"]) for part in problem.get("errors") or ()]
+    parts = parts or [("", problem.get("detail") or found.text[:200])]
     return [(pointer, f"{detail}{way_out} ({found.status_code})") for pointer, detail in parts]
 
 

@@ -110,8 +110,9 @@ def _named(client: httpx.Client, numbers: list[int], order: dict[str, Any]) -> I
             yield item | {"again": found.json()}
         elif found.status_code in {404, 409}:
             [(_, words)] = problems(found)
-            told = found.json()
-            yield item | {"refusal": {"reason": told.get("reason", "unknown"), "detail": told.get("detail", words)}}
+            problem = found.json()
+            refusal = {"reason": problem.get("reason", "unknown"), "detail": problem.get("detail", words)}
+            yield item | {"refusal": refusal}
         else:
             document(found)
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.api_client import DEFAULT_URL
 from producers.replay import Times
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from zoneinfo import ZoneInfo
 
     from producers.kafka import ReadingsProducer
@@ -25,6 +26,23 @@ if TYPE_CHECKING:
 # Workers follow the configuration topics within moments; a reading that overtook its unit would be a dead letter.
 SETTLE_S = 1.0
 SHOWN_BAD_LINES = 20
+
+
+Speed = Annotated[
+    float | None, typer.Option(min=0.001, help="play it so many times as fast as it was", show_default="at once")
+]
+SentAs = Annotated[
+    Times | None,
+    typer.Option(
+        help="file: as they are; shift: the newest is now; live: each is new when it is sent, so that detection"
+        " behaves as with a sensor",
+        show_default="file, and live with --speed",
+    ),
+]
+Organization = Annotated[
+    str | None, typer.Option(help="whose unit it is, with --high or --low and a key for all organizations")
+]
+ApiUrl = Annotated[str, typer.Option(envvar="FRESHTRACK_API_URL", help="where the API is, with --high or --low")]
 
 
 def simulate(
@@ -75,49 +93,34 @@ def simulate(
 def replay(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV with a time and a temperature column")],
     unit: Annotated[str, typer.Option(help="the unit's id")],
-    speed: Annotated[
-        float | None, typer.Option(min=0.001, help="play it so many times as fast as it was", show_default="at once")
-    ] = None,
+    speed: Speed = None,
     high: Annotated[float | None, typer.Option(help="page above this; in the file's unit of temperature")] = None,
     low: Annotated[float | None, typer.Option(help="page below this; in the file's unit of temperature")] = None,
     time_column: Annotated[str | None, typer.Option(help="its name", show_default="found")] = None,
     temperature_column: Annotated[str | None, typer.Option(help="its name", show_default="found")] = None,
     fahrenheit: Annotated[bool, typer.Option("--fahrenheit", help="the file is in °F")] = False,
     timezone: Annotated[str | None, typer.Option(help="of times that have no offset, such as Europe/Berlin")] = None,
-    times: Annotated[
-        Times | None,
-        typer.Option(
-            help="file: as they are; shift: the newest is now; live: each is new when it is sent, so that detection"
-            " behaves as with a sensor",
-            show_default="file, and live with --speed",
-        ),
-    ] = None,
+    times: SentAs = None,
     batch: Annotated[int, typer.Option(min=1, help="readings in one message")] = 1,
-    organization: Annotated[
-        str | None, typer.Option(help="whose unit it is, with --high or --low and a key for all organizations")
-    ] = None,
-    api_url: Annotated[
-        str, typer.Option(envvar="FRESHTRACK_API_URL", help="where the API is, with --high or --low")
-    ] = "http://127.0.0.1:8080",
+    organization: Organization = None,
+    api_url: ApiUrl = DEFAULT_URL,
 ) -> None:
     """Send the readings of a file, for example a RuuviTag export as it comes.
 
     --high and --low first replace the unit's configuration by one with these limits, through the API (its key is in
-    FRESHTRACK_API_KEY). Lines that give no reading are told and counted, the others are sent; exits 1 when there were
-    any.
+    FRESHTRACK_API_KEY). Lines without a usable reading are shown and counted, the others are sent; exits 1 if there
+    were any.
     """
     from producers.pacing import pace, play
     from producers.replay import Format, as_emissions, parse_celsius, timed_for
 
-    readings, bad = _read(
-        file,
-        Format(
-            time_column=time_column,
-            temperature_column=temperature_column,
-            fahrenheit=fahrenheit,
-            zone=_zone(timezone),
-        ),
+    form = Format(
+        time_column=time_column,
+        temperature_column=temperature_column,
+        fahrenheit=fahrenheit,
+        zone=_zone(timezone),
     )
+    readings, bad = _read(file, form)
     if not readings:
         typer.secho(f"{file} has no usable reading ({bad} bad lines)", fg="red", err=True)
         raise typer.Exit(1)
@@ -133,9 +136,13 @@ def replay(
         timed, starts_at_ms, pace_speed = timed_for(readings, chosen, now_ms=_now_ms(), speed=speed)
         paced = pace(as_emissions(unit, timed, batch), start_at_ms=starts_at_ms, stopped=stop.wait, speed=pace_speed)
         tally = play(producer, paced)
-    first, last = (datetime.fromtimestamp(r.at_ms / 1000, UTC).isoformat() for r in (timed[0], timed[-1]))
-    typer.echo(f"{tally}; {len(readings)} readings in the file, sent as from {first} to {last}; {bad} bad lines")
+    typer.echo(f"{tally}; {len(readings)} readings in the file, sent as from {_span(timed)}; {bad} bad lines")
     raise typer.Exit(bool(bad or tally.failed))
+
+
+def _span(readings: Sequence[Reading]) -> str:
+    first, last = (datetime.fromtimestamp(r.at_ms / 1000, UTC).isoformat() for r in (readings[0], readings[-1]))
+    return f"{first} to {last}"
 
 
 def _set_limits(

@@ -1,4 +1,4 @@
-"""What people set: organizations, contacts, units with their rules, who is told in which order, digests, API keys."""
+"""What people set: organizations, contacts, units with their rules, escalation, digests, API keys."""
 
 from datetime import datetime
 
@@ -37,7 +37,7 @@ class OrganizationRow(Row):
 
 
 class ContactRow(Row):
-    """A user who is told of alerts; the table is called users because digests and acknowledgements name them too."""
+    """A user who is notified of alerts; named users because digests and acknowledgements refer to them too."""
 
     __tablename__ = "users"
     __table_args__ = (one_of("minimum_severity", SEVERITIES), Index(None, "organization_id", "user_id"))
@@ -54,7 +54,7 @@ class ContactRow(Row):
 
 
 class EscalationStepRow(Row):
-    """A user's place in the organization's chain; whoever has none is told first, at level 1."""
+    """A user's place in the organization's chain; without one, level 1."""
 
     __tablename__ = "escalation_steps"
     __table_args__ = (CheckConstraint("level >= 1", name="level"), Index(None, "organization_id", "level"))

@@ -1,4 +1,4 @@
-"""What summaries were made of and what they said: the numbers of each job, and its letters."""
+"""The numbers of each digest job, and its rendered digests."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from schemas.messages import Cadence
 
 
 class DigestReportRow(Row):
-    """The numbers of one job, as all its recipients are told them.
+    """The numbers of one job, as all its recipients get them.
 
     `content` is the digest (`domain.digest.facts.Digest`) in MessagePack, deflated. The next period's summary
     looks up what was told, the month after compares with it. `recorded_until` is up to when the recorded buckets were
@@ -38,7 +38,7 @@ class DigestReportRow(Row):
 
 
 class DigestLetterRow(Row):
-    """A job's letter for those who see one unit of temperature, in MessagePack: the mail but for names and links."""
+    """A job's rendered digest in one unit of temperature, in MessagePack: the mail without names and links."""
 
     __tablename__ = "digest_letters"
 

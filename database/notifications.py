@@ -46,7 +46,7 @@ class SmsAlertLogRow(Row):
 class SmsRequestRow(Row):
     """The newest form of a request, as its lane had it: what an SMS says, and what a rerun sends.
 
-    `rerun_after` is the newest entry of the request's log at its last rerun: outcomes up to there are of former tries.
+    `rerun_after` is the newest entry of the request's log at its last rerun: outcomes up to there are older than it.
     """
 
     __tablename__ = "sms_requests"

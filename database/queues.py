@@ -1,4 +1,4 @@
-"""What waits or was seen: messages on their way to Kafka, the recorder's place, answers to repeated requests."""
+"""The outbox, the recorder's offsets, and what makes repeated requests and webhooks take effect once."""
 
 from sqlalchemy import BigInteger, Identity, Index
 from sqlalchemy.dialects.postgresql import JSONB
@@ -38,7 +38,7 @@ class RecorderOffsetRow(Row):
 
 
 class IdempotencyKeyRow(Row):
-    """The answer to a POST, so that a client that never saw it gets the same one again."""
+    """The answer to a POST, for a client that never received it and asks again."""
 
     __tablename__ = "idempotency_keys"
 
@@ -52,7 +52,7 @@ class IdempotencyKeyRow(Row):
 
 
 class WebhookEventRow(Row):
-    """An event of the SMS provider that was taken: it is sent again when an answer was lost, and takes effect once."""
+    """An accepted event of the SMS provider, which repeats events whose answer was lost."""
 
     __tablename__ = "webhook_events"
 

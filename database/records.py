@@ -51,8 +51,8 @@ class AlertTimelineRow(Row):
     """One step of an alert: triggered, severity_escalated, acknowledged, notify_now, silenced, resolved, and those of
     its escalation: escalation_stepped, escalation_ended.
 
-    `source_*` are the coordinates of the Kafka record, or null where a person's order was written by the API.
-    `message_id` is the record's type and id: what a worker published twice, because it crashed in between, is one step.
+    `source_*` are the coordinates of the Kafka record, or null if the API wrote a person's command.
+    `message_id` is the record's type and id: an event that a worker published twice, around a crash, is one step.
     """
 
     __tablename__ = "alert_timeline"
@@ -76,10 +76,10 @@ class AlertTimelineRow(Row):
 
 
 class JobFailureRow(Row):
-    """What ended in a dead-letter topic, or was refused by this database; kept for ever unless a person settled it.
+    """A dead letter, or a record that this database refused; kept for ever unless a person settles it.
 
-    `payload` is the dead letter as it came, so that it can be sent again; it carries no phone number. It is of one of
-    the types that the dead-letter topics carry, also where the record itself could not be read.
+    `payload` is the dead letter as it came, so that it can be sent again; it has no phone number. It is of one of the
+    types that the dead-letter topics carry, even if the record itself could not be read.
     """
 
     __tablename__ = "job_failures"
@@ -142,7 +142,7 @@ class UnitAggregateRow(Row):
 
 
 class DigestLedgerRow(Row):
-    """One summary of one period for one user: how far it is. Regular ones come once a period, others when asked for."""
+    """The progress of one user's digest of one period. Regular digests come once a period, others on request."""
 
     __tablename__ = "digest_ledger"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""How long history is kept, a setting a table, and its deletion in small batches."""
+"""How long each table keeps its rows, and their deletion in small batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Days = Annotated[int, Field(ge=0, description="0 keeps for ever")]
 class RetentionSettings(BaseSettings):
     """Days, each in the variable `RETENTION_` and its name; 0 keeps for ever.
 
-    Dead letters that nobody settled are kept whatever is set here.
+    Dead letters that nobody settled are always kept.
     """
 
     model_config = SettingsConfigDict(env_prefix="RETENTION_", frozen=True, extra="ignore")
@@ -41,7 +41,7 @@ class RetentionSettings(BaseSettings):
 
 
 class Rule(NamedTuple):
-    """Which rows of a table are over, and since when; tables of a rule must have the named column indexed."""
+    """The column of a table that a row's age is counted from (it must have an index), and which rows may go."""
 
     table: str
     since: str
@@ -68,10 +68,9 @@ RULES = (
 async def prune(
     engine: AsyncEngine, settings: RetentionSettings, *, now: datetime, batch: int = 1_000
 ) -> dict[str, int]:
-    """Delete what is older than its setting; returns the number of rows a table.
+    """Delete rows that are older than their table's setting; returns how many by table.
 
-    Each batch is a transaction of its own, so that no lock is held long, and rows that another process holds are left
-    for the next time.
+    Each batch has its own transaction, so that no lock is held long; rows that another process holds are skipped.
     """
     deleted = {}
     for rule in RULES:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 MIGRATIONS = Path(__file__).resolve().with_name("migrations")
-# Any constant of ours: whoever holds this lock migrates, the others wait and then find nothing left to do.
+# An arbitrary constant: the holder of this lock migrates, the others wait and then find nothing to do.
 MIGRATION_LOCK = 7_204_110_001
 TABLE_MODULES = (configuration, records, digests, queues, watermarks)
 
@@ -48,7 +48,7 @@ def newest_revision() -> str:
 
 
 def present_revision(connection: Connection) -> str | None:
-    """The revision of the database; None where it has no tables of ours yet."""
+    """The revision of the database; None if it has no tables yet."""
     return MigrationContext.configure(connection).get_current_revision()
 
 

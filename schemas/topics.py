@@ -61,7 +61,12 @@ class Topic(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
         """The topic's settings at the broker."""
         settings = {"max.message.bytes": str(self.max_message_bytes)}
         if self.compacted:
-            return settings | {"cleanup.policy": "compact", "min.compaction.lag.ms": str(HOUR_MS)}
+            # Deleted people and organizations are gone from the topic within the longest lag.
+            return settings | {
+                "cleanup.policy": "compact",
+                "min.compaction.lag.ms": str(HOUR_MS),
+                "max.compaction.lag.ms": str(7 * DAY_MS),
+            }
         return settings | {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
 
 

@@ -115,9 +115,9 @@ def read_seed(path: Path) -> tuple[SeedFile, Lines]:
     try:
         return SeedFile.model_validate_json(json.dumps(data)), lines
     except ValidationError as error:
-        told = [f"{lines.where(part['loc'])}: {part['msg']}{_value(part['input'])}" for part in error.errors()]
-        more = [f"... and {len(told) - SHOWN_PROBLEMS} more"] if len(told) > SHOWN_PROBLEMS else []
-        raise SeedError("\n".join(told[:SHOWN_PROBLEMS] + more)) from error
+        problems = [f"{lines.where(part['loc'])}: {part['msg']}{_value(part['input'])}" for part in error.errors()]
+        more = [f"... and {len(problems) - SHOWN_PROBLEMS} more"] if len(problems) > SHOWN_PROBLEMS else []
+        raise SeedError("\n".join(problems[:SHOWN_PROBLEMS] + more)) from error
 
 
 def unit_with_limits(unit_id: str, high_c: float | None, low_c: float | None, live_window_s: int) -> SeedUnit:

@@ -10,5 +10,5 @@ To record another topic:
 3. Add `Route(t.THE_TOPIC, rows, (THE_SINK, ...))` to `ROUTES` in `routes.py`. Sinks are written in this order, in the
    transaction that also moves the topic's offset.
 
-Everything else (batches, offsets, a database that is away, rows that it refuses, metrics) comes with that.
+Batches, offsets, an absent database, refused rows and metrics need nothing more.
 """

@@ -20,7 +20,7 @@ from streams.recorder.watermarks import Watermarks, ends_of
 if TYPE_CHECKING:
     import faust
 
-# What a digest is made of: it must know that nothing is missing.
+# Digests are made of these, and must know that nothing is missing.
 WATERMARKED = (t.UNIT_AGGREGATES, t.ALERTS)
 
 

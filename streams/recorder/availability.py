@@ -1,4 +1,4 @@
-"""Whether the database answers: told in the log when that changes and not at every try, and in the metrics."""
+"""Whether the database answers: logged when that changes, not at every try, and shown in the metrics."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ LONGEST_WAIT_S = 3.0
 
 
 class Availability:
-    """Shared by all who write. It is away from the first that gets no answer until all have one who asked in vain.
+    """Shared by all flows. The database is away from the first unanswered try until every flow that failed succeeds.
 
-    A table that only one flow cannot write thus does not make it come and go. `tries` counts those that failed.
+    So a table that only one flow cannot write does not make it come and go. `tries` counts the failed ones.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -34,11 +34,11 @@ class Availability:
 
     @property
     def away_s(self) -> float:
-        """Seconds since it was found away; 0 while it answers."""
+        """Seconds since it was away; 0 while it answers."""
         return self._monotonic() - self._away_since if self._waiting else 0.0
 
     def failed(self, who: str, error: BaseException) -> None:
-        """`who` got no answer and is going to ask again."""
+        """`who` got no answer and will try again."""
         self.tries += 1
         if not self._waiting:
             self._away_since = self._monotonic()
@@ -46,7 +46,7 @@ class Availability:
         self._waiting.add(who)
 
     def answered(self, who: str) -> None:
-        """`who` got an answer, whatever it was, or does not ask any more."""
+        """`who` got an answer of any kind, or stopped asking."""
         if who in self._waiting:
             after_s = self.away_s
             self._waiting.discard(who)

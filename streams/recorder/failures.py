@@ -99,7 +99,7 @@ def unusable(record: Incoming, reason: str, code: str, why: str) -> JobFailure:
         whose = msgspec.json.decode(record.value or b"", type=_Whose)
     except msgspec.MsgspecError:
         whose = _Whose()
-    letter = m.UnreadableRecord(
+    dead = m.UnreadableRecord(
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
@@ -116,7 +116,7 @@ def unusable(record: Incoming, reason: str, code: str, why: str) -> JobFailure:
         reason=reason,
         error_code=code,
         error=clean(why),
-        payload=m.encode(letter),
+        payload=m.encode(dead),
         failed_at=max(record.timestamp_ms, 0),
         source_topic=record.topic,
         source_partition=record.partition,

@@ -1,4 +1,4 @@
-"""What the recorder tells Prometheus."""
+"""The recorder's metrics."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def recorder_metrics(
     counts: Counts, availability: Availability, watermarks: Watermarks
 ) -> Callable[[], Iterable[Metric]]:
-    """Records and rows, what could not be used, whether the database answers, how far behind the tables are.
+    """Records and rows, unusable records, whether the database answers, how far behind the tables are.
 
-    Asked in another thread than the one that counts: what may grow meanwhile is copied first.
+    Collected in another thread than the one that counts, so whatever may grow is copied first.
     """
 
     def collect() -> Iterable[Metric]:

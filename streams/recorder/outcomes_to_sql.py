@@ -1,7 +1,7 @@
-"""Outcome topics → SQL: rows and offsets in one transaction, so that a batch which is read again changes nothing.
+"""Outcome topics → SQL: rows and offsets in one transaction, so that a batch that is read again changes nothing.
 
-`streams/recorder` says what is written. Here a batch is prepared and written, a database that is away is waited for,
-and a record that cannot be used is found and set aside.
+`routes.py` says what is written. This flow prepares and writes batches, waits while the database is away, and sets
+records aside that cannot be used.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ SMALLEST = 100
 
 
 class TooLongError(Exception):
-    """A transaction was not through in time, and has so many records that half of them may do."""
+    """A transaction took too long, and has enough records to try half of them."""
 
 
 class Counts:
-    """What was recorded by all flows of a worker."""
+    """What all flows of a worker recorded."""
 
     def __init__(self) -> None:
         self.records: Counter[str] = Counter()
@@ -92,9 +92,9 @@ class Recorder:
         return Prepared(record, (unusable(record, reason, code, why),))
 
     async def _record(self, batch: Batch, prepared: Sequence[Prepared]) -> None:
-        """Write; where the database refuses a row, halve until it stands alone, and write its dead letter instead.
+        """Write; if the database refuses a row, halve until it is alone, and write its dead letter instead.
 
-        What takes too long is halved too, though not as far: a slow database gets on with smaller transactions.
+        A batch that takes too long is halved too, though not as far: a slow database copes with small transactions.
         """
         middle = len(prepared) // 2
         try:
@@ -107,13 +107,13 @@ class Recorder:
                 await self._record(batch, prepared[:middle])
                 await self._record(batch, prepared[middle:])
             else:
-                letter = self._unusable(prepared[0].record, REFUSED, refused.code, refused.why)
-                await self._until_written(batch, [letter])
+                dead = self._unusable(prepared[0].record, REFUSED, refused.code, refused.why)
+                await self._until_written(batch, [dead])
 
     async def _until_written(self, batch: Batch, prepared: Sequence[Prepared]) -> None:
-        """Raises Stale where the partition must go before the database is back, and where it is read again.
+        """Raises Stale if the partition must go before the database is back, or is read again.
 
-        Raises RefusedError and TooLongError, after which a part of the records may do.
+        Raises RefusedError and TooLongError; a part of the records may then succeed.
         """
         gap_from = None
         waits = waits_s()
@@ -139,14 +139,14 @@ class Recorder:
                 self._count(prepared, written)
                 return
             if await _must_go(batch, next(waits)):
-                # It may well be away still; the next owner finds out.
+                # It may still be away; the next owner will find out.
                 self._availability.answered(self._route.topic.name)
                 raise Stale
             if too_long:
                 raise TooLongError
 
     async def _go_back(self, batch: Batch, found: int, wanted: int) -> int:
-        """Read the partition again from the offset that SQL wants; returns it when there is nothing to read."""
+        """Read the partition again from the offset that SQL expects; returns it if there is nothing to read."""
         if await self._rewind(self._route.topic.name, batch.partition, wanted, found):
             raise Stale
         if wanted and not self._route.topic.compacted:
@@ -162,7 +162,7 @@ class Recorder:
 
 
 async def _must_go(batch: Batch, wait_s: float) -> bool:
-    """Wait; true as soon as the partition must be given up."""
+    """Wait; returns True as soon as the partition must go."""
     while wait_s > 0:
         if batch.must_end() or not batch.still_ours():
             return True

@@ -1,4 +1,4 @@
-"""Where SQL knows less than the group has committed, its place counts: the database was restored, or is a new one."""
+"""If SQL has less than the group committed, SQL counts: the database was restored, or is a new one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ANSWER_WITHIN_S = 10.0
 
 
 class Rewind:
-    """Reads a partition again from the offset that SQL wants next."""
+    """Reads a partition again from the offset that SQL expects next."""
 
     def __init__(self, app: faust.App, topic_name: Callable[[str], str]) -> None:
         self._app = app
@@ -28,9 +28,9 @@ class Rewind:
         self._tried: set[tuple[TP, int]] = set()
 
     async def __call__(self, topic: str, partition: int, next_offset: int, before: int) -> bool:
-        """Whether the broker has records from `next_offset` on that lie before `before`; they are read again then.
+        """Read again the records from `next_offset` to `before`; returns whether the broker has any.
 
-        `topic` is its declared name. What was tried once and led to the same place is not there.
+        `topic` is the declared name. An offset is tried once: if it comes up again, the records do not exist.
         """
         tp = TP(self._topic_name(topic), partition)
         if (tp, next_offset) in self._tried:
@@ -41,7 +41,7 @@ class Rewind:
         target = max(found[tp].first, next_offset)
         if target >= before:
             return False
-        if not member.seek(tp, target):  # it went meanwhile: its next owner looks again
+        if not member.seek(tp, target):  # the partition went meanwhile: its next owner tries
             self._tried.discard((tp, next_offset))
             return False
         log.warning("recorder.rewound", topic=topic, partition=partition, to=target, before=before)

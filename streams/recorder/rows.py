@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class NotYetError(Exception):
-    """A sink waits for what another route records; its transaction is made again a moment later."""
+    """A sink waits for what another route records; its transaction is retried a moment later."""
 
 
 class SqlRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -74,8 +74,8 @@ class Sink(Protocol):
 class Route(NamedTuple):
     """A topic, its rows, and the order in which they are written.
 
-    Routes with the same `together` and partition write one after the other: what they have to say about one thing
-    meets in SQL (an alert, and its acknowledgement by another topic).
+    Routes with the same `together` and partition write one after the other, because their rows are about the same
+    thing (an alert, and its acknowledgement from another topic).
     """
 
     topic: AnyTopic

@@ -10,7 +10,7 @@ from streams.engine.settings import WorkerSettings
 
 
 class RecorderSettings(WorkerSettings):
-    """A try that takes longer is given up, with all its rows, and made again."""
+    """A transaction that takes longer is rolled back and retried."""
 
     try_limit_s: Annotated[
         float, Field(validation_alias="RECORDER_TRY_LIMIT_S", description="one transaction's time", gt=0, le=20)

@@ -1,7 +1,7 @@
 """One try to write a batch: its rows, and the offset behind it, in one transaction.
 
-The row of `recorder_offsets` is locked first. Whoever else writes this partition (a worker that was taken for dead and
-wakes up, or its successor) waits, and then finds in it what is written already; that is left out.
+The row of `recorder_offsets` is locked first. Another writer of this partition (a worker that was presumed dead, or its
+successor) waits, and then finds there what is already written, and leaves it out.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from streams.recorder.rows import Incoming, Route, SqlRow
 
-# Classes of SQLSTATE that speak of the rows: data exceptions, broken constraints, limits of the program such as the
-# longest key of an index. Whatever else goes wrong may go well later.
+# Classes of SQLSTATE that are about the rows: data exceptions, broken constraints, program limits such as the longest
+# index key. Anything else may succeed later.
 ABOUT_ROWS = ("22", "23", "54")
 AWAY = (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
@@ -48,7 +48,7 @@ class RefusedError(Exception):
 
 
 class BehindError(Exception):
-    """SQL wants records from before the batch, from `next_offset` on."""
+    """SQL lacks records before the batch, from `next_offset` on."""
 
     def __init__(self, next_offset: int) -> None:
         super().__init__(f"offset {next_offset} comes next")
@@ -63,7 +63,7 @@ class Prepared(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What a transaction did: rows by table, and records that were written before."""
+    """What a transaction wrote: rows by table, and how many records were written before."""
 
     rows: Counter[str]
     skipped: int
@@ -72,10 +72,10 @@ class Written(NamedTuple):
 async def write(
     engine: AsyncEngine, route: Route, prepared: Sequence[Prepared], *, gap_from: int | None = None
 ) -> Written:
-    """Write what is not written yet of records of one partition, the oldest first.
+    """Write the records of one partition that are not written yet, the oldest first.
 
-    Raises RefusedError where the rows themselves are at fault, BehindError where records before them are missing (but
-    not those from `gap_from` on, which are known to be gone), and one of `AWAY` where another try may do.
+    Raises RefusedError if the rows themselves are at fault, BehindError if records before them are missing (except from
+    `gap_from` on, which are known to be gone), and one of `AWAY` if another try may succeed.
     """
     try:
         async with engine.begin() as connection:
@@ -118,7 +118,7 @@ async def _write(
 
 
 def _refusal(error: DBAPIError) -> RefusedError | None:
-    """The error as one about the rows, or None. asyncpg refuses some values itself, such as too large integers."""
+    """The error if it is about the rows, else None. asyncpg itself refuses some values, such as too large integers."""
     cause = error.orig.__cause__ if error.orig is not None else None
     code = getattr(cause, "sqlstate", None)
     if isinstance(cause, (asyncpg.DataError, ValueError)) or (code is not None and str(code)[:2] in ABOUT_ROWS):

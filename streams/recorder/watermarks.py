@@ -158,7 +158,7 @@ class Watermarks:
             if (recorded := self._next_offsets.get(place, 0)) > found.end:
                 raise TopicTruncatedError(
                     f"{place.topic}, partition {place.partition}, is recorded up to offset {recorded} and ends at"
-                    f" {found.end}: the topic was made anew; delete its rows of recorder_offsets, or bring it back"
+                    f" {found.end}: the topic was recreated; delete its rows of recorder_offsets, or restore it"
                 )
         self._pending.see(at_ms, ends)
         self._marks = {place: at for place, at in self._marks.items() if place in ends}
