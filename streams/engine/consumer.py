@@ -50,7 +50,7 @@ class Record(Protocol):
 
 
 class Stale(Exception):  # noqa: N818 - it is no error: somebody else has the batch, or it is read again
-    """The partition was taken away, or is read anew: what is in hand must have no further effect."""
+    """The partition was revoked, or is read again: what is in hand must have no further effect."""
 
 
 class Batch:

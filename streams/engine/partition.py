@@ -125,7 +125,7 @@ class Partition:
     def assign(self, most: int) -> tuple[OffsetRange, Sequence[Record]] | None:
         """The next records, `most` at a time, for a flow; None if there are none."""
         run = self._records[self._index : self._index + most]
-        if self.must_seek or not run:
+        if not run:
             return None
         self._index += len(run)
         taken = OffsetRange(self.assigned, run[-1].offset + 1)
@@ -173,7 +173,7 @@ class Partition:
         self.must_seek = True
 
     def seek(self, offset: int, epoch: int) -> None:
-        """Read from another offset on, and commit from there on, be it earlier than what is committed."""
+        """Read from another offset on, and commit from there on, also where that is before the committed offset."""
         self.completed = self.committed = offset
         self.return_all(epoch)
 

@@ -46,7 +46,7 @@ class Sends:
     def check(self) -> None:
         """Raises PublishError once a send has failed."""
         if self._failure is not None:
-            raise PublishError(f"a send failed, so nothing is committed any more: {self._failure!r}")
+            raise PublishError(f"a send failed, so nothing may be committed: {self._failure!r}")
 
     async def within_limit(self, awaitable: Awaitable[T]) -> T:
         """Await a step of sending. It raises PublishError when it fails or takes too long, and nothing is committed."""

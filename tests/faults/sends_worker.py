@@ -1,4 +1,4 @@
-"""A worker whose sends fail from the record `poison` on, in the way that it is told."""
+"""A worker whose sends fail from the record `poison` on, in the way that its job says."""
 
 # ruff: noqa: E402 - the event loop is chosen before Faust is imported
 from __future__ import annotations
@@ -28,7 +28,7 @@ LARGE = b"x" * 5_000
 
 
 class Job(msgspec.Struct, frozen=True):
-    """`fault`: none, refused, hanging, lost, given back (once, before the send); `at`: publish, table."""
+    """`fault`: none, refused, hanging, lost, returned (once, before the send); `at`: publish, table."""
 
     group: str
     source: str
@@ -56,7 +56,7 @@ def main() -> None:
     app = create_app(job.group, WorkerSettings(), batched={job.source: BATCH}, applied_offset_of=None)
     table = app.Table("seen", partitions=1, key_type=bytes, value_type=bytes)
 
-    given_back: list[int] = []
+    returned: list[int] = []
 
     async def handle(batch: Batch) -> None:
         poisoned = any(record.value == POISON for record in batch.records)
@@ -64,11 +64,11 @@ def main() -> None:
         def value(at: str, good: bytes) -> bytes:
             return LARGE if poisoned and job.fault == "refused" and job.at == at else good
 
-        if poisoned and job.fault == "given back" and not given_back:
-            given_back.append(batch.epoch)
+        if poisoned and job.fault == "returned" and not returned:
+            returned.append(batch.epoch)
             raise Stale
-        if given_back:
-            assert batch.epoch > given_back[0]
+        if returned:
+            assert batch.epoch > returned[0]
 
         def break_at(at: str) -> None:
             if poisoned and job.fault in {"hanging", "lost"} and job.at == at:

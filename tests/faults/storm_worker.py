@@ -34,7 +34,7 @@ class State(msgspec.Struct, array_like=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What a worker is told in its only argument, as JSON."""
+    """A worker's only argument, as JSON."""
 
     group: str
     source: str

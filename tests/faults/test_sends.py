@@ -53,11 +53,11 @@ def test_nothing_is_committed_after_a_send_that_failed(
     assert done == set(range(RECORDS))
 
 
-def test_a_batch_that_a_flow_gives_back_is_read_again_in_a_new_epoch(
+def test_a_batch_that_a_flow_returns_is_read_again_in_a_new_epoch(
     kafka: Kafka, tmp_path: Path, eventually: Eventually
 ) -> None:
     place = Place(kafka.bootstrap, tmp_path)
-    job = Job(place.group, place.topic("source"), place.topic("out"), "given back", "publish")
+    job = Job(place.group, place.topic("source"), place.topic("out"), "returned", "publish")
     place.produce(job.source, [POISON if number == POISONED else b"%d" % number for number in range(RECORDS)])
     with place.worker("sends_worker.py", job) as worker:
         eventually(lambda: place.committed(job.source) == RECORDS, within_s=SOON_S, what="everything to be committed")
