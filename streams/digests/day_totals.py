@@ -31,8 +31,11 @@ BUCKET = UnitAggregateRow.__table__.c
 
 
 def _whole(column: ColumnElement[float], factor: int) -> ColumnElement[int]:
-    """The sum of a column in units of 1/`factor`, each value rounded by itself."""
-    return cast(func.sum(cast(func.round(column * factor), BigInteger)), BigInteger)
+    """The sum of a column in units of 1/`factor`, each value rounded by itself.
+
+    A float holds these whole numbers exactly, and PostgreSQL adds floats several times faster than bigints.
+    """
+    return cast(func.sum(func.round(column * factor)), BigInteger)
 
 
 SUMS = (
