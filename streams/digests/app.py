@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import faust
 
     from streams.digests.mail.provider import Provider
+    from streams.engine.interfaces import Publish
 
 log = structlog.get_logger(__name__)
 
@@ -47,12 +48,7 @@ FLOWS = (t.DIGEST_PREFERENCES, t.DIGEST_RUNS, t.DIGEST_JOBS, t.EMAIL_REQUESTS, t
 def build() -> faust.App:
     settings, mail = DigestsSettings(), MailSettings()
     engine = make_engine(DatabaseSettings())
-    app = create_app(
-        "digests",
-        settings,
-        batched=FLOWS,
-        applied_offset_of=applied_offset_of,
-    )
+    app = create_app("digests", settings, batched=FLOWS, applied_offset_of=applied_offset_of)
     units = GlobalTable(t.UNITS, m.UnitConfig, settings)
     contacts = GlobalTable(t.CONTACTS, m.Contact, settings)
     preferences = GlobalTable(t.DIGEST_PREFERENCES, m.DigestPreference, settings)
@@ -77,21 +73,8 @@ def build() -> faust.App:
         now_ms=now_ms,
         rng=random.SystemRandom(),
     )
-    ledger, links = Ledger(entries), Links(settings.public_url.rstrip("/"), _secret(settings))
-    conclusion = Conclusion(records=records, ledger=ledger, publish=send, now_ms=now_ms)
-    mailing = Mailing(
-        provider=_provider(mail),
-        copies=Copies(store, contacts, preferences, mail.mailbox(), links, now_ms),
-        conclusion=conclusion,
-        ledger=ledger,
-        records=records,
-        publish=send,
-        policy=settings.email_retries(),
-        deadline_ms=round(settings.email_deadline_s * 1000),
-        concurrency=settings.email_concurrency,
-        now_ms=now_ms,
-        rng=random.SystemRandom(),
-    )
+    copies = Copies(store, contacts, preferences, mail.mailbox(), _links(settings), now_ms)
+    mailing = _mailing(settings, _provider(mail), copies, Ledger(entries), records, send)
     retries = EmailRetries(timers, send, now_ms)
     agent(app, t.DIGEST_PREFERENCES, PreferencesToRuns(send, plans, now_ms).handle)
     agent(app, t.DIGEST_RUNS, RunsToJobs(send, plans, counters, now_ms).handle)
@@ -105,8 +88,27 @@ def build() -> faust.App:
     return app
 
 
-def _secret(settings: DigestsSettings) -> bytes:
-    return settings.unsubscribe_secret.get_secret_value().encode()
+def _mailing(
+    settings: DigestsSettings, provider: Provider, copies: Copies, ledger: Ledger, records: EmailRecords, send: Publish
+) -> Mailing:
+    return Mailing(
+        provider=provider,
+        copies=copies,
+        conclusion=Conclusion(records=records, ledger=ledger, publish=send, now_ms=now_ms),
+        ledger=ledger,
+        records=records,
+        publish=send,
+        policy=settings.email_retries(),
+        deadline_ms=round(settings.email_deadline_s * 1000),
+        concurrency=settings.email_concurrency,
+        now_ms=now_ms,
+        rng=random.SystemRandom(),
+    )
+
+
+def _links(settings: DigestsSettings) -> Links:
+    secret = settings.unsubscribe_secret.get_secret_value().encode()
+    return Links(settings.public_url.rstrip("/"), secret)
 
 
 def _provider(mail: MailSettings) -> Provider:
