@@ -25,6 +25,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.detection.breach import Breach, Phase, resolved, severity_raised, triggered
+from domain.detection.sensor_clock import ended as clock_ended
 from domain.detection.unit_state import UnitState, Watch
 from schemas import messages as m
 
@@ -61,6 +62,8 @@ def settled(watch: Watch, state: UnitState, run: Run, now_ms: int) -> UnitState 
     times, temperatures = run.times, run.temperatures
     if (
         state.breaches
+        or state.stale is not None
+        or state.offline_group is not None
         or times[0] <= state.at_ms
         or times[0] < now_ms - watch.live_window_ms
         or not run.ascending
@@ -69,7 +72,7 @@ def settled(watch: Watch, state: UnitState, run: Run, now_ms: int) -> UnitState 
         or min(temperatures) < watch.lowest_c
     ):
         return None
-    return UnitState(run.pairs[-1][0].offset, times[-1], (), state.buckets, state.offline_group)
+    return UnitState(run.pairs[-1][0].offset, times[-1], (), state.buckets)
 
 
 def evaluate(watch: Watch, state: UnitState, run: Run, now_ms: int) -> Evaluation:
@@ -94,7 +97,7 @@ def evaluate(watch: Watch, state: UnitState, run: Run, now_ms: int) -> Evaluatio
     breaches = state.breaches
     if breaches or min(temperatures) < watch.lowest_c or max(temperatures) > watch.highest_c:
         breaches = _Course(watch, live_from_ms, alerts).follow(breaches, times, temperatures)
-    after = UnitState(fresh.last_offset, times[-1], breaches, state.buckets, state.offline_group)
+    after = UnitState(fresh.last_offset, times[-1], breaches, state.buckets, state.offline_group, state.stale)
     return Evaluation(after, alerts, tally)
 
 
@@ -103,7 +106,8 @@ def unit_removed(unit_id: str, state: UnitState) -> tuple[UnitState, list[m.Aler
     alerts: list[m.Alert] = [
         resolved(unit_id, breach, state.at_ms, None, "unit removed") for breach in state.breaches if breach.open
     ]
-    return replace(state, breaches=()), alerts
+    alerts += clock_ended(unit_id, state.stale, state.at_ms, "unit removed")
+    return replace(state, breaches=(), stale=None), alerts
 
 
 def _in_order(run: Run, newest_ms: int) -> tuple[list[int], list[float], int, int]:

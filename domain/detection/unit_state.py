@@ -10,6 +10,7 @@ from domain.detection.aggregate_numbers import Grading, grading
 from domain.detection.aggregate_state import UnitBuckets  # noqa: TC001 - msgspec reads the annotation
 from domain.detection.breach import Breach, Gauge
 from domain.detection.offline import in_maintenance
+from domain.detection.sensor_clock import StaleReadings  # noqa: TC001 - msgspec reads the annotation
 from schemas import messages as m
 
 NEVER_MS = -1
@@ -27,6 +28,7 @@ class UnitState(Struct, frozen=True, array_like=True, gc=False):
     breaches: tuple[Breach, ...] = ()
     buckets: UnitBuckets | None = None
     offline_group: str | None = None
+    stale: StaleReadings | None = None
 
 
 class Watch(Struct, frozen=True, gc=False):

@@ -33,6 +33,8 @@ def problem(kind: m.AlertKind) -> str:
             return "sensor offline"
         case m.AlertKind.GATEWAY_OFFLINE:
             return "gateway offline"
+        case m.AlertKind.SENSOR_CLOCK:
+            return "sensor clock wrong"
         case _:
             assert_never(kind)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from anyascii import anyascii
 
+from domain.detection.sensor_clock import offset_in_words
 from domain.notification.replies import ack_code
 from domain.notification.sms_segments import GSM7, TWO_UNITS, gsm7_units
 from schemas import messages as m
@@ -92,6 +93,8 @@ class Line(NamedTuple):
 def label(alert: m.AlertEvent, unit: m.UnitConfig | None) -> str:
     """A unit and what it showed, in a few words: "Vaccines 9.1 C"."""
     name = shortened(plain(unit.name if unit else "") or plain(alert.unit_id) or "unit", _LABEL_AT_MOST)
+    if alert.kind is m.AlertKind.SENSOR_CLOCK:
+        return f"{name} wrong clock"
     if alert.temperature_c is None or _is_offline(alert.kind):
         return f"{name} no readings" if _is_offline(alert.kind) else name
     return f"{name} {temperature(alert.temperature_c, _display_unit(unit))}"
@@ -119,6 +122,8 @@ def resolved_text(alert: m.AlertResolved, unit: m.UnitConfig | None) -> str:
     """What one person reads of a breach's end."""
     display_unit = _display_unit(unit)
     what = "is reporting again" if _is_offline(alert.kind) else "is back in range"
+    if alert.kind is m.AlertKind.SENSOR_CLOCK:
+        what = "sends current readings again"
     if alert.temperature_c is not None and not _is_offline(alert.kind):
         what += f" at {temperature(alert.temperature_c, display_unit)}"
     after = f" after {_duration(alert.at_ms - alert.started_at_ms)}"
@@ -134,6 +139,9 @@ def _what(alert: m.AlertEvent, display_unit: str) -> str:
             return f"and all units of its gateway: no readings{since}"
         case m.AlertKind.SENSOR_OFFLINE:
             return f"sends no readings{since}"
+        case m.AlertKind.SENSOR_CLOCK:
+            offset = "wrong" if alert.clock_offset_s is None else offset_in_words(alert.clock_offset_s)
+            return f"sends readings with wrong times{since}: its clock is {offset}"
         case m.AlertKind.TEMPERATURE_HIGH:
             return f"{_compared(alert, 'above', display_unit)}{since}"
         case m.AlertKind.TEMPERATURE_LOW:
@@ -152,7 +160,7 @@ def _is_offline(kind: m.AlertKind) -> bool:
     match kind:
         case m.AlertKind.SENSOR_OFFLINE | m.AlertKind.GATEWAY_OFFLINE:
             return True
-        case m.AlertKind.TEMPERATURE_HIGH | m.AlertKind.TEMPERATURE_LOW:
+        case m.AlertKind.TEMPERATURE_HIGH | m.AlertKind.TEMPERATURE_LOW | m.AlertKind.SENSOR_CLOCK:
             return False
         case _:
             assert_never(kind)

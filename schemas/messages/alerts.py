@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from schemas.messages.fields import AtMs, Celsius, Id
 from schemas.messages.severity import AlertKind, Severity
@@ -21,6 +23,9 @@ class AlertEvent(Struct, frozen=True, kw_only=True, tag_field="type"):
     at_ms: AtMs
     temperature_c: Celsius | None = None
     limit_c: Celsius | None = None
+    clock_offset_s: Annotated[
+        int | None, Meta(description="`sensor_clock`: how far the clock is ahead, or behind when negative")
+    ] = None
 
 
 class AlertTriggered(AlertEvent, frozen=True, kw_only=True, tag="triggered"):

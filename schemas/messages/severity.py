@@ -32,3 +32,4 @@ class AlertKind(StrEnum):
     TEMPERATURE_LOW = "temperature_low"
     SENSOR_OFFLINE = "sensor_offline"
     GATEWAY_OFFLINE = "gateway_offline"
+    SENSOR_CLOCK = "sensor_clock"

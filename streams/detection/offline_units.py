@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import structlog
 
+from domain.detection import sensor_clock
 from domain.detection.aggregate_state import UnitBuckets
 from domain.detection.offline import group_of, judged_from_ms, offline_at_ms
 from domain.detection.threshold import unit_removed
@@ -139,28 +140,47 @@ class OfflineUnits:
         if buckets is None or not buckets.touched_at_ms:
             return replace(state, buckets=UnitBuckets(touched_at_ms=now_ms))
         closed = self._buckets.close_due(buckets, state.applied_offset, watch, load, now_ms, work.closings)
-        config, group, offline_group = watch.config, group_of(watch.config), state.offline_group
+        after = self._judged(unit_id, state, watch.config, buckets.touched_at_ms, now_ms, work)
+        return after if after is not state or closed else None
+
+    def _judged(
+        self, unit_id: str, state: UnitState, config: m.UnitConfig, touched_ms: int, now_ms: int, work: _Work
+    ) -> UnitState:
+        """The state after what is due about a unit that is offline, or that sends old readings only."""
+        group, offline_group, stale = group_of(config), state.offline_group, state.stale
         if offline_group is not None and offline_group != group:
             work.outgoing.append(_online(unit_id, offline_group, now_ms, "moved to another gateway"))
             offline_group = None
-        offline_ms = offline_at_ms(config, buckets.touched_at_ms)
-        if offline_group is None and now_ms >= max(offline_ms, judged_from_ms(config, self._lag.connected_since_ms)):
-            offline_group = group
-            work.offline += 1
-            event = m.UnitOffline(
-                unit_id=unit_id,
-                organization_id=config.organization_id,
-                group=group,
-                since_at_ms=buckets.touched_at_ms,
-                at_ms=offline_ms,
-            )
-            work.outgoing.append(connectivity_record(event))
-        if offline_group != state.offline_group:
-            return replace(state, offline_group=offline_group)
-        return state if closed else None
+        from_ms = judged_from_ms(config, self._lag.connected_since_ms)
+        if stale is not None and sensor_clock.still_arrive(stale, config, now_ms):
+            stale, alerts = sensor_clock.decide(unit_id, stale, config, from_ms, now_ms)
+            if stale.announced and offline_group is not None:
+                work.outgoing.append(_online(unit_id, offline_group, now_ms, "readings arrive with wrong times"))
+                offline_group = None
+            work.outgoing += map(alert_record, alerts)
+        elif offline_group is None:
+            last_ms = touched_ms if stale is None else stale.live_at_ms
+            offline_ms = offline_at_ms(config, last_ms)
+            if now_ms >= max(offline_ms, from_ms):
+                offline_group = group
+                work.offline += 1
+                event = m.UnitOffline(
+                    unit_id=unit_id,
+                    organization_id=config.organization_id,
+                    group=group,
+                    since_at_ms=last_ms,
+                    at_ms=offline_ms,
+                )
+                work.outgoing.append(connectivity_record(event))
+                work.outgoing += map(alert_record, sensor_clock.ended(unit_id, stale, now_ms, sensor_clock.NO_READINGS))
+                if stale is not None:
+                    stale = replace(stale, announced=False, paging=False, since_at_ms=now_ms, arrivals=0)
+        if offline_group != state.offline_group or stale is not state.stale:
+            return replace(state, offline_group=offline_group, stale=stale)
+        return state
 
     def _removed(self, unit_id: str, state: UnitState, work: _Work) -> UnitState | None:
-        if not state.breaches and state.offline_group is None:
+        if not state.breaches and state.offline_group is None and state.stale is None:
             return None
         after, ended = unit_removed(unit_id, state)
         work.outgoing += map(alert_record, ended)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
+from domain.detection import sensor_clock
 from domain.detection.aggregate import take
 from domain.detection.bucket_refusals import refused_by_buckets
 from domain.detection.reading_validation import Refusal
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from streams.engine.consumer import Batch
     from streams.engine.interfaces import Clock, Publish
     from streams.engine.publish import Outgoing
+
+
+CLOCK_REASONS = {DeadLetterReason.FUTURE_TIME, DeadLetterReason.IMPOSSIBLE_TIME, DeadLetterReason.TOO_OLD}
 
 
 class _Work(msgspec.Struct):
@@ -68,6 +73,8 @@ class Detection:
         found = sort_records(batch.records, now_ms, self._max_age_ms)
         work = _Work(found.refusals)
         self._apply(batch, found.runs, work, now_ms)
+        if work.refusals:
+            self._note_wrong_times(batch, found.runs, work, now_ms)
         closings = work.closings
         if closings.refused:
             work.refusals += refused_by_buckets(closings.refused, found.runs, buckets.policy)
@@ -96,15 +103,14 @@ class Detection:
                 continue
             state = unit.state
             fresh = run if run.pairs[0][0].offset > state.applied_offset else run.after(state.applied_offset)
+            touched_ms = unit.buckets.touched_at_ms
             if fresh is not None:
                 step = take(unit.buckets, fresh.times, fresh.temperatures, watch, load, now_ms, policy)
                 if step is not None:
                     buckets.add(step, watch, fresh.last_offset, closings)
-                if state.offline_group is not None:
-                    state = _back_online(state, fresh, work)
             after = settled(watch, state, run, now_ms)
             if after is None:
-                after = self._evaluate(watch, state, run, work, now_ms)
+                after = self._evaluate(watch, state, run, work, now_ms, touched_ms or now_ms)
             else:
                 counts.evaluated += len(run.times)
             unit.state = after
@@ -112,18 +118,48 @@ class Detection:
             # Encoded at once, while it is in the processor's cache.
             encoded[key] = encode_state(after)
 
-    def _evaluate(self, watch: Watch, state: UnitState, run: Run, work: _Work, now_ms: int) -> UnitState:
+    def _evaluate(
+        self, watch: Watch, state: UnitState, run: Run, work: _Work, now_ms: int, touched_ms: int
+    ) -> UnitState:
         evaluation = evaluate(watch, state, run, now_ms)
         work.alerts += [(alert, run) for alert in evaluation.alerts]
-        self.counts.add(evaluation.tally)
-        return evaluation.state
+        tally = evaluation.tally
+        self.counts.add(tally)
+        if tally.evaluated > tally.late:
+            return _back_online(evaluation.state, run, work, now_ms)
+        if tally.already_seen == len(run.times):
+            return evaluation.state
+        stale = sensor_clock.arrived(state.stale, watch.organization_id, touched_ms, now_ms, max(run.times))
+        return replace(evaluation.state, stale=stale)
+
+    def _note_wrong_times(self, batch: Batch, runs: Mapping[bytes, Run], work: _Work, now_ms: int) -> None:
+        """Refused for their times, readings still say that the unit sends, and how wrong its clock is."""
+        states, known = self._states, self._states.known_in(batch)
+        for refusal in work.refusals:
+            key = refusal.record.key
+            if refusal.reason not in CLOCK_REASONS or not refusal.readings or key is None:
+                continue
+            unit = known.get(key) or states.stored(batch, key)
+            watch = states.configure(unit, key.decode(errors="replace"))
+            if watch is None or (key in runs and unit.state.stale is None):
+                continue
+            known[key] = unit
+            live_ms = unit.buckets.touched_at_ms or now_ms
+            newest_ms = max(reading.at_ms for reading in refusal.readings)
+            stale = sensor_clock.arrived(unit.state.stale, watch.organization_id, live_ms, now_ms, newest_ms)
+            unit.state = replace(unit.state, stale=stale)
+            work.encoded[key] = encode_state(unit.state)
 
 
-def _back_online(state: UnitState, fresh: Run, work: _Work) -> UnitState:
-    assert state.offline_group is not None
-    at_ms = fresh.pairs[0][0].timestamp
-    work.online.append(UnitOnline(unit_id=fresh.unit_id, group=state.offline_group, at_ms=at_ms))
-    return msgspec.structs.replace(state, offline_group=None)
+def _back_online(state: UnitState, run: Run, work: _Work, now_ms: int) -> UnitState:
+    """The state after a new and live reading, which ends what was open because none came."""
+    if state.offline_group is None and state.stale is None:
+        return state
+    work.alerts += [(alert, run) for alert in sensor_clock.ended(run.unit_id, state.stale, now_ms)]
+    if state.offline_group is not None:
+        at_ms = run.pairs[0][0].timestamp
+        work.online.append(UnitOnline(unit_id=run.unit_id, group=state.offline_group, at_ms=at_ms))
+    return replace(state, offline_group=None, stale=None)
 
 
 def _refuse_unknown(key: bytes, unit: Unit, run: Run, work: _Work) -> None:
@@ -131,7 +167,7 @@ def _refuse_unknown(key: bytes, unit: Unit, run: Run, work: _Work) -> None:
     work.refusals += [
         Refusal(record, DeadLetterReason.UNKNOWN_UNIT, detail, len(batch.readings)) for record, batch in run.pairs
     ]
-    if unit.state.breaches:
+    if unit.state.breaches or unit.state.stale:
         unit.state, ended = unit_removed(run.unit_id, unit.state)
         work.alerts += [(alert, run) for alert in ended]
         work.encoded[key] = encode_state(unit.state)

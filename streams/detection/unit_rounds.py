@@ -72,5 +72,5 @@ class UnitRounds:
                 self._scanned[partition] = owned[partition].epoch
                 for key, state in scan(owned[partition]):
                     unit_id = key.decode(errors="replace")
-                    if (state.breaches or state.offline_group) and self._units.get(unit_id) is None:
+                    if (state.breaches or state.offline_group or state.stale) and self._units.get(unit_id) is None:
                         self._removed[unit_id] = partition

@@ -110,7 +110,7 @@ async def test_a_unit_is_silent_after_its_third_missed_interval_once_and_heard_a
     )
     assert world.connectivity() == [silent]
     world.now_ms += MINUTE
-    await world.read("u0", START - 60 * MINUTE)
+    await world.read("u0", world.now_ms)
     assert world.connectivity()[1:] == [m.UnitOnline(unit_id="u0", group="gateway:org/g", at_ms=world.now_ms)]
     assert {out.key for out in world.sent if out.topic is UNIT_CONNECTIVITY} == {b"gateway:org/g"}
     await world.look_after(17 + 15)
