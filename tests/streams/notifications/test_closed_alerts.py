@@ -133,6 +133,17 @@ async def test_an_alerts_end_is_forgotten_after_a_day() -> None:
     assert len(world.closed) == 2
 
 
+async def test_an_acknowledgement_lapses_and_a_newer_one_counts_again() -> None:
+    world = World()
+    world.read(acknowledge("alert-1"))
+    world.now_ms += LAPSE_MS - 1
+    assert world.closed.why_closed("alert-1", world.now_ms) == "acknowledged"
+    world.now_ms += 1
+    assert world.closed.why_closed("alert-1", world.now_ms) is None
+    world.read(acknowledge("alert-1"))
+    assert world.closed.why_closed("alert-1", world.now_ms) == "acknowledged"
+
+
 async def test_an_order_is_remembered_for_longer_than_the_longest_silence() -> None:
     """A reminder that a silence put off must find an acknowledgement that came in it."""
     world = World()
