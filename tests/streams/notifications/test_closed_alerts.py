@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+import msgspec
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
@@ -144,13 +145,17 @@ async def test_an_acknowledgement_lapses_and_a_newer_one_counts_again() -> None:
     assert world.closed.why_closed("alert-1", world.now_ms) == "acknowledged"
 
 
-async def test_an_order_is_remembered_for_longer_than_the_longest_silence() -> None:
-    """A reminder that a silence put off must find an acknowledgement that came in it."""
+async def test_a_command_is_remembered_for_longer_than_the_longest_silence() -> None:
+    """A reminder that a silence put off must find that silence until it ends."""
     world = World()
-    world.read(acknowledge("first"))
-    world.now_ms += MAX_SILENCE_MINUTES * 60_000
+    until_ms = NOW_MS + MAX_SILENCE_MINUTES * 60_000
+    silence = msgspec.convert(
+        msgspec.to_builtins(acknowledge("first")) | {"type": "silence", "until_at_ms": until_ms}, m.Silence
+    )
+    world.read(silence)
+    world.now_ms = until_ms - 1
     world.read(acknowledge("second"))
-    assert world.closed.why_closed("first", world.now_ms) == "acknowledged"
+    assert world.closed.why_closed("first", world.now_ms) == "silenced"
     world.now_ms += COMMANDS_REMEMBERED_MS + 1
     world.read(acknowledge("third"))
     assert len(world.closed) == 1
