@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException
@@ -97,47 +98,20 @@ def create_app(
 
     Without `trust`, it is read from the environment.
     """
-    trust = trust or TrustSettings()
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        newest_revision()  # reads files: do it before the first request to /readyz
-        engine = make_engine(database)
-        producer = ReadingsProducer(
-            kafka.librdkafka()
-            | {
-                "delivery.timeout.ms": round(settings.delivery_limit_s * 1000),
-                "linger.ms": 2,
-                # The API bounds bodies itself; this bounds what their records take in librdkafka.
-                "queue.buffering.max.kbytes": max(1_024, 2 * settings.unsent_limit_bytes // 1_024),
-            },
-            prefix=kafka.topic_prefix,
-        )
-        app.state.services = Services(
-            settings=settings,
-            trust=trust,
-            engine=engine,
-            keys=Keys(engine, settings, clock, now),
-            ingest=Ingest(engine, producer, settings, clock),
-            kafka=kafka,
-            telnyx=TelnyxWebhooks(engine, producer, trust.telnyx_public_key, clock, now),
-            now=now,
-            broker_answers=_broker_check(kafka),
-            readiness=Remembered(settings.ready_cache_s, clock),
-        )
-        try:
-            yield
-        finally:
-            # Whoever sent what is left got 503.
-            with suppress(NotDeliveredError):
-                producer.close(settings.delivery_limit_s)
-            await engine.dispose()
-
+    running = partial(
+        _running,
+        settings=settings,
+        database=database,
+        kafka=kafka,
+        trust=trust or TrustSettings(),
+        now=now,
+        clock=clock,
+    )
     app = FastAPI(
         title="FreshTrack Stream",
         version="1",
         summary="Cold-chain temperature monitoring: readings in, alerts out.",
-        lifespan=lifespan,
+        lifespan=running,
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
@@ -149,6 +123,55 @@ def create_app(
     app.add_middleware(Edge, settings=settings)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+@asynccontextmanager
+async def _running(
+    app: FastAPI,
+    *,
+    settings: ApiSettings,
+    database: DatabaseSettings,
+    kafka: KafkaSettings,
+    trust: TrustSettings,
+    now: Callable[[], datetime],
+    clock: Callable[[], float],
+) -> AsyncIterator[None]:
+    """What the process holds while it runs."""
+    newest_revision()  # reads files: do it before the first request to /readyz
+    engine = make_engine(database)
+    producer = _producer(settings, kafka)
+    app.state.services = Services(
+        settings=settings,
+        trust=trust,
+        engine=engine,
+        keys=Keys(engine, settings, clock, now),
+        ingest=Ingest(engine, producer, settings, clock),
+        kafka=kafka,
+        telnyx=TelnyxWebhooks(engine, producer, trust.telnyx_public_key, clock, now),
+        now=now,
+        broker_answers=_broker_check(kafka),
+        readiness=Remembered(settings.ready_cache_s, clock),
+    )
+    try:
+        yield
+    finally:
+        # Whoever sent what is left got 503.
+        with suppress(NotDeliveredError):
+            producer.close(settings.delivery_limit_s)
+        await engine.dispose()
+
+
+def _producer(settings: ApiSettings, kafka: KafkaSettings) -> ReadingsProducer:
+    return ReadingsProducer(
+        kafka.librdkafka()
+        | {
+            "delivery.timeout.ms": round(settings.delivery_limit_s * 1000),
+            "linger.ms": 2,
+            # The API bounds bodies itself; this bounds what their records take in librdkafka.
+            "queue.buffering.max.kbytes": max(1_024, 2 * settings.unsent_limit_bytes // 1_024),
+        },
+        prefix=kafka.topic_prefix,
+    )
 
 
 def _broker_check(kafka: KafkaSettings) -> Callable[[float], bool]:
