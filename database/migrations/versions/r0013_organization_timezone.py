@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "r0011"
-down_revision = "r0010"
+revision = "r0013"
+down_revision = "r0012"
 branch_labels = None
 depends_on = None
 
