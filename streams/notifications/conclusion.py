@@ -212,6 +212,9 @@ class Conclusion:
                 return _waiting(retry, unused)
             case Deferred(until_at_ms, code, error):
                 failure = Failure(code, error)
+                if code == "silenced":
+                    # A silence is somebody's wish: the deadline runs from its end.
+                    request = msgspec.structs.replace(request, requested_at_ms=until_at_ms)
             case Paused(code, error):
                 until_at_ms, failure = self._now_ms() + FIRST_PROBE_MS, Failure(code, error)
             case _:

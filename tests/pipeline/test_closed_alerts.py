@@ -64,7 +64,9 @@ async def test_what_was_published_before_the_start_is_known_at_once_but_no_end_t
     space: Space,
 ) -> None:
     before_yesterday_ms = NOW_MS - DAY_MS - 60_000
-    publish(space, "alert-commands", acknowledge("last week"), key="unit-2", timestamp_ms=NOW_MS - 7 * DAY_MS)
+    publish(
+        space, "alert-commands", silence("last week", NOW_MS + DAY_MS), key="unit-2", timestamp_ms=NOW_MS - 7 * DAY_MS
+    )
     publish(space, "alerts", resolved("yesterday"), key="unit-2", timestamp_ms=before_yesterday_ms)
     publish(space, "alerts", resolved("yesterday, too"), timestamp_ms=before_yesterday_ms)
     publish(space, "alert-commands", acknowledge("alert-1"))
@@ -72,7 +74,7 @@ async def test_what_was_published_before_the_start_is_known_at_once_but_no_end_t
     async with following(space) as closed:
         assert closed.why_closed("alert-1", NOW_MS) == "acknowledged"
         assert closed.why_closed("alert-2", NOW_MS) == "resolved"
-        assert closed.why_closed("last week", NOW_MS) == "acknowledged"
+        assert closed.why_closed("last week", NOW_MS) == "silenced"
         assert closed.why_closed("yesterday", NOW_MS) is None
         assert closed.why_closed("yesterday, too", NOW_MS) is None
         assert closed.why_closed("alert-3", NOW_MS) is None

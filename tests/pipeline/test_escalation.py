@@ -76,6 +76,7 @@ class Story:
             TELNYX_MESSAGING_PROFILE_ID="profile-1",
             RATE_WINDOW_S="0",
             ESCALATION_WAIT_S=wait_s,
+            ALL_CLEAR="none",
         )
 
     def trigger(self, *numbers: int) -> None:

@@ -214,6 +214,18 @@ async def test_a_silenced_reminder_comes_when_the_silence_is_over_or_is_looked_a
     assert retry.due_at_ms == NOW_MS + looked_at_again_after * 60_000
 
 
+async def test_a_silence_longer_than_the_deadline_does_not_use_it_up() -> None:
+    world = World()
+    world.closed.closed["alert-1"] = "silenced"
+    world.closed.silent_until_ms["alert-1"] = NOW_MS + 5 * 3_600_000
+    await world.handle(request(1, level=2))
+    (retry,) = world.retries()
+    world.now_ms = retry.due_at_ms
+    world.closed.closed.clear()
+    await world.handle(retry.request)
+    assert world.outcomes[-1] == "sent"
+
+
 async def test_an_organization_waits_at_its_own_cap_and_others_do_not() -> None:
     ada = msgspec.structs.replace(ADA, organization_sms_per_hour=2)
     world = World(policy=NO_WINDOW, people=[ada, msgspec.structs.replace(BEN, organization_id="org-2")])
