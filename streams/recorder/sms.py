@@ -137,7 +137,7 @@ def outcome_rows(record: Incoming) -> Sequence[SqlRow]:
         latency_ms=getattr(outcome, "latency_ms", None),
         until_at=getattr(outcome, "until_at_ms", None),
         due_at=getattr(outcome, "due_at_ms", None),
-        by_request_id=getattr(outcome, "by_request_id", None),
+        by_request_id=_cause(outcome),
         error_code=getattr(outcome, "error_code", None),
         error=_words(outcome),
         source_topic=record.topic,
@@ -147,6 +147,17 @@ def outcome_rows(record: Incoming) -> Sequence[SqlRow]:
     if isinstance(outcome, m.SmsOptedOut) and outcome.at_the_provider:
         return entry, OptedOut(user_id=outcome.user_id, opted_out_at=outcome.at_ms)
     return (entry,)
+
+
+def _cause(outcome: m.Outcome) -> str | None:
+    """The SMS because of which this one was not sent on its own."""
+    match outcome:
+        case m.SmsRateLimited():
+            return outcome.by_request_id
+        case m.SmsNamed():
+            return outcome.in_request_id
+        case _:
+            return None
 
 
 def _words(outcome: m.Outcome) -> str | None:

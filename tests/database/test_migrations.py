@@ -38,6 +38,13 @@ def differences(connection: Connection) -> list[object]:
     return list(compare_metadata(context, metadata()))
 
 
+def test_revisions_are_one_line_and_each_file_bears_its_number() -> None:
+    """Two branches of work that both added a revision are noticed here, and not by whoever upgrades."""
+    folder = ROOT / "database" / "migrations" / "versions"
+    numbers = sorted(path.name.partition("_")[0] for path in folder.glob("r*.py"))
+    assert numbers == [f"r{number:04}" for number in range(1, len(numbers) + 1)] == revisions()
+
+
 async def test_migrations_make_what_the_models_say(empty_database: AsyncEngine) -> None:
     await upgrade(empty_database)
     async with empty_database.connect() as connection:

@@ -252,3 +252,13 @@ async def test_the_text_of_an_sms_is_kept_and_a_redrive_replaces_its_request(wor
     await world.take(t.SMS_CRITICAL, retried, first=3)
     [(text, redrives, payload)] = await world.rows("SELECT text, redrives, payload FROM sms_requests")
     assert (text, redrives, t.SMS_CRITICAL.decode(payload)) == ("Fridge 1 is at 9.5 C", 2, again)
+
+
+async def test_an_sms_that_another_one_named_says_which(world: World) -> None:
+    limited = outcome(m.SmsRateLimited, request_id="r2", until_at_ms=NOW_MS + 1, by_request_id="r1")
+    named = outcome(m.SmsNamed, request_id="r2", provider_message_id="p", in_request_id="r3")
+    await world.take(t.SMS_OUTCOMES, limited, named)
+    assert await world.rows("SELECT outcome, by_request_id FROM sms_alert_log ORDER BY entry_id") == [
+        ("rate_limited", "r1"),
+        ("named", "r3"),
+    ]
