@@ -43,6 +43,8 @@ def event_line(event: Mapping[str, Any]) -> str:
     who = f" {event['user_id']}" if event["user_id"] else ""
     if event["event"] == "sms_rate_limited":
         return f"sms_rate_limited{who}: not before {detail['until']}, because of the SMS {detail['by_request_id']}"
+    if event["event"] == "sms_named":
+        return f"sms_named{who}: the SMS {detail['by_request_id']} named this alert"
     words = ", ".join(f"{name} {value}" for name, value in detail.items())
     return f"{event['event']}{who}{': ' if words else ''}{words}"
 
