@@ -13,11 +13,11 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from domain.notification.answers import Unanswered
-from domain.notification.circuit_breaker import CircuitBreaker, Hold
 from domain.notification.decisions import Dead, DeadReason
 from domain.notification.request_state import RequestState
 from domain.notification.retry_decision import after_answer
 from schemas.topics import EMAIL_DLQ, EMAIL_REQUESTS
+from streams.digests.mail.pause import Pause
 from streams.digests.report.rendered_digest import Mail
 from streams.engine.consumer import Stale
 from streams.engine.decoding import decoded
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from streams.digests.mail.records import EmailRecords
     from streams.engine.consumer import Batch, Record
     from streams.engine.interfaces import Clock, Publish
-
-LOOK_AGAIN_S = 0.1
 
 
 class Mailing:
@@ -73,8 +71,7 @@ class Mailing:
         self._places = asyncio.Semaphore(concurrency)
         self._now_ms = now_ms
         self._rng = rng
-        self._sleep = sleep
-        self._breaker = CircuitBreaker()
+        self._pause = Pause(now_ms, sleep)
         self.active = 0
 
     @property
@@ -109,7 +106,7 @@ class Mailing:
             return
         mail = self._expired(request, entry) or await self._copies.make(request)
         if isinstance(mail, Mail):
-            await self._permitted(batch)
+            await self._pause.permitted(batch)
             mail = self._expired(request, entry) or mail
         if not isinstance(mail, Mail):
             await self._conclusion.carry_out(batch, request, record, entry, request.attempts, mail)
@@ -126,7 +123,7 @@ class Mailing:
         if not batch.still_ours():
             raise Stale
         answer = await self._provider.send(mail)
-        self._breaker = self._breaker.after(answer, self._now_ms())
+        self._pause.answered(answer)
         if isinstance(answer, Unanswered) and answer.may_have_arrived:
             await self._publish(self._records.unknown(request, attempt, mail.message_id))
         decision = after_answer(
@@ -138,19 +135,9 @@ class Mailing:
             policy=self._policy,
             # A mail that had no answer is sent again: its Message-ID is the same.
             receipt_wait_ms=None,
-            open_until_ms=self._breaker.open_until_ms,
+            open_until_ms=self._pause.open_until_ms,
         )
         await self._conclusion.carry_out(batch, request, record, entry, attempt, decision, mail.message_id, asked=True)
-
-    async def _permitted(self, batch: Batch) -> None:
-        """Wait until the breaker lets this mail through; one that is not sent until the batch must end goes back."""
-        while True:
-            self._breaker, permit = self._breaker.permit(self._now_ms())
-            if not isinstance(permit, Hold):
-                return
-            if batch.must_end():
-                raise Stale
-            await self._sleep(LOOK_AGAIN_S)
 
     def _expired(self, request: m.EmailRequest, entry: Entry) -> Dead | None:
         # A person's redrive has all the time again.

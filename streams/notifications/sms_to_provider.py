@@ -1,8 +1,7 @@
 """`sms-critical`, `sms-warning`, `sms-info` → the provider → `sms-outcomes`, `sms-retries`, `sms-dlq`.
 
-Four stages: the waiting room (`waiting_room.py`) says whose turn it is, the limiter (`rate_limiter.py`) when a message
-may leave, an attempt (`attempt.py`) asks the provider, the conclusion (`conclusion.py`) publishes and notes what
-follows. One loop takes the next message whenever the limiter lets one through, and sends side by side.
+The waiting room says whose turn it is, the limiter when a message may leave, an attempt asks the provider, and the
+conclusion publishes and notes what follows. One loop takes the next message, and messages are sent side by side.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ class SmsToProvider:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def handle(self, lane: Topic[m.SmsRequest], batch: Batch) -> None:
-        """Returns when every message of the batch is settled; raises Stale when some were given back untried."""
+        """Returns when every message of the batch is settled; raises Stale if some were given back untried."""
         messages, dead = decoded(batch, lane, SMS_DLQ, self._now_ms())
         await self._publish(dead)
         jobs = [Job(batch, record, request) for record, request in messages]
@@ -89,9 +88,8 @@ class SmsToProvider:
 
     def _start(self, turn: Turn[Job]) -> None:
         job = turn.item
-        # Only what will be sent uses up a place and a moment of the rate.
         paced = isinstance(self._planner.plan(job.batch, job.request, self._now_ms()), Send)
-        if paced:
+        if paced:  # only what will be sent uses up a place and a moment of the rate
             self._limiter.pass_through()
         task = asyncio.create_task(self._serve(turn, paced=paced))
         self._tasks.add(task)
