@@ -12,9 +12,8 @@ from schemas.messages import Cadence
 class DigestReportRow(Row):
     """The numbers of one job, as all its recipients get them.
 
-    `content` is the digest (`domain.digest.facts.Digest`) in MessagePack, deflated. The next period's summary
-    looks up what was told, the month after compares with it. `recorded_until` is up to when the recorded buckets were
-    known to be whole.
+    `content` is the digest (`domain.digest.facts.Digest`) in MessagePack, deflated. Later digests compare with it: for
+    trends, and to name what late readings changed. Recorded buckets were known to be whole up to `recorded_until`.
     """
 
     __tablename__ = "digest_reports"
@@ -37,7 +36,7 @@ class DigestReportRow(Row):
     created_at: Mapped[CreatedAt]
 
 
-class DigestLetterRow(Row):
+class RenderedDigestRow(Row):
     """A job's rendered digest in one unit of temperature, in MessagePack: the mail without names and links."""
 
     __tablename__ = "digest_letters"

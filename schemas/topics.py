@@ -217,7 +217,7 @@ DIGEST_PREFERENCES: Topic[m.DigestPreference] = Topic(
     key="user id",
     carries=m.DigestPreference,
     writer=Writer.RELAY,
-    about="Who gets which summary when; a tombstone deletes",
+    about="Who gets which digest when; a tombstone deletes",
     compacted=True,
 )
 
@@ -226,7 +226,7 @@ DIGEST_RUNS: Topic[m.DigestRun] = Topic(
     key="user id",
     carries=m.DigestRun,
     writer=Writer.RELAY_AND_DIGESTS,
-    about="A user's summary may be due, or is asked for at once",
+    about="A user's digest may be due, or is asked for at once",
 )
 DIGEST_JOBS: Topic[m.DigestWanted] = Topic(
     name="digest-jobs",
@@ -240,7 +240,7 @@ DIGEST_PROGRESS: Topic[m.DigestProgress] = Topic(
     key="user id",
     carries=m.DigestProgress,
     writer=Writer.DIGESTS,
-    about="How far each user's summary is, from 10 to 100",
+    about="How far each user's digest is, from 10 to 100",
     retention_ms=90 * DAY_MS,
 )
 EMAIL_REQUESTS: Topic[m.EmailRequest] = Topic(
@@ -270,7 +270,7 @@ EMAIL_DLQ: Topic[m.EmailDeadLetter | m.DigestDeadLetter | m.UnreadableRecord] = 
     key="user id",
     carries=m.EmailDeadLetter | m.DigestDeadLetter | m.UnreadableRecord,
     writer=Writer.DIGESTS,
-    about="Mails and summaries that a person must look at",
+    about="Mails and digests that a person must look at",
     retention_ms=FOR_EVER,
 )
 

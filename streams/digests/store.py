@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from database.declarative import to_ms
-from database.digests import DigestLetterRow, DigestReportRow
+from database.digests import DigestReportRow, RenderedDigestRow
 from database.watermarks import recorded_until
 from schemas.topics import ALERTS
 from streams.digests.report.render import render
@@ -78,7 +78,7 @@ class DigestStore:
             return kept
 
     async def _read_rendered(self, job_id: str, display_unit: str) -> RenderedDigest | None:
-        row = DigestLetterRow.__table__.c
+        row = RenderedDigestRow.__table__.c
         async with self._engine.connect() as connection:
             content = await connection.scalar(
                 select(row.content).where(row.job_id == job_id, row.display_unit == display_unit)
@@ -89,7 +89,7 @@ class DigestStore:
         made = await asyncio.to_thread(render, numbers, display_unit)
         row = {"job_id": job_id, "display_unit": display_unit, "content": _encode(made)}
         async with self._engine.begin() as connection:
-            await connection.execute(insert(DigestLetterRow).values(row).on_conflict_do_nothing())
+            await connection.execute(insert(RenderedDigestRow).values(row).on_conflict_do_nothing())
         return made
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from sqlalchemy import insert, text, update
 
 from database.declarative import from_ms
-from database.digests import DigestLetterRow
+from database.digests import RenderedDigestRow
 from database.notifications import SmsAlertLogRow
 from database.records import AlertRow, UnitAggregateRow
 from domain.detection.aggregate_numbers import BUCKET_MS
@@ -178,7 +178,7 @@ async def test_a_letter_is_drawn_once_and_kept(database: AsyncEngine) -> None:
     assert await DigestStore(database).rendered(of.job_id, "C") == rendered
     async with database.connect() as connection:
         assert (await connection.execute(text("SELECT display_unit FROM digest_letters"))).all() == [("C",)]
-        assert DigestLetterRow.__tablename__ == "digest_letters"
+        assert RenderedDigestRow.__tablename__ == "digest_letters"
 
 
 async def test_the_next_day_names_what_late_readings_changed(database: AsyncEngine) -> None:
