@@ -6,16 +6,17 @@ arrives. All delays and failures come from the broker's own random stream.
 
 from __future__ import annotations
 
-import asyncio
+from collections import deque
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiokafka.errors import KafkaTimeoutError, NotLeaderForPartitionError
 
 from tests.simulation.partition_log import PartitionLog
-from tests.simulation.processes import check_alive
+from tests.simulation.processes import check_alive, running
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Sequence
     from random import Random
 
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
     from tests.simulation.partition_log import Unsent
 
 RETRY_S = 0.1
+BUFFERED = 0.5
+
+
+class SentAt(NamedTuple):
+    """The answer to a produce request: where its first record lies."""
+
+    offset: int
 
 
 class Weather:
@@ -36,6 +44,34 @@ class Weather:
         self.lost_answer_one_in = 0
 
 
+class Request:
+    """A produce request on its way."""
+
+    def __init__(
+        self, future: asyncio.Future[Any], log: PartitionLog, records: Sequence[Unsent], give_up: float
+    ) -> None:
+        self.future = future
+        self.log = log
+        self.records = records
+        self.give_up = give_up
+        self.at = 0.0
+        self.process = running.get()
+        self.lost = False
+        # In the socket's buffer when its process was frozen: it leaves when the process wakes, whatever that does then.
+        self.is_buffered = False
+        self.unanswered = False
+
+
+class Line:
+    """The requests of one connection to one partition."""
+
+    def __init__(self) -> None:
+        self.requests: deque[Request] = deque()
+        self.last_at = 0.0
+        self.broken_until = 0.0
+        self.answered_at = 0.0
+
+
 class Broker:
     """One for all processes of a run."""
 
@@ -44,9 +80,8 @@ class Broker:
         self.rng = rng
         self.weather = Weather()
         self.topics: dict[str, list[PartitionLog]] = {}
-        self.appended = asyncio.Event()
-        # The time at which the last request to a partition arrives: a connection keeps their order.
-        self._arrivals: dict[tuple[str, int, object], float] = {}
+        self.on_append: Callable[[PartitionLog, int], None] | None = None
+        self._lines: dict[tuple[str, int, object], Line] = {}
         self._outside = Context()
 
     def now_ms(self) -> int:
@@ -68,13 +103,18 @@ class Broker:
             return self.rng.uniform(*weather.slow_s)
         return self.rng.uniform(*weather.delay_s)
 
-    async def answer(self, work: Callable[[], Any], ready: Callable[[], bool] = lambda: True) -> Any:
-        """A request: `work` is done at the broker some time later, once `ready`, and its result comes back."""
+    async def answer(
+        self, work: Callable[[], Any], ready: Callable[[], bool] = lambda: True, *, anyway: bool = False
+    ) -> Any:
+        """A request: `work` is done at the broker some time later, once `ready`, and its result comes back.
+
+        `anyway`: also when nobody waits for the answer any more.
+        """
         check_alive()
         future = self.loop.create_future()
 
         def arrive() -> None:
-            if future.done():
+            if future.done() and not anyway:
                 return
             if not ready():
                 self.later(RETRY_S, arrive)
@@ -90,37 +130,58 @@ class Broker:
         return await future
 
     def send(self, client: object, topic: str, partition: int, records: Sequence[Unsent], limit_s: float) -> Any:
-        """A produce request of one connection; the future gives the first offset, or fails after `limit_s`.
+        """A produce request of one connection; the future gives a `SentAt`, or fails after `limit_s`.
 
         Requests of one client to one partition arrive in order. One that failed may be in the log all the same.
         """
         check_alive()
-        future = self.loop.create_future()
-        give_up = self.loop.time() + limit_s
-        lost = self._happens(self.weather.lost_request_one_in)
-        unanswered = self._happens(self.weather.lost_answer_one_in)
-        line = (topic, partition, client)
+        now = self.loop.time()
+        request = Request(self.loop.create_future(), self.log(topic, partition), records, now + limit_s)
+        line = self._lines.setdefault((topic, partition, client), Line())
+        # A producer sends nothing to a partition past a request that it still repeats.
+        request.lost = self._happens(self.weather.lost_request_one_in) or line.broken_until > now
+        request.is_buffered = self.rng.random() < BUFFERED
+        request.unanswered = self._happens(self.weather.lost_answer_one_in)
+        if request.lost:
+            line.broken_until = request.give_up
+        request.at = line.last_at = max(now + self.delay_s(), line.last_at)
+        line.requests.append(request)
+        if len(line.requests) == 1:
+            self.later(request.at - now, self._arrive, line)
+        return request.future
 
-        def arrive() -> None:
-            log = self.log(topic, partition)
-            if lost or (not log.has_leader and self.loop.time() >= give_up):
-                error = NotLeaderForPartitionError() if lost and self.rng.random() < 0.5 else KafkaTimeoutError()
-                self._settle(future, error, max(0.0, give_up - self.loop.time()) * self.rng.random())
-            elif not log.has_leader:
-                self.later(RETRY_S, arrive)
-            else:
-                first = log.append(records, self.now_ms())
-                self.loop.note(f"append {topic}[{partition}] {first}+{len(records)}")
-                self.appended.set()
-                if unanswered:
-                    self._settle(future, KafkaTimeoutError(), limit_s)
-                else:
-                    self._settle(future, first, self.delay_s())
-
-        at = max(self.loop.time() + self.delay_s(), self._arrivals.get(line, 0.0) + 1e-6)
-        self._arrivals[line] = at
-        self.later(at - self.loop.time(), arrive)
-        return future
+    def _arrive(self, line: Line) -> None:
+        """The first request of a line is at the broker; the others wait behind it."""
+        request, now = line.requests[0], self.loop.time()
+        process = request.process
+        if process is not None and process.frozen_since is not None and request.is_buffered:
+            self.later(RETRY_S, self._arrive, line)
+            return
+        # It is the client that tries again where no leader is: a dead one does not.
+        dead = process is not None and not process.alive
+        if not request.lost and not request.log.has_leader and now < request.give_up and not dead:
+            self.later(RETRY_S, self._arrive, line)
+            return
+        line.requests.popleft()
+        if line.requests:
+            self.later(max(0.0, line.requests[0].at - now), self._arrive, line)
+        if request.lost or not request.log.has_leader:
+            error = NotLeaderForPartitionError() if request.lost else KafkaTimeoutError()
+            self._settle(request.future, error, max(0.0, request.give_up - now))
+            return
+        log = request.log
+        first = log.append(request.records, self.now_ms())
+        self.loop.note(
+            f"append {log.topic}[{log.partition}] {first}+{len(request.records)} by {process.name if process else 0}"
+        )
+        if self.on_append is not None:
+            self.on_append(log, first)
+        if request.unanswered:
+            self._settle(request.future, KafkaTimeoutError(), max(0.0, request.give_up - now))
+        else:
+            # One request of a producer to a partition is under way at a time: answers come in order too.
+            line.answered_at = max(now + self.delay_s(), line.answered_at + 1e-6)
+            self._settle(request.future, SentAt(first), line.answered_at - now)
 
     def _settle(self, future: asyncio.Future[Any], result: Any, delay_s: float) -> None:
         def settle() -> None:

@@ -31,7 +31,7 @@ class RealThreadError(AssertionError):
 def virtual(loop: SimLoop, rng: random.Random) -> Iterator[None]:
     """`time.time`, `time.monotonic`, `time.perf_counter`, `clock_gettime` and `random`, while this context is open.
 
-    A module that did `from time import monotonic` escapes this; `test_no_engine_module_escapes` looks for those.
+    A module that did `from time import monotonic` escapes this; `test_loop.py` looks for those.
     """
 
     def monotonic(*_: Any) -> float:

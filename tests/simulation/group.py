@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.errors import CommitFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tests.simulation.broker import Broker
 
@@ -28,8 +28,8 @@ class Group:
         self.rebalance_s = rebalance_s
         self.generation = 0
         self.committed: dict[TopicPartition, int] = {}
-        # Every commit that was accepted, for invariants.
-        self.commits: list[tuple[int, str, TopicPartition, int]] = []
+        # Told of every commit that was accepted.
+        self.on_commit: Callable[[TopicPartition, int], None] | None = None
         self.assignment: dict[str, tuple[int, ...]] = {}
         self._heard: dict[str, float] = {}
         self._joined: dict[str, Any] = {}
@@ -70,7 +70,9 @@ class Group:
     def watch(self) -> None:
         """Drop members that were not heard of; called all the time."""
         now = self.broker.loop.time()
-        for member, heard in list(self._heard.items()):
+        for member in sorted(self._heard):
+            # A member that leaves may end a rebalance, and then all others have just been heard of.
+            heard = self._heard.get(member, now)
             waits = (future := self._joined.get(member)) is not None and not future.done()
             if now - heard > self.session_s and not waits:
                 self.leave(member)
@@ -79,9 +81,11 @@ class Group:
     def commit(self, member: str, generation: int, offsets: Mapping[TopicPartition, int]) -> None:
         if member not in self._heard or generation != self.generation:
             raise CommitFailedError
-        for partition, offset in sorted(offsets.items()):
+        for (topic, number), offset in sorted(offsets.items()):
+            partition = topic, number
             self.committed[partition] = offset
-            self.commits.append((generation, member, partition, offset))
+            if self.on_commit is not None:
+                self.on_commit(partition, offset)
             self.broker.loop.note(f"commit {partition[0]}[{partition[1]}] {offset} by {member}")
 
     def _go_on(self, *, late: bool = False) -> None:

@@ -8,6 +8,7 @@ caused; which *task* goes on is the schedule's choice.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import heapq
 from itertools import count
@@ -43,6 +44,7 @@ class SimTask(asyncio.Task[Any]):
 
     def __init__(self, number: int, coroutine: Coroutine[Any, Any, Any], **kwargs: Any) -> None:
         self.number = number
+        self.process = running.get()
         super().__init__(coroutine, **kwargs)
         # A run ends with whatever its processes were at.
         self._log_destroy_pending = False
@@ -59,6 +61,7 @@ class SimFuture(asyncio.Future[Any]):
 
     def __init__(self, number: int, **kwargs: Any) -> None:
         self.number = number
+        self.process = running.get()
         super().__init__(**kwargs)
 
     def __hash__(self) -> int:
@@ -85,6 +88,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._now = 1_000.0
         self._numbers = count(1)
         self._tasks: list[asyncio.Handle] = []
+        self._kept: list[tuple[SimTask, Any]] = []
         self._hash = hashlib.blake2b(digest_size=8)
         self.steps = 0
         self.errors: list[dict[str, Any]] = []
@@ -100,7 +104,10 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _new_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any) -> SimTask:
         number = next(self._numbers)
-        return SimTask(number, coroutine, loop=loop, name=f"task-{number}", **kwargs)
+        task = SimTask(number, coroutine, loop=loop, name=f"task-{number}", **kwargs)
+        # What the collector would throw away in the midst of the run would go on there, to its `finally`.
+        self._kept.append((task, coroutine))
+        return task
 
     @property
     def digest(self) -> str:
@@ -117,8 +124,21 @@ class SimLoop(asyncio.BaseEventLoop):
         try:
             result: T = self.run_until_complete(main)
         finally:
+            self._throw_away()
             self.close()
         return result
+
+    def unseen(self) -> list[SimTask]:
+        """Tasks that have failed, and nobody has looked."""
+        return [task for task, _ in self._kept if task.done() and task._log_traceback]
+
+    def _throw_away(self) -> None:
+        """End what still waits, now rather than in a later run."""
+        for task, coroutine in self._kept:
+            if not task.done():
+                with contextlib.suppress(BaseException):
+                    coroutine.close()
+        self._kept.clear()
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
         """Runs `func` within the loop, at a step of its own."""
@@ -194,6 +214,15 @@ class SimLoop(asyncio.BaseEventLoop):
             process.parked.append(handle)
             return True
         return False
+
+    def _asyncgen_firstiter_hook(self, agen: Any) -> None:
+        """Generators of a killed process are not closed: it has no time for that."""
+
+    def _asyncgen_finalizer_hook(self, agen: Any) -> None:
+        """As above."""
+
+    def _check_closed(self) -> None:
+        """What a run leaves behind may still be thrown away after its end."""
 
     def _write_to_self(self) -> None:
         """Wakes a selector; there is none."""

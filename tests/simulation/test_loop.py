@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -115,3 +116,9 @@ def test_a_frozen_process_does_nothing_until_it_wakes_and_a_killed_one_never_aga
 
     loop.run(main())
     assert ticks == [("frozen", 1.0), ("killed", 1.0), ("frozen", 4.5), ("frozen", 5.5)]
+
+
+def test_no_module_of_the_engine_keeps_a_clock_that_cannot_be_replaced() -> None:
+    for path in (Path(__file__).parents[2] / "streams" / "engine").glob("*.py"):
+        for name in ("from time import", "from random import"):
+            assert name not in path.read_text(encoding="utf-8"), f"{path}: {name}"

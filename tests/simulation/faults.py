@@ -1,0 +1,125 @@
+"""What can go wrong in a run, and how it is set right again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tests.simulation.flow import INPUT, TABLES
+
+if TYPE_CHECKING:
+    from tests.simulation.plan import Fault
+    from tests.simulation.world import World
+
+LONGEST_FREEZE_S = 20.0
+LATE_SENDS = {"freeze", "deaf", "kill", "wipe", "leaderless", "lossy", "slow"}
+
+
+class Faults:
+    """Each method is a kind of fault; `heal` ends all that last."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def run(self, faults: tuple[Fault, ...]) -> None:
+        """At their times, each beside the others."""
+        loop = self._world.broker.loop
+        begin = loop.time()
+        for fault in faults:
+            await asyncio.sleep(max(0.0, begin + fault.at_s - loop.time()))
+            loop.note(f"fault {fault.kind} {fault.target} {fault.size}")
+            self._world.covered[f"fault {fault.kind}"] += 1
+            getattr(self, fault.kind)(fault.target, fault.size)
+
+    def heal(self) -> None:
+        world = self._world
+        world.broker.weather.__init__()  # type: ignore[misc]
+        for logs in world.broker.topics.values():
+            for log in logs:
+                log.has_leader = True
+        for worker in world.workers:
+            world.wake(worker)
+            worker.client.is_deaf = False
+
+    def kill(self, target: int, size: float) -> None:
+        self._world.workers[target % len(self._world.workers)].process.end("killed")
+
+    def terminate(self, target: int, size: float) -> None:
+        self._world.workers[target % len(self._world.workers)].terminate()
+
+    def freeze(self, target: int, size: float) -> None:
+        world = self._world
+        worker = world.workers[target % len(world.workers)]
+        worker.process.freeze(world.broker.loop.time())
+        world.broker.later(size * LONGEST_FREEZE_S, world.wake, worker)
+
+    def rebalance(self, target: int, size: float) -> None:
+        self._world.group.rebalance("partitions were moved")
+
+    def leaderless(self, target: int, size: float) -> None:
+        topics = sorted(self._world.broker.topics)
+        logs = self._world.broker.topics[topics[target % len(topics)]]
+        log = logs[target % len(logs)]
+        log.has_leader = False
+        self._world.broker.later(size * 40.0, lambda: setattr(log, "has_leader", True))
+
+    def slow(self, target: int, size: float) -> None:
+        weather = self._world.broker.weather
+        weather.slow_one_in = 4
+        self._world.broker.later(size * 10.0, lambda: setattr(weather, "slow_one_in", 50))
+
+    def lossy(self, target: int, size: float) -> None:
+        """Requests and answers are lost: sends fail, and some of them have arrived."""
+        weather = self._world.broker.weather
+        weather.lost_request_one_in = weather.lost_answer_one_in = 20
+
+        def end() -> None:
+            weather.lost_request_one_in = weather.lost_answer_one_in = 0
+
+        self._world.broker.later(size * 5.0, end)
+
+    def compact(self, target: int, size: float) -> None:
+        """The cleaner. It spares what is younger than the latest send of a frozen worker can be, an hour for real."""
+        now = self._world.broker.now_ms()
+        lag_ms = 25_000 if any(fault.kind in LATE_SENDS for fault in self._world.plan.faults) else 1_000
+        for table in TABLES:
+            for log in self._world.broker.topics[f"{table}-changelog"]:
+                self._world.covered["compacted"] += log.compact(now - lag_ms, now - 60_000)
+
+    def marker(self, target: int, size: float) -> None:
+        """A producer's transaction ends: an offset that no consumer sees."""
+        topics = (INPUT, *(f"{table}-changelog" for table in TABLES))
+        logs = self._world.broker.topics[topics[target % len(topics)]]
+        logs[target % len(logs)].end_transaction()
+
+    def retain(self, target: int, size: float) -> None:
+        """Retention takes what every table has long taken in."""
+        for (topic, number), offset in self._world.group.committed.items():
+            self._world.broker.log(topic, number).retain_from(int(offset * size))
+
+    def deaf(self, target: int, size: float) -> None:
+        """A worker reaches the brokers, but not its coordinator: the group goes on without it, and it is not told."""
+        world = self._world
+        client = world.workers[target % len(world.workers)].client
+        client.is_deaf = True
+        world.broker.later(size * 25.0, lambda: setattr(client, "is_deaf", False))
+
+    def seek(self, target: int, size: float) -> None:
+        """A flow reads again from an earlier offset, as the recorder does when its database lost the last rows."""
+        world = self._world
+        worker = world.workers[target % len(world.workers)]
+        for tp, partition in sorted(worker.member.partitions.items()) if worker.runs else ():
+            if tp.topic == INPUT:
+                worker.seek(tp, max(world.broker.log(*tp).start, int(partition.completed * size)))
+
+    def wipe(self, target: int, size: float) -> None:
+        """A machine loses its disk; the worker on it is killed."""
+        self.kill(target, size)
+        disk = self._world.disks[target % len(self._world.disks)]
+        disk.values.clear()
+        disk.offsets.clear()
+
+    def clock(self, target: int, size: float) -> None:
+        """A machine's wall clock is set forward or back, by up to 2 s."""
+        worker = self._world.workers[target % len(self._world.workers)]
+        worker.process.clock_step_s += size * 4 - 2

@@ -1,0 +1,199 @@
+"""What must hold in every run, whatever happened in it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from streams.engine.applied_offset import applied_offset_of
+from streams.engine.restore import newest_by_applied_offset
+from streams.engine.timer_rows import decode as decode_timer
+from tests.simulation.flow import (
+    FIRED,
+    INPUT,
+    LOOSE,
+    LOOSE_OUTPUT,
+    NOTHING,
+    OUTPUT,
+    State,
+    decode,
+    encode,
+    near_timer,
+    output_of,
+    step,
+)
+from tests.simulation.processes import ProcessEnded
+
+if TYPE_CHECKING:
+    from tests.simulation.partition_log import PartitionLog, SimRecord
+    from tests.simulation.world import World
+
+CLOCK_SLACK_MS = 2_100
+MOST_IN_HAND = 64
+
+
+class Invariants:
+    """Some are checked while the run goes on, at the broker; the others at its end."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._outputs: set[bytes] = set()
+        self._applied: dict[tuple[int, bytes], int] = {}
+        self._committed: dict[Any, int] = {}
+        self._expected: dict[tuple[int, int], bytes] = {}
+        self._folds: dict[tuple[int, bytes], State] = defaultdict(lambda: NOTHING)
+        # A seek by hand may commit an earlier offset.
+        self._sought = any(fault.kind == "seek" for fault in world.plan.faults)
+        self._seen_input = [0] * world.plan.partitions
+        world.broker.on_append = self._on_append
+        world.group.on_commit = self._on_commit
+
+    def _on_append(self, log: PartitionLog, first: int) -> None:
+        new = [record for record in log.history[-40:] if record.offset >= first]
+        if log.topic in {OUTPUT, LOOSE_OUTPUT}:
+            self._outputs.update(record.value or b"" for record in new)
+        elif log.topic == "states-changelog":
+            for record in new:
+                key = (log.partition, record.key or b"")
+                self._applied[key] = max(self._applied.get(key, -1), decode(record.value or b"").applied_offset)
+        elif log.topic == FIRED:
+            for record in new:
+                self._fired_in_time(record)
+
+    def _fired_in_time(self, record: SimRecord) -> None:
+        _, _, due = (record.value or b"").rpartition(b" ")
+        if record.timestamp < int(due) - CLOCK_SLACK_MS * self._clocks_were_set():
+            raise AssertionError(f"timer {record.value!r} fired {int(due) - record.timestamp} ms early")
+
+    def _clocks_were_set(self) -> bool:
+        return any(fault.kind == "clock" for fault in self._world.plan.faults)
+
+    def _follow_input(self) -> None:
+        """What every record of the input makes of its key."""
+        for number, log in enumerate(self._world.broker.topics[INPUT]):
+            for record in log.history[self._seen_input[number] :]:
+                key = (number, record.key or b"")
+                state = self._folds[key] = step(self._folds[key], record.offset, record.value or b"")
+                self._expected[number, record.offset] = output_of(key[1], state)
+            self._seen_input[number] = len(log.history)
+
+    def _on_commit(self, partition: tuple[str, int], offset: int) -> None:
+        """Nothing is committed before its output and its state are at the broker, and no offset goes back."""
+        topic, number = partition
+        former = self._committed.get(partition, 0)
+        if offset < former and not self._sought:
+            raise AssertionError(f"{topic}[{number}]: commit of {offset} after {former}")
+        self._committed[partition] = offset
+        self._follow_input()
+        for record in self._world.broker.log(topic, number).history:
+            if not former <= record.offset < offset:
+                continue
+            output = self._expected[number, record.offset] if topic == INPUT else record.value
+            if output not in self._outputs:
+                raise AssertionError(f"{topic}[{number}]: {offset} committed, offset {record.offset} has no output")
+            if topic == INPUT and self._applied.get((number, record.key or b""), -1) < record.offset:
+                raise AssertionError(f"{topic}[{number}]: {offset} committed, the changelog lacks {record.offset}")
+
+    def finished(self) -> bool:
+        return not self.what_is_missing()
+
+    def what_is_missing(self) -> str:
+        world = self._world
+        committed = world.group.committed
+        behind = [
+            f"{topic}[{log.partition}] {committed.get((topic, log.partition), 0)} of {log.history[-1].offset + 1}"
+            for topic in (INPUT, LOOSE)
+            for log in world.broker.topics[topic]
+            if log.history and committed.get((topic, log.partition), 0) <= log.history[-1].offset
+        ]
+        if behind:
+            return f"not committed: {behind}"
+        if busy := [worker.process.name for worker in world.workers if not worker.rests()]:
+            return f"{busy} still read what is committed"
+        missing = self._timers() - self._fired()
+        if missing:
+            return f"{len(missing)} timers never fired: {sorted(missing)[:3]}"
+        rows = self._rows("timers")
+        return f"{len(rows)} timers are still in the changelog: {sorted(rows)[:3]}" if rows else ""
+
+    def _timers(self) -> set[bytes]:
+        return {
+            near_timer(record.key or b"", number, record.timestamp).value
+            for log in self._world.broker.topics[INPUT]
+            for record in log.history
+            if (number := int(record.value or b"")) % 5 == 0
+        }
+
+    def _fired(self) -> set[bytes]:
+        return {record.value or b"" for log in self._world.broker.topics[FIRED] for record in log.history}
+
+    def _rows(self, table: str) -> dict[tuple[int, bytes], bytes]:
+        """What a worker without a data folder would restore."""
+        return {
+            (log.partition, key): value
+            for log in self._world.broker.topics[f"{table}-changelog"]
+            for key, value in newest_by_applied_offset(log.records, applied_offset_of, lambda _: None).items()
+            if value is not None
+        }
+
+    def check(self) -> None:
+        self._follow_input()
+        self._check_outputs()
+        if unknown := self._fired() - self._timers():
+            raise AssertionError(f"fired, and never due: {sorted(unknown)[:3]}")
+        states = {key: encode(state) for key, state in self._folds.items()}
+        self._check_rows("states", self._rows("states"), states)
+        for worker in self._world.workers:
+            for table, want in (("states", states), ("timers", {})):
+                for number, rows in worker.rows(table).items():
+                    there = {(number, key): raw for key, raw in rows}
+                    ours = {key: raw for key, raw in want.items() if key[0] == number}
+                    self._check_rows(f"{table} of {worker.process.name}", there, ours)
+            if (held := worker.in_hand()) > MOST_IN_HAND:
+                raise AssertionError(f"{worker.process.name} still has {held} batches in hand")
+        self._check_errors()
+
+    @staticmethod
+    def _check_rows(name: str, there: dict[Any, bytes], want: dict[Any, bytes]) -> None:
+        for key in sorted(there.keys() | want.keys()):
+            if there.get(key) != want.get(key):
+                raise AssertionError(f"{name} {key}: {_shown(there.get(key))} instead of {_shown(want.get(key))}")
+
+    def _check_outputs(self) -> None:
+        """Every step of every key, each first time in its order; nothing that no step made."""
+        for number, log in enumerate(self._world.broker.topics[OUTPUT]):
+            wanted = [output for (partition, _), output in sorted(self._expected.items()) if partition == number]
+            first: dict[bytes, list[bytes]] = defaultdict(list)
+            seen: set[bytes] = set()
+            for record in log.history:
+                if record.value not in seen:
+                    seen.add(record.value or b"")
+                    first[record.key or b""].append(record.value or b"")
+            of_key: dict[bytes, list[bytes]] = defaultdict(list)
+            for output in wanted:
+                of_key[output.split()[0]].append(output)
+            for key in sorted(of_key.keys() | first.keys()):
+                if first[key] != of_key[key]:
+                    raise AssertionError(f"{OUTPUT}[{number}] {key!r}: {first[key]} instead of {of_key[key]}")
+
+    def _check_errors(self) -> None:
+        """A task or future of a living process failed, and nobody looked."""
+        for task in self._world.broker.loop.unseen():
+            self._complain(task, f"task {task!r}", task.exception())
+        for context in self._world.broker.loop.errors:
+            self._complain(context.get("future"), context["message"], context.get("exception"))
+
+    @staticmethod
+    def _complain(owner: Any, what: str, error: BaseException | None) -> None:
+        process = getattr(owner, "process", None)
+        if not isinstance(error, ProcessEnded) and (process is None or process.alive):
+            raise AssertionError(f"nobody looked at {what}: {error!r}")
+
+
+def _shown(raw: bytes | None) -> object:
+    if raw is None:
+        return "nothing"
+    try:
+        return decode(raw)
+    except Exception:  # noqa: BLE001 - it is a timer then
+        return decode_timer(raw)

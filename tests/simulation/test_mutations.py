@@ -1,0 +1,45 @@
+"""The simulator finds planted bugs, and shrinks what it found. `python -m tests.simulation.hunt` prints the table."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.hunt import hunt
+from tests.simulation.mutations import MUTATIONS, Mutation, planted
+from tests.simulation.plan import plan_of
+from tests.simulation.shrink import report, shrink
+from tests.simulation.simulate import simulate
+
+pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+
+LEAST_MUTATIONS = 20
+QUICK = 20
+
+
+def named(word: str) -> Mutation:
+    return next(mutation for mutation in MUTATIONS if word in mutation.name)
+
+
+def test_every_planted_bug_still_fits_the_engine() -> None:
+    assert len(MUTATIONS) >= LEAST_MUTATIONS
+    for mutation in MUTATIONS:
+        with planted(mutation):
+            pass
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_a_planted_bug_is_found_within_two_thousand_seeds(mutation: Mutation) -> None:
+    assert hunt(mutation).seeds is not None
+
+
+def test_a_failing_seed_shrinks_to_a_short_schedule_that_still_fails() -> None:
+    mutation = named("commits do not wait for sends")
+    seed = (hunt(mutation, most=QUICK).seeds or 0) - 1
+    with planted(mutation):
+        full = simulate(plan_of(seed))
+        shrunk = shrink(plan_of(seed), tries=60)
+    assert shrunk.outcome.failure
+    assert shrunk.plan.faults == ()
+    assert shrunk.outcome.steps < full.steps or len(shrunk.turns) < len(full.turns)
+    assert f"seed {seed}" in report(shrunk)
