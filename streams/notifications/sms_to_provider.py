@@ -64,8 +64,7 @@ class SmsToProvider:
         """Returns when every message of the batch is settled; raises Stale if some were given back untried."""
         messages, dead = decoded(batch, lane, SMS_DLQ, self._now_ms())
         await self._publish(dead)
-        jobs = [Job(batch, record, request) for record, request in messages]
-        self._room.enter(batch, jobs)
+        self._room.enter(batch, jobs := [Job(batch, record, request) for record, request in messages])
         self._limiter.changed()
         try:
             # All are waited for: one that is given up half-way may have been sent all the same.
