@@ -8,17 +8,17 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from domain.redrive.dead_letters import kind_of
 from domain.redrive.redrive_record import NotRedrivable, RedriveRecord, request_again
+from schemas import messages as m
 from schemas.topics import SMS_LANES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from domain.redrive.dead_letters import DeadLetter
-    from schemas import messages as m
 
 HOUR_MS = 3_600_000
 MOST_REDRIVES = 5
@@ -50,7 +50,7 @@ class Refused(Struct, frozen=True):
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """`force` overrules whatever is forcible."""
+    """`force` overrules whatever is forcible; a forced SMS also passes the rate limit's window."""
 
     force: bool
     max_age_ms: int
@@ -68,6 +68,8 @@ def decide(
 ) -> RedriveRecord | Refused:
     """What to do with a dead letter that nobody settled. `alert`: the alert of its SMS, if the database knows it."""
     kind = kind_of(dead)
+    if options.force and isinstance(dead, m.SmsDeadLetter):
+        dead = structs.replace(dead, request=structs.replace(dead.request, forced=True))
     record = kind.redrive(dead)
     if isinstance(record, NotRedrivable):
         return Refused(Reason.NOT_REDRIVABLE, record.detail, forcible=False)
@@ -89,6 +91,8 @@ def decide_rerun(
     """
     if outcome == "dead":
         return Refused(Reason.DEAD, "the request is a dead letter; redrive that instead", forcible=False)
+    if options.force:
+        request = structs.replace(request, forced=True)
     record = request_again(request, SMS_LANES[request.severity], request.user_id)
     if options.force:
         return record

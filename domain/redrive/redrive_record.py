@@ -50,6 +50,8 @@ class NotRedrivable(Struct, frozen=True):
 def request_again(request: m.SmsRequest | m.EmailRequest | m.DigestWanted, topic: AnyTopic, key: str) -> RedriveRecord:
     """The request with no attempts made and one more redrive, so that the lanes treat it as a new one."""
     again = structs.replace(request, attempts=0, redrives=request.redrives + 1)
+    if not isinstance(again, m.DigestWanted):
+        again = structs.replace(again, provider_failures=0)
     value = m.encode(again)
     return RedriveRecord(
         topic=topic,

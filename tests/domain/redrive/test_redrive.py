@@ -87,6 +87,18 @@ def test_a_refusal_names_the_value_the_rule_and_the_way_out(
     assert all(word in refusal.detail for word in words), refusal.detail
 
 
+def test_a_forced_sms_passes_the_window_and_any_starts_without_former_failures() -> None:
+    dead = letter(provider_failures=7)
+    for force in (False, True):
+        expected = request(redrives=1, forced=force)
+        assert msgspec.json.decode(redriven(dead, force=force).value, type=m.SmsRequest) == expected
+        again = decide_rerun(request(provider_failures=7), "rate_limited", now_ms=NOW_MS, options=options(force=force))
+        assert isinstance(again, RedriveRecord)
+        assert msgspec.json.decode(again.value, type=m.SmsRequest) == expected
+    mail = msgspec.json.decode(redriven(email_letter(provider_failures=7)).value, type=m.EmailRequest)
+    assert (mail.provider_failures, mail.redrives) == (0, 1)
+
+
 def test_an_age_of_exactly_the_limit_is_within_it_and_the_limit_is_an_option() -> None:
     assert isinstance(judged(letter(24 * HOUR_MS)), RedriveRecord)
     assert isinstance(decide(letter(HOUR_MS), now_ms=NOW_MS, options=options(max_age_ms=HOUR_MS - 1)), Refused)
