@@ -227,8 +227,8 @@ async def test_a_late_completion_after_a_rebalance_has_no_effect(eventually: Eve
         await member.revoked()
         await member.assigned(client.ends)
         await eventually.awaited(lambda: member.partitions)
-        batches[0].complete()
         assert not batches[0].still_ours()
+        batches[0].complete()
         assert member.partitions[P].completed == 0
 
 
@@ -315,6 +315,15 @@ async def test_nothing_is_committed_after_a_send_that_failed(eventually: Eventua
         member.sends.fail(PublishError("refused"))
         assert not await member.commit()
     assert not client.commits
+    assert isinstance(flows.errors[0], PublishError)
+
+
+async def test_a_failed_send_ends_the_worker_also_when_there_is_nothing_to_commit(eventually: Eventually) -> None:
+    client, flows = FakeClient({P: 0}), FakeFlows()
+    async with serving(client, flows) as member:
+        await eventually.awaited(lambda: flows.begun)
+        member.sends.fail(PublishError("refused"))
+        assert not await member.commit()
     assert isinstance(flows.errors[0], PublishError)
 
 
