@@ -161,13 +161,19 @@ class _Course:
         found: list[Breach | None] = []
         for gauge in self._watch.gauges:
             breach = by_rule.pop(gauge.rule.rule_id, None)
-            if breach is not None and breach.limit is not gauge.rule.limit:
-                self._end(breach, at_ms, "rule changed")
+            if breach is not None and (because := self._outlived(breach, gauge.rule)) is not None:
+                self._end(breach, at_ms, because)
                 breach = None
             found.append(breach)
         for breach in by_rule.values():
             self._end(breach, at_ms, "rule removed")
         return found
+
+    def _outlived(self, breach: Breach, rule: m.Rule) -> str | None:
+        """Why the breach ends whatever the temperature, if so."""
+        if breach.organization_id != self._watch.organization_id:
+            return "unit moved to another organization"
+        return "rule changed" if breach.limit is not rule.limit else None
 
     def _end(self, breach: Breach, at_ms: int, because: str) -> None:
         if breach.open:

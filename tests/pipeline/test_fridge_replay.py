@@ -1,4 +1,4 @@
-"""A day of a real fridge through the real broker, against an independent loop over the file."""
+"""A day of a fridge, a real and a simulated one, through the real broker, against an independent loop."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import pytest
 
+from producers.refrigeration import Profile
+from producers.simulator import Conditions, SimulatedUnit, readings_of
 from schemas import messages as m
 from schemas.messages import encode
 
@@ -46,6 +48,21 @@ def readings_of_the_file() -> list[m.Reading]:
             m.Reading(round(datetime.fromisoformat(row["timestamp"]).timestamp() * 1000), float(row["temperature"]))
             for row in csv.DictReader(lines)
         ]
+
+
+def readings_of_a_simulated_fridge() -> list[m.Reading]:
+    """A day of a fridge that swings round 3 °C, a reading every four minutes, the same at every run."""
+    fridge = SimulatedUnit(unit_id=UNIT.unit_id, profile=Profile(setpoint_c=2.0))
+    emissions = readings_of(
+        [fridge], start_at_ms=1_588_665_600_000, seed=7, conditions=Conditions(interval_s=240), duration_s=86_400
+    )
+    return [reading for emission in emissions for reading in emission.batch.readings]
+
+
+@pytest.fixture(params=[readings_of_the_file, readings_of_a_simulated_fridge], ids=["real", "simulated"])
+def readings(request: pytest.FixtureRequest) -> list[m.Reading]:
+    found: list[m.Reading] = request.param()
+    return found
 
 
 def spans_by_a_plain_loop(readings: list[m.Reading]) -> list[Span]:
@@ -85,14 +102,13 @@ def has_at_least(space: Space, wanted: int) -> bool:
 
 
 def test_the_alerts_equal_those_of_a_loop_over_the_file(
-    space: Space, start_worker: Callable[..., Worker], eventually: Eventually
+    space: Space, start_worker: Callable[..., Worker], eventually: Eventually, readings: list[m.Reading]
 ) -> None:
-    readings = readings_of_the_file()
     expected = spans_by_a_plain_loop(readings)
     assert len(expected) > 3
     space.send("units", UNIT.unit_id, encode(UNIT))
     space.flush()
-    start_worker("detection")
+    start_worker("detection", READING_MAX_AGE_D="36500")
     for reading in readings:
         space.send("readings", UNIT.unit_id, encode(m.ReadingBatch(UNIT.unit_id, [reading])))
     space.flush()
@@ -100,13 +116,12 @@ def test_the_alerts_equal_those_of_a_loop_over_the_file(
 
 
 def test_sent_twice_and_killed_three_times_gives_the_same_alerts_each_once(
-    space: Space, start_worker: Callable[..., Worker], eventually: Eventually
+    space: Space, start_worker: Callable[..., Worker], eventually: Eventually, readings: list[m.Reading]
 ) -> None:
-    readings = readings_of_the_file()
     expected = spans_by_a_plain_loop(readings)
     space.send("units", UNIT.unit_id, encode(UNIT))
     space.flush()
-    worker = start_worker("detection")
+    worker = start_worker("detection", READING_MAX_AGE_D="36500")
     chance = random.Random(7)
     quarter = len(readings) // 4 + 1
     for part in range(4):
