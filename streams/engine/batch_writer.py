@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from streams.engine.publish import RecordTooLargeError
 
@@ -14,12 +14,8 @@ if TYPE_CHECKING:
     import faust
 
 
-class Row(NamedTuple):
-    """A record of a batch; a value of None deletes the key from a compacted topic."""
-
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes]] = ()
+Row: TypeAlias = "tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]"
+"""Key, value and headers; a value of None deletes the key from a compacted topic."""
 
 
 class BatchWriter:
@@ -43,7 +39,7 @@ class BatchWriter:
             _append(batches[-1], row, now_ms)
             if batches[-1].size() > self._limit:
                 raise RecordTooLargeError(
-                    f"the record of key {row.key!r} for {self._topic} takes {batches[-1].size():,} bytes, the limit is"
+                    f"the record of key {row[0]!r} for {self._topic} takes {batches[-1].size():,} bytes, the limit is"
                     f" {self._limit:,}; nothing was sent"
                 )
         for batch in batches:
@@ -57,7 +53,7 @@ class BatchWriter:
 
 
 def _append(batch: Any, row: Row, now_ms: int) -> bool:  # noqa: ANN401 - aiokafka ships no types
+    key, value, headers = row
     # aiokafka takes a list only, and no other kind of `str`, such as that of `schemas.headers.Header`.
-    headers = [(str(name), value) for name, value in row.headers]
-    found = batch.append(timestamp=now_ms, key=row.key, value=row.value, headers=headers)
-    return found is not None
+    plain = [(str(name), content) for name, content in headers] if headers else []
+    return batch.append(timestamp=now_ms, key=key, value=value, headers=plain) is not None

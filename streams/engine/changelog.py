@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
-
-from streams.engine.batch_writer import BatchWriter, Row
+from confluent_kafka import KafkaException
+from confluent_kafka import admin as librdkafka
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    import faust
-
-    from streams.engine.group_member import GroupMember
     from streams.engine.settings import WorkerSettings
 
+log = structlog.get_logger(__name__)
+
+DELETE_RETENTION = "delete.retention.ms"
 HOUR_MS = 3_600_000
+TOMBSTONES_MS = 7 * 24 * HOUR_MS
+"""How long a changelog keeps deletions: a local store that missed more than that would show deleted keys again."""
+
 DECLARE_LIMIT_S = 30.0
 
 
@@ -32,7 +35,11 @@ async def declare(settings: WorkerSettings, topic: str, partitions: int) -> None
     The last hour stays uncompacted: a worker that was frozen may publish an old value after its successor's newer one.
     Compaction would keep only the late one; recovery must see both to choose by applied offset.
     """
-    configuration = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(HOUR_MS)}
+    configuration = {
+        "cleanup.policy": "compact",
+        "min.compaction.lag.ms": str(HOUR_MS),
+        DELETE_RETENTION: str(TOMBSTONES_MS),
+    }
     wanted = NewTopic(topic, partitions, settings.replication_factor, topic_configs=configuration)
     async with asyncio.timeout(DECLARE_LIMIT_S):
         admin = AIOKafkaAdminClient(**settings.aiokafka())
@@ -43,6 +50,7 @@ async def declare(settings: WorkerSettings, topic: str, partitions: int) -> None
                 if code not in {0, TopicAlreadyExistsError.errno}:
                     raise ChangelogError(f"changelog {topic} cannot be created: {for_code(code).__name__}, {reason}")
             found = await _partitions_of(admin, topic)
+            kept_ms = await _delete_retention_ms(admin, topic)
         finally:
             await admin.close()
     if found != partitions:
@@ -50,6 +58,9 @@ async def declare(settings: WorkerSettings, topic: str, partitions: int) -> None
             f"changelog {topic} has {found} partitions, the table needs {partitions}: the keys of its state would be"
             " looked for in other partitions; use the former number, or delete the topic and read the source again"
         )
+    if kept_ms < TOMBSTONES_MS:
+        await asyncio.to_thread(_raise_delete_retention, settings, topic)
+        log.info("changelog.altered", topic=topic, setting=DELETE_RETENTION, before=kept_ms, now=TOMBSTONES_MS)
 
 
 async def _partitions_of(admin: AIOKafkaAdminClient, topic: str) -> int:
@@ -60,36 +71,23 @@ async def _partitions_of(admin: AIOKafkaAdminClient, topic: str) -> int:
         await asyncio.sleep(0.05)
 
 
-class ChangelogWriter:
-    """Sends records to one partition; `acknowledged(partition, first offset, count)` is called for what arrived."""
+async def _delete_retention_ms(admin: AIOKafkaAdminClient, topic: str) -> int:
+    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    return int({entry[0]: entry[1] for *_, entries in answer.resources for entry in entries}[DELETE_RETENTION])
 
-    def __init__(
-        self, app: faust.App, topic: str, partition: int, acknowledged: Callable[[int, int, int], None]
-    ) -> None:
-        self._writer = BatchWriter(app, topic, partition)
-        self._member: GroupMember = app.consumer.member
-        self._partition = partition
-        self._acknowledged = acknowledged
-        self._epoch = self._member.epoch
 
-    def filled(self, items: Mapping[bytes, bytes | None]) -> list[Any]:
-        """Batches with one record a key. Raises RecordTooLargeError before anything has changed."""
-        return self._writer.filled(Row(key, value) for key, value in items.items())
-
-    async def send(self, batches: Iterable[Any]) -> list[asyncio.Future[Any]]:
-        """Queue the batches, in order; the futures are tracked, so that no commit overtakes them."""
-        return [await self._send(batch) for batch in batches]
-
-    async def _send(self, batch: Any) -> asyncio.Future[Any]:  # noqa: ANN401 - aiokafka ships no types
-        count = batch.record_count()
-        member = self._member
-        future: asyncio.Future[Any] = await member.sends.within_limit(self._writer.send(batch))
-        member.sends.track(future)
-
-        def done(future: asyncio.Future[Any]) -> None:
-            # After a rebalance the store may be closed; what it lacks then is the next recovery's to read.
-            if member.epoch == self._epoch and not future.cancelled() and future.exception() is None:
-                self._acknowledged(self._partition, future.result().offset, count)
-
-        future.add_done_callback(done)
-        return future
+def _raise_delete_retention(settings: WorkerSettings, topic: str) -> None:
+    """With librdkafka: aiokafka's request would reset every setting that an operator added."""
+    client = librdkafka.AdminClient(settings.librdkafka())
+    entry = librdkafka.ConfigEntry(
+        DELETE_RETENTION, str(TOMBSTONES_MS), incremental_operation=librdkafka.AlterConfigOpType.SET
+    )
+    resource = librdkafka.ConfigResource(librdkafka.ResourceType.TOPIC, topic, incremental_configs=[entry])
+    try:
+        for future in client.incremental_alter_configs([resource]).values():
+            future.result(DECLARE_LIMIT_S)
+    except KafkaException as error:
+        raise ChangelogError(
+            f"{DELETE_RETENTION} of changelog {topic} is below {TOMBSTONES_MS} and cannot be raised: {error}; raise it"
+            " by hand, or let this worker alter its topics"
+        ) from error

@@ -23,7 +23,7 @@ AT_ONCE = 500
 
 
 class Expiry:
-    """Of one table; `is_over` is asked about each key and value."""
+    """Of one table; `is_over` judges each key and value."""
 
     def __init__(self, name: str, table: Table, is_over: Callable[[bytes, bytes], bool]) -> None:
         self._name = name
@@ -40,12 +40,13 @@ class Expiry:
                 log.info("table.expiry_ended_early", table=self._name, why=repr(error))
 
     async def once(self) -> int:
-        """Delete what is over in all partitions that are ours; returns how many rows."""
+        """Delete what is over in all partitions that are ours; returns how many rows went."""
         deleted = 0
         for slot in self._table.owned():
-            over = (key for key, raw in self._table.scan(slot) if self._is_over(key, raw))
-            while some := list(islice(over, AT_ONCE)):
-                await self._table.write(slot, dict.fromkeys(some))
-                deleted += len(some)
+            over = ((key, raw) for key, raw in self._table.scan(slot) if self._is_over(key, raw))
+            while some := dict(islice(over, AT_ONCE)):
+                with self._table.at_work():
+                    # A flow may have written some of them since the scan: those stay.
+                    deleted += await self._table.delete_unchanged(slot, some)
                 await asyncio.sleep(0)
         return deleted

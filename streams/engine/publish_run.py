@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streams.engine.batch_writer import BatchWriter, Row
+from streams.engine.batch_writer import BatchWriter
 from streams.engine.publish import sending
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ async def publish_run(app: faust.App, topic: AnyTopic, partition: int, records: 
     """
     name = app.worker_settings.topic(topic.name)
     writer = BatchWriter(app, name, partition)
-    batches = writer.filled(Row(record.key, record.value, record.headers) for record in records)
+    batches = writer.filled((record.key, record.value, record.headers) for record in records)
     async with sending(f"{len(records)} records to {name}[{partition}]", app.send_limit_s) as sent:
         for batch in batches:
             sent.append(await writer.send(batch))

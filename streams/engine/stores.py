@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 import rocksdict
+import structlog
 from faust.stores import memory, rocksdb
+
+from streams.engine.changelog import HOUR_MS, TOMBSTONES_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from faust.types import TP
+
+log = structlog.get_logger(__name__)
+
+# A recovery that begins with tombstones still there must end with them.
+RECOVERY_MS = HOUR_MS
 
 # Of each partition of each table; four partitions of two tables stay below 100 MB with these.
 ROCKSDB_OPTIONS = {
@@ -21,6 +30,10 @@ ROCKSDB_OPTIONS = {
 }
 
 
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
 class PartitionStore(Protocol):
     """What a table asks of its store. `offset` is that of the newest changelog record that the values contain."""
 
@@ -29,7 +42,6 @@ class PartitionStore(Protocol):
     def apply(self, partition: int, items: Mapping[bytes, bytes | None], offset: int | None = None) -> None: ...
     def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]: ...
     def offset(self, partition: int) -> int | None: ...
-    def set_offset(self, partition: int, offset: int) -> None: ...
 
 
 class MemoryStore(memory.Store):  # type: ignore[misc]
@@ -63,9 +75,6 @@ class MemoryStore(memory.Store):  # type: ignore[misc]
     def offset(self, partition: int) -> int | None:
         return self._offsets.get(partition)
 
-    def set_offset(self, partition: int, offset: int) -> None:
-        self._offsets[partition] = offset
-
     def persisted_offset(self, tp: TP) -> int | None:
         """Faust asks for it when recovery begins."""
         return self._offsets.get(tp.partition)
@@ -86,6 +95,23 @@ class MemoryStore(memory.Store):  # type: ignore[misc]
 class RocksDBStore(rocksdb.Store):  # type: ignore[misc]
     """A database a partition; Faust opens and closes them, and knows the key under which their offset lies."""
 
+    as_of_key = b"__freshtrack\0as_of_ms__"
+
+    def _open_for_partition(self, partition: int) -> Any:  # noqa: ANN401 - rocksdict ships no types
+        """Drop what is older than the changelog's deletions: recovery would miss those, and keys would come back."""
+        db = super()._open_for_partition(partition)
+        if (offset := db.get(self.offset_key)) is None:
+            return db
+        as_of_ms = int(db.get(self.as_of_key) or 0)
+        age_ms = now_ms() - as_of_ms
+        if -HOUR_MS < age_ms < TOMBSTONES_MS - RECOVERY_MS:
+            return db
+        path = self.partition_path(partition)
+        log.warning("store.dropped", path=str(path), offset=int(offset), as_of_ms=as_of_ms, limit_ms=TOMBSTONES_MS)
+        db.close()
+        rocksdict.Rdict.destroy(str(path))
+        return super()._open_for_partition(partition)
+
     def read(self, partition: int, key: bytes) -> bytes | None:
         value: bytes | None = self._db_for_partition(partition).get(key)
         return value
@@ -104,16 +130,15 @@ class RocksDBStore(rocksdb.Store):  # type: ignore[misc]
         if offset is not None:
             # In the same write: an offset must never be on the disk without the values that it stands for.
             batch.put(self.offset_key, str(offset).encode())
+            batch.put(self.as_of_key, str(now_ms()).encode())
         self._db_for_partition(partition).write(batch)
 
     def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         # A list, for an iterator would keep the database open, and locked, after its partition went.
         db = self._db_for_partition(partition)
-        return iter([(key, value) for key, value in db.items() if key != self.offset_key])
+        own = (self.offset_key, self.as_of_key)
+        return iter([(key, value) for key, value in db.items() if key not in own])
 
     def offset(self, partition: int) -> int | None:
         raw = self._db_for_partition(partition).get(self.offset_key)
         return None if raw is None else int(raw)
-
-    def set_offset(self, partition: int, offset: int) -> None:
-        self._db_for_partition(partition).put(self.offset_key, str(offset).encode())

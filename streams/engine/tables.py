@@ -6,28 +6,33 @@
     await states.write(batch, {b"unit-1": new, b"unit-2": None})        # None deletes
 
 **Applied offsets.** A value begins with the offset up to which it contains its source, or with another number that
-only grows; `applied_offset_of` of the app reads it. A record at or below it changes nothing, *but its key is written
-again*: after a `kill -9` this machine's store may hold what the changelog never got. In recovery the higher one wins,
-because a frozen worker may have published an old value after its successor's. A deletion carries none: it wins over
-everything before it in the changelog.
+only grows; `applied_offset_of` of the app reads it. A record at or below it changes nothing. In recovery the higher one
+wins, because a frozen worker may have published an old value after its successor's. A deletion carries none: it wins
+over everything before it in the changelog.
 
-Writes are seen by reads at once; no offset is committed before their changelog records are at the broker.
+**The changelog first.** Reads see a write at once, but the store gets it only when the broker has acknowledged its
+changelog record: so whenever this process dies, its store is what the changelog was at some offset. No source offset is
+committed before that either.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import structlog
 from faust.tables.table import Table
 from yarl import URL
 
-from streams.engine.changelog import ChangelogWriter, declare
+from streams.engine.batch_writer import BatchWriter
+from streams.engine.changelog import declare
 from streams.engine.consumer import Stale
 from streams.engine.restore import newest_by_applied_offset
 from streams.engine.stores import ROCKSDB_OPTIONS, MemoryStore, PartitionStore, RocksDBStore
+from streams.engine.unacknowledged import Absent, Unacknowledged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
     from streams.engine.consumer import Record
     from streams.engine.group_member import GroupMember
     from streams.engine.interfaces import Slot
+    from streams.engine.unacknowledged import Run
 
 log = structlog.get_logger(__name__)
 
@@ -69,10 +75,15 @@ class BulkTable(Table):  # type: ignore[misc]
             )
         self._one_at_a_time: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._contained: dict[int, int] = {}
+        self._ahead = Unacknowledged()
 
     @property
     def store(self) -> PartitionStore:
         return cast("PartitionStore", self.data)
+
+    @property
+    def _member(self) -> GroupMember:
+        return cast("GroupMember", self.app.consumer.member)
 
     def _new_store_by_url(self, url: str | URL) -> MemoryStore | RocksDBStore:
         kinds: dict[str, type[MemoryStore | RocksDBStore]] = {"memory": MemoryStore, "rocksdb": RocksDBStore}
@@ -96,15 +107,16 @@ class BulkTable(Table):  # type: ignore[misc]
 
     def read(self, slot: Slot, key: bytes) -> bytes | None:
         """The value of the key in the slot's partition."""
-        return self.store.read(slot.partition, key)
+        found = self._ahead.find(slot.partition, key)
+        return self.store.read(slot.partition, key) if isinstance(found, Absent) else found
 
-    def read_many(self, slot: Slot, keys: Iterable[bytes]) -> list[bytes | None]:
+    def read_many(self, slot: Slot, keys: Sequence[bytes]) -> list[bytes | None]:
         """The values of the keys, in their order."""
-        return self.store.read_many(slot.partition, keys)
+        return self._ahead.over(slot.partition, keys, lambda rest: self.store.read_many(slot.partition, rest))
 
     def owned(self) -> Sequence[OwnedPartition]:
         """The partitions that are ours now and completely restored; none while they are about to go."""
-        member: GroupMember = self.app.consumer.member
+        member = self._member
         if member.leaving or not member.ready:
             return ()
         topic = self.changelog_topic_name
@@ -113,12 +125,12 @@ class BulkTable(Table):  # type: ignore[misc]
 
     def at_work(self) -> AbstractContextManager[None]:
         """For what writes beside the flows: partitions are given up only when it has left this context."""
-        return cast("AbstractContextManager[None]", self.app.consumer.member.at_work())
+        return self._member.at_work()
 
     def scan(self, slot: Slot) -> Iterator[tuple[bytes, bytes]]:
         """Every key and value of the slot's partition, as they are now. Raises Stale when it is not ours any more."""
         self._check(slot)
-        return self.store.scan(slot.partition)
+        return self._ahead.over_all(slot.partition, self.store.scan(slot.partition))
 
     async def write(self, slot: Slot, items: Mapping[bytes, bytes | None], *, durable: bool = False) -> None:
         """Write the values; None deletes. Raises Stale, and has no effect, when the partition is not ours any more.
@@ -126,35 +138,65 @@ class BulkTable(Table):  # type: ignore[misc]
         With `durable` it returns when the broker has the changelog records: for what another worker must know even
         if this one is killed in the next moment.
         """
-        if not items:
-            return
-        # Two writers of a partition (a flow and a timer) must reach the changelog in the order of the store.
         async with self._one_at_a_time[slot.partition]:
             self._check(slot)
-            writer = ChangelogWriter(self.app, self.changelog_topic_name, slot.partition, self._acknowledged)
-            batches = writer.filled(items)
-            self.store.apply(slot.partition, items)
-            sent = await writer.send(batches)
+            sent = await self._put(slot.partition, items)
         if durable:
-            await self.app.consumer.member.sends.finished(sent)
+            await self._member.sends.finished(sent)
+
+    async def delete_unchanged(self, slot: Slot, judged: Mapping[bytes, bytes]) -> int:
+        """Delete the rows whose values are still the `judged` ones; returns how many. Raises Stale as `write` does."""
+        async with self._one_at_a_time[slot.partition]:
+            self._check(slot)
+            now = self.read_many(slot, list(judged))
+            gone = [key for key, value in zip(judged, now, strict=True) if value == judged[key]]
+            await self._put(slot.partition, dict.fromkeys(gone))
+        return len(gone)
 
     def _check(self, slot: Slot) -> None:
         if not slot.still_ours():
             raise Stale(f"partition {slot.partition} of table {self.name} is not ours any more")
 
-    def _acknowledged(self, partition: int, first: int, count: int) -> None:
-        """The changelog has `count` records of ours from offset `first` on.
+    async def _put(self, partition: int, items: Mapping[bytes, bytes | None]) -> list[asyncio.Future[Any]]:
+        """Show the rows to reads and queue their changelog records, in the same order as any other writer's."""
+        sends = self._member.sends
+        writer = BatchWriter(self.app, self.changelog_topic_name, partition)
+        batches = writer.filled((key, value, ()) for key, value in items.items())
+        rows = iter(items.items())
+        runs = [dict(islice(rows, batch.record_count())) for batch in batches]
+        for run in runs:
+            self._ahead.add(partition, run)
+        sent: list[asyncio.Future[Any]] = []
+        for batch, run in zip(batches, runs, strict=True):
+            future: asyncio.Future[Any] = await sends.within_limit(writer.send(batch))
+            sends.track(future)
+            future.add_done_callback(partial(self._answered, partition, run))
+            sent.append(future)
+        return sent
+
+    def _answered(self, partition: int, run: Run, future: asyncio.Future[Any]) -> None:
+        """Store what the changelog has; a failed send ends the worker, which `Sends` sees to.
 
         The store's own offset moves only without a gap: in a gap lies what another worker wrote while this one was
         frozen, and the next recovery must see it.
         """
+        if future.cancelled() or future.exception() is not None or self.should_stop:
+            return
+        if not self._ahead.arrived(partition, run):
+            return  # after a rebalance the next recovery reads it
         contained = self._contained.get(partition)
         if contained is None:
             contained = self.store.offset(partition)
             contained = -1 if contained is None else contained
-        if first == contained + 1:
-            contained += count
-            self.store.set_offset(partition, contained)
+        complete = future.result().offset == contained + 1
+        if complete:
+            contained += len(run)
+        try:
+            self.store.apply(partition, run, contained if complete else None)
+        except Exception as error:
+            # Nobody else sees what a callback raises.
+            self._member.sends.fail(error)
+            raise
         self._contained[partition] = contained
 
     def restore(self, tp: TP, records: Sequence[Record]) -> None:
@@ -175,6 +217,7 @@ class BulkTable(Table):  # type: ignore[misc]
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
         self._contained.clear()
+        self._ahead.clear()
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
 
     def __setitem__(self, key: object, value: object) -> NoReturn:

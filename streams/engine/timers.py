@@ -1,8 +1,14 @@
 """Durable timers: set, cancel by id, fire = publish, then delete.
 
 A timer lives in a Faust table, in the partition of the record that set it, so it moves with that partition to the next
-owner. Each worker keeps the timers of its own partitions in a heap, rebuilt from the table whenever partitions come.
-Due times are absolute: what fell due while nobody was there fires late, at once, in the order of its due times.
+owner. Each worker keeps the timers of its own partitions in memory, read from the table whenever partitions come.
+Due times are absolute: what fell due while no worker was there fires late, at once, in the order of its due times.
+
+**Memory follows the table.** After every write, memory takes what the table says at that moment about the ids written,
+whoever else wrote meanwhile. A fired timer is deleted only if its row is still the one that was published.
+
+Each topic fires by itself, one publish at a time: a topic that cannot be reached holds up its own timers only. What
+was not acknowledged waits a moment, behind what is due until then.
 
 A crash between publishing and deleting fires a timer again; what it publishes carries an idempotency key, so the
 receiver takes it once in effect.
@@ -11,18 +17,19 @@ receiver takes it once in effect.
 from __future__ import annotations
 
 import asyncio
-import heapq
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
 from streams.engine.consumer import Stale
-from streams.engine.publish import PublishError, name_of
+from streams.engine.publish import PublishError, RecordTooLargeError, name_of
+from streams.engine.timer_queue import Pending, TimerQueue
 from streams.engine.timer_rows import Declared, TimerRow, decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from schemas.topics import AnyTopic
     from streams.engine.interfaces import Clock, Publish, Slot, Table
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 FIRE_AT_MOST = 500
-RETRY_S = 1.0
+RETRY_MS = 1_000
 LOOK_AGAIN_S = 0.25
 
 
@@ -48,23 +55,16 @@ class Timer(msgspec.Struct, frozen=True, kw_only=True):
 class Timers:
     """The timers of one app. `run` fires them until it is cancelled."""
 
-    def __init__(
-        self,
-        table: Table,
-        publish: Publish,
-        now_ms: Clock,
-        declared: Declared | None = None,
-    ) -> None:
+    def __init__(self, table: Table, publish: Publish, now_ms: Clock, declared: Declared | None = None) -> None:
         self._table = table
         self._publish = publish
         self._now_ms = now_ms
         self._declared = declared or Declared()
-        self._heap: list[tuple[int, str, int]] = []
-        self._pending: dict[str, TimerRow] = {}
+        self._pending: dict[bytes, Pending] = {}
+        self._queues: defaultdict[str, TimerQueue] = defaultdict(TimerQueue)
         self._slots: dict[int, Slot] = {}
-        self._partition_of: dict[str, int] = {}
-        # By partition: published, and still in the table.
-        self._fired: dict[int, set[str]] = {}
+        # By partition: rows that were published and are still in the table.
+        self._fired: dict[int, dict[bytes, bytes]] = {}
         self._changed = asyncio.Event()
         self.fired = 0
         self.worst_late_ms = 0
@@ -74,84 +74,57 @@ class Timers:
 
     async def set(self, slot: Slot, timers: Iterable[Timer]) -> None:
         """Store the timers in the partition of `slot`; they survive this process from here on."""
-        stored = {timer.timer_id: self._stored(timer) for timer in timers}
-        # Held before it is written: while the table writes, the former version may fire, and must not delete this one.
-        held = self._knows(slot)
-        if held:
-            self._hold_all(slot, stored)
-        await self._table.write(slot, {timer_id.encode(): encode(entry) for timer_id, entry in stored.items()})
-        # Where the partition has only just come, its timers are about to be read from the table, or were meanwhile.
-        if not held and self._knows(slot):
-            self._hold_all(slot, stored)
+        rows = {timer.timer_id.encode(): encode(self._row(timer)) for timer in timers}
+        await self._table.write(slot, rows)
+        self._follow_table(slot, rows)
         self._changed.set()
 
     async def cancel(self, slot: Slot, timer_ids: Iterable[str]) -> None:
         """Delete timers of the partition of `slot`; an unknown id is fine."""
-        gone = list(timer_ids)
-        for timer_id in gone:
-            self._drop(timer_id)
-        await self._table.write(slot, dict.fromkeys((timer_id.encode() for timer_id in gone), None))
+        gone = dict.fromkeys(timer_id.encode() for timer_id in timer_ids)
+        await self._table.write(slot, gone)
+        self._follow_table(slot, gone)
 
-    def _stored(self, timer: Timer) -> TimerRow:
+    def _row(self, timer: Timer) -> TimerRow:
         """Of two versions of a timer, recovery keeps the one that was set later, whatever the clocks did."""
-        former = self._pending.get(timer.timer_id)
-        version = max(self._now_ms(), former.version + 1 if former is not None else 0)
+        former = self._pending.get(timer.timer_id.encode())
+        version = max(self._now_ms(), decode(former.raw).version + 1 if former is not None else 0)
         return TimerRow(version, timer.due_at_ms, name_of(timer.topic), timer.key, timer.value, timer.headers)
 
-    def _knows(self, slot: Slot) -> bool:
+    def _follow_table(self, slot: Slot, timer_ids: Iterable[bytes]) -> None:
         known = self._slots.get(slot.partition)
-        return known is not None and known.epoch == slot.epoch
+        if known is None or known.epoch != slot.epoch:
+            return  # the partition is about to be read
+        for timer_id in timer_ids:
+            self._hold(slot.partition, timer_id, self._table.read(slot, timer_id))
 
-    def _hold_all(self, slot: Slot, stored: Mapping[str, TimerRow]) -> None:
-        fired = self._fired.get(slot.partition, set())
-        for timer_id, entry in stored.items():
-            fired.discard(timer_id)
-            self._hold(slot, timer_id, entry)
-
-    def _hold(self, slot: Slot, timer_id: str, entry: TimerRow) -> None:
-        self._pending[timer_id] = entry
-        self._partition_of[timer_id] = slot.partition
-        heapq.heappush(self._heap, (entry.due_at_ms, timer_id, slot.partition))
-
-    def _drop(self, timer_id: str) -> None:
-        self._pending.pop(timer_id, None)
-        self._partition_of.pop(timer_id, None)
+    def _hold(self, partition: int, timer_id: bytes, raw: bytes | None) -> None:
+        """Take a row as the table has it."""
+        former = self._pending.get(timer_id)
+        if raw is None or raw == self._fired.get(partition, {}).get(timer_id):
+            self._pending.pop(timer_id, None)
+        elif former is None or former.raw != raw:
+            row = decode(raw)
+            timer = self._pending[timer_id] = Pending(timer_id, partition, row.due_at_ms, raw)
+            self._queues[row.topic].add(row.due_at_ms, timer)
 
     async def run(self) -> None:
-        """Fire what is due, of partitions that are ours now; what could not be published is tried again later."""
-        while True:
-            # A round that has begun is finished before the partitions go: else what it published fires once more.
-            with self._table.at_work():
-                left = await self._round()
-            if left:
-                await asyncio.sleep(RETRY_S)
-            else:
+        """Fire what is due, of partitions that are ours now."""
+        async with asyncio.TaskGroup() as firing:
+            while True:
+                self._changed.clear()
+                try:
+                    self._follow_assignment()
+                except Stale:
+                    # Out of contact while the table was read: all of it is read again.
+                    self._slots = {}
+                else:
+                    await self._delete_fired()
+                    for topic, queue in self._queues.items():
+                        if not queue.busy and (due := queue.take(self._now_ms(), FIRE_AT_MOST, self._pending)):
+                            queue.busy = True
+                            firing.create_task(self._fire(topic, queue, due))
                 await self._sleep()
-
-    async def _round(self) -> int:
-        """Returns how many timers are due and could not be fired now."""
-        try:
-            self._follow_assignment()
-        except Stale:
-            # Out of contact while the table was read: all of it is read again.
-            self._slots = {}
-            return len(self._pending)
-        await self._delete_fired()
-        due = self._take_due()
-        if not due:
-            return 0
-        try:
-            left = await self._fire(due)
-        except PublishError as error:
-            log.warning("timers.retry", timers=len(due), error=repr(error))
-            left = due
-        self._put_back(left)
-        return len(left)
-
-    def _put_back(self, left: list[tuple[str, TimerRow]]) -> None:
-        for timer_id, entry in left:
-            if timer_id in self._pending:
-                heapq.heappush(self._heap, (entry.due_at_ms, timer_id, self._partition_of[timer_id]))
 
     def _follow_assignment(self) -> None:
         """Forget the partitions that went, read the timers of those that came."""
@@ -160,70 +133,81 @@ class Timers:
             return
         known, self._slots = self._slots, owned
         kept = {p for p, slot in owned.items() if p in known and known[p].epoch == slot.epoch}
-        for timer_id, partition in list(self._partition_of.items()):
-            if partition not in kept:
-                self._drop(timer_id)
-        self._fired = {partition: gone for partition, gone in self._fired.items() if partition in kept}
+        self._pending = {timer_id: timer for timer_id, timer in self._pending.items() if timer.partition in kept}
+        self._fired = {partition: gone for partition, gone in self._fired.items() if partition in owned}
+        busy = {topic for topic, queue in self._queues.items() if queue.busy}
+        for queue in self._queues.values():
+            queue.keep(self._pending)
+        for topic in self._queues.keys() - busy:
+            if not self._queues[topic]:
+                del self._queues[topic]
         for partition, slot in owned.items():
             if partition not in kept:
-                for raw_id, raw in self._table.scan(slot):
-                    timer_id = raw_id.decode()
-                    self._pending[timer_id] = decode(raw)
-                    self._partition_of[timer_id] = partition
-        self._heap = [
-            (entry.due_at_ms, timer_id, self._partition_of[timer_id]) for timer_id, entry in self._pending.items()
-        ]
-        heapq.heapify(self._heap)
+                for timer_id, raw in self._table.scan(slot):
+                    self._hold(partition, timer_id, raw)
 
-    def _take_due(self) -> list[tuple[str, TimerRow]]:
-        now = self._now_ms()
-        due: dict[str, TimerRow] = {}
-        while self._heap and self._heap[0][0] <= now and len(due) < FIRE_AT_MOST:
-            due_at_ms, timer_id, _ = heapq.heappop(self._heap)
-            entry = self._pending.get(timer_id)
-            # Cancelled, or set anew for another time: then a later entry of the heap speaks for it.
-            if entry is not None and entry.due_at_ms == due_at_ms:
-                due[timer_id] = entry
-        return list(due.items())
+    async def _fire(self, topic: str, queue: TimerQueue, due: Sequence[Pending]) -> None:
+        try:
+            # A firing that has begun ends before the partitions go: else what it published fires once more.
+            with self._table.at_work():
+                # What may not be ours at this moment waits until that is known.
+                ours = [timer for timer in due if (slot := self._slots.get(timer.partition)) and slot.still_ours()]
+                arrived = await self._published(topic, ours)
+                now_ms = self._now_ms()
+                for timer in arrived:
+                    self._fired.setdefault(timer.partition, {})[timer.timer_id] = timer.raw
+                    if (held := self._pending.get(timer.timer_id)) is not None and held.raw == timer.raw:
+                        del self._pending[timer.timer_id]
+                    self.worst_late_ms = max(self.worst_late_ms, now_ms - timer.due_at_ms)
+                self.fired += len(arrived)
+                for timer in due:
+                    if self._pending.get(timer.timer_id) is timer:
+                        queue.add(now_ms + RETRY_MS, timer)
+                await self._delete_fired()
+        finally:
+            queue.busy = False
+            self._changed.set()
 
-    async def _fire(self, due: list[tuple[str, TimerRow]]) -> list[tuple[str, TimerRow]]:
-        """Returns those of partitions that may not be ours at this moment: they wait until that is known."""
-        ours: list[tuple[str, TimerRow]] = []
-        left: list[tuple[str, TimerRow]] = []
-        for timer_id, entry in due:
-            slot = self._slots.get(self._partition_of[timer_id])
-            (ours if slot is not None and slot.still_ours() else left).append((timer_id, entry))
-        await self._publish([self._declared.outgoing(entry) for _, entry in ours])
-        now = self._now_ms()
-        for timer_id, entry in ours:
-            if self._pending.get(timer_id) is not entry:
-                continue  # set anew, cancelled or taken away meanwhile: what the table holds now stays
-            self._fired.setdefault(self._partition_of[timer_id], set()).add(timer_id)
-            self._drop(timer_id)
-            self.fired += 1
-            self.worst_late_ms = max(self.worst_late_ms, now - entry.due_at_ms)
-        await self._delete_fired()
-        return left
+    async def _published(self, topic: str, due: Sequence[Pending]) -> Sequence[Pending]:
+        """Those that certainly are at the broker."""
+        try:
+            await self._publish([self._declared.outgoing(decode(timer.raw)) for timer in due])
+        except RecordTooLargeError as error:
+            if len(due) > 1:
+                half = len(due) // 2
+                return [*await self._published(topic, due[:half]), *await self._published(topic, due[half:])]
+            log.exception("timers.too_large", topic=topic, timer=due[0].timer_id.decode(), error=repr(error))
+            return []
+        except PublishError as error:
+            log.warning("timers.retry", topic=topic, timers=len(due) - len(error.acknowledged), error=repr(error))
+            return [due[place] for place in sorted(error.acknowledged)]
+        return due
 
     async def _delete_fired(self) -> None:
-        stale: dict[int, set[str]] = {}
-        while self._fired:
-            # Taken one by one: what is set anew while another partition is written must not be deleted.
-            partition, gone = self._fired.popitem()
+        for partition in list(self._fired):
+            gone, slot = self._fired.get(partition), self._slots.get(partition)
+            if not gone or slot is None:
+                continue
+            rows = dict(gone)
             try:
-                await self._table.write(self._slots[partition], {timer_id.encode(): None for timer_id in gone})
+                await self._table.delete_unchanged(slot, rows)
             except Stale:
                 # Out of contact for a moment: tried again. Or a next owner fires them again, without a further effect.
-                log.info("timers.stale", partition=partition, timers=len(gone))
-                stale[partition] = {timer_id for timer_id in gone if timer_id not in self._pending}
-        self._fired = stale
+                log.info("timers.stale", partition=partition, timers=len(rows))
+                continue
+            self._forget_fired(partition, rows)
+            self._follow_table(slot, rows)
+
+    def _forget_fired(self, partition: int, rows: Mapping[bytes, bytes]) -> None:
+        left = {timer_id: raw for timer_id, raw in self._fired.get(partition, {}).items() if rows.get(timer_id) != raw}
+        self._fired[partition] = left
+        if not left:
+            del self._fired[partition]
 
     async def _sleep(self) -> None:
         """Until the next timer is due, one is set, or partitions may have changed."""
-        wait_s = LOOK_AGAIN_S
-        if self._heap:
-            wait_s = min(wait_s, max(0.0, (self._heap[0][0] - self._now_ms()) / 1000))
-        self._changed.clear()
+        next_ms = min((queue.next_ms for queue in self._queues.values() if queue and not queue.busy), default=None)
+        wait_s = LOOK_AGAIN_S if next_ms is None else min(LOOK_AGAIN_S, max(0.0, (next_ms - self._now_ms()) / 1000))
         try:
             async with asyncio.timeout(wait_s):
                 await self._changed.wait()

@@ -89,6 +89,11 @@ class FakeTable:
     def scan(self, slot: object) -> Iterator[tuple[bytes, bytes]]:
         return iter(list(self.rows.items()))
 
+    async def delete_unchanged(self, slot: object, judged: Mapping[bytes, bytes]) -> int:
+        gone = [key for key, value in judged.items() if self.rows.get(key) == value]
+        await self.write(slot, dict.fromkeys(gone))
+        return len(gone)
+
     async def write(self, batch: object, items: Mapping[bytes, bytes | None], *, durable: bool = False) -> None:
         for key, value in items.items():
             if value is None:

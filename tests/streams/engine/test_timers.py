@@ -12,13 +12,14 @@ import pytest
 from schemas.topics import EMAIL_REQUESTS, SMS_INFO, TOPICS
 from streams.engine.applied_offset import applied_offset_of
 from streams.engine.consumer import Stale
-from streams.engine.publish import PublishError
+from streams.engine.publish import PublishError, RecordTooLargeError
 from streams.engine.timer_rows import TimerRow, decode, encode
-from streams.engine.timers import Timer, Timers
+from streams.engine.timers import FIRE_AT_MOST, RETRY_MS, Timer, Timers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
+    from schemas.topics import AnyTopic
     from streams.engine.interfaces import Slot
     from streams.engine.publish import Outgoing
     from tests.conftest import Eventually
@@ -62,6 +63,15 @@ class Table:
             self.apply(slot, items)
             await self.sent.wait()
 
+    async def delete_unchanged(self, slot: Slot, judged: Mapping[bytes, bytes]) -> int:
+        if not slot.still_ours():
+            raise Stale
+        async with self.one_at_a_time:
+            gone = [key for key, value in judged.items() if self.read(slot, key) == value]
+            self.apply(slot, dict.fromkeys(gone))
+            await self.sent.wait()
+        return len(gone)
+
     def apply(self, slot: Slot, items: Mapping[bytes, bytes | None]) -> None:
         for key, value in items.items():
             if value is None:
@@ -76,6 +86,9 @@ class World:
         self.published: list[Outgoing] = []
         self.broken = 0
         self.on_publish: Callable[[], None] = lambda: None
+        self.unreachable: dict[AnyTopic | str, asyncio.Event] = {}
+        self.refused: set[bytes] = set()
+        self.too_large: set[bytes] = set()
         self.table = table
         self.timers = Timers(table, self.publish, lambda: self.now_ms)
 
@@ -83,8 +96,16 @@ class World:
         if self.broken:
             self.broken -= 1
             raise PublishError("the broker is away")
+        if self.too_large & {record.value for record in outgoing}:
+            raise RecordTooLargeError
+        for record in outgoing:
+            if record.topic in self.unreachable:
+                await self.unreachable[record.topic].wait()
         self.on_publish()
-        self.published += outgoing
+        arrived = {place: record for place, record in enumerate(outgoing) if record.value not in self.refused}
+        self.published += arrived.values()
+        if len(arrived) < len(outgoing):
+            raise PublishError("refused", frozenset(arrived))
 
     @property
     def fired(self) -> list[str]:
@@ -210,6 +231,7 @@ async def test_a_worker_that_lost_contact_for_a_moment_fires_when_it_is_back(eve
     async with world.running():
         await eventually.awaited(lambda: world.timers._slots)
         place.ours = True
+        world.now_ms += RETRY_MS
         await eventually.awaited(lambda: world.fired)
     assert world.fired == ["reminder"]
 
@@ -221,6 +243,8 @@ async def test_a_failed_publish_keeps_the_timer_for_another_try(eventually: Even
     await world.timers.set(place, [timer("stubborn", 10)])
     world.now_ms = 100
     async with world.running():
+        await eventually.awaited(lambda: world.broken == 0)
+        world.now_ms += RETRY_MS
         await eventually.awaited(lambda: world.fired)
     assert world.fired == ["stubborn"]
     assert world.table.rows == {}
@@ -284,25 +308,135 @@ async def test_of_two_versions_the_one_that_was_set_later_wins_recovery_though_t
     assert applied_offset_of(world.table.rows[0, b"reminder"]) > first
 
 
-async def test_a_timer_of_a_declared_topic_is_stored_by_its_plain_name_and_fires_at_the_declared_topic() -> None:
+async def test_a_timer_of_a_declared_topic_is_stored_by_its_plain_name_and_fires_at_the_declared_topic(
+    eventually: Eventually,
+) -> None:
     place = Place()
     world = World(Table(place))
     await world.timers.set(place, [msgspec.structs.replace(timer("reminder", 10), topic=SMS_INFO)])
     assert decode(world.table.rows[0, b"reminder"]).topic == "sms-info"
     world.now_ms = 100
-    await world.timers._round()
+    async with world.running():
+        await eventually.awaited(lambda: world.published)
     assert [record.topic for record in world.published] == [SMS_INFO]
 
 
-async def test_a_row_of_an_earlier_release_holds_the_name_at_the_broker_and_fires_at_the_same_topic() -> None:
+async def test_a_row_of_an_earlier_release_holds_the_name_at_the_broker_and_fires_at_the_same_topic(
+    eventually: Eventually,
+) -> None:
     place = Place()
     world = World(Table(place))
     world.table.rows[0, b"old"] = encode(TimerRow(1, 10, "staging.email-requests", b"user", b"value", ()))
     world.now_ms = 100
-    await world.timers._round()
+    async with world.running():
+        await eventually.awaited(lambda: world.published)
     assert [record.topic for record in world.published] == [EMAIL_REQUESTS]
 
 
 def test_no_declared_name_ends_with_another_so_an_earlier_row_names_one_topic() -> None:
     names = [topic.name for topic in TOPICS]
     assert [(long, short) for long in names for short in names if long != short and long.endswith(short)] == []
+
+
+def to(topic: AnyTopic, name: str, due_at_ms: int) -> Timer:
+    return msgspec.structs.replace(timer(name, due_at_ms), topic=topic)
+
+
+async def test_an_unreachable_topic_does_not_stall_the_timers_of_another(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    reachable = world.unreachable[SMS_INFO] = asyncio.Event()
+    await world.timers.set(place, [to(SMS_INFO, "stuck", 10), to(EMAIL_REQUESTS, "first", 20)])
+    world.now_ms = 100
+    async with world.running():
+        await eventually.awaited(lambda: world.fired == ["first"])
+        await world.timers.set(place, [to(EMAIL_REQUESTS, "second", 30)])
+        await eventually.awaited(lambda: world.fired == ["first", "second"])
+        await eventually.awaited(lambda: list(world.table.rows) == [(0, b"stuck")])
+        reachable.set()
+        await eventually.awaited(lambda: not world.table.rows)
+    assert world.fired == ["first", "second", "stuck"]
+
+
+async def test_what_arrived_of_a_publish_that_failed_does_not_fire_a_second_time(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    world.refused = {b"refused"}
+    await world.timers.set(place, [timer("before", 10), timer("refused", 20), timer("behind", 30)])
+    world.now_ms = 100
+    async with world.running():
+        await eventually.awaited(lambda: list(world.table.rows) == [(0, b"refused")])
+        world.refused = set()
+        world.now_ms = 5_000
+        await eventually.awaited(lambda: not world.table.rows)
+    assert world.fired == ["before", "behind", "refused"]
+
+
+async def test_timers_that_cannot_be_published_leave_others_of_their_topic_their_turn(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    many = [f"refused-{number}" for number in range(FIRE_AT_MOST)]
+    world.refused = {name.encode() for name in many}
+    await world.timers.set(place, [*(timer(name, 10) for name in many), timer("good", 20)])
+    world.now_ms = 100
+    async with world.running():
+        await eventually.awaited(lambda: world.fired == ["good"])
+
+
+async def test_a_timer_that_is_too_large_does_not_hold_up_those_beside_it(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    world.too_large = {b"large"}
+    await world.timers.set(place, [timer("one", 10), timer("large", 10), timer("two", 10), timer("three", 10)])
+    world.now_ms = 100
+    async with world.running():
+        await eventually.awaited(lambda: world.fired == ["one", "two", "three"])
+        await eventually.awaited(lambda: list(world.table.rows) == [(0, b"large")])
+
+
+async def test_a_timer_that_is_cancelled_while_its_partition_is_read_does_not_fire(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    await world.timers.set(place, [timer("cancelled", 10), timer("kept", 10)])
+    async with world.table.one_at_a_time:
+        cancelling = asyncio.create_task(world.timers.cancel(place, ["cancelled"]))
+        await asyncio.sleep(0)
+        world.timers._follow_assignment()
+    await cancelling
+    world.now_ms = 100
+    async with world.running():
+        await eventually.awaited(lambda: world.fired)
+    assert world.fired == ["kept"]
+
+
+async def test_a_timer_set_while_its_former_version_is_cancelled_fires(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    await world.timers.set(place, [timer("reminder", 10)])
+    world.timers._follow_assignment()
+    async with world.table.one_at_a_time:
+        cancelling = asyncio.create_task(world.timers.cancel(place, ["reminder"]))
+        await asyncio.sleep(0)
+        setting = asyncio.create_task(world.timers.set(place, [timer("reminder", 50)]))
+        await asyncio.sleep(0)
+    await asyncio.gather(cancelling, setting)
+    world.now_ms = 100
+    async with world.running():
+        await eventually.awaited(lambda: world.fired == ["reminder"])
+
+
+async def test_what_fired_just_before_a_new_epoch_fires_no_second_time(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    await world.timers.set(place, [timer("reminder", 10)])
+
+    def leave() -> None:
+        place.ours = False
+        world.table.places = [Place(epoch=2)]
+
+    async with world.running():
+        await eventually.awaited(lambda: world.timers._slots)
+        world.on_publish = leave
+        world.now_ms = 100
+        await eventually.awaited(lambda: not world.table.rows)
+    assert world.fired == ["reminder"]
