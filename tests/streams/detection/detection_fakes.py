@@ -67,6 +67,11 @@ class FakeTable:
                 self.values[slot.partition, key] = value
         self.written.append(set(items))
 
+    async def delete_unchanged(self, slot: Slot, judged: Mapping[bytes, bytes]) -> int:
+        gone = [key for key, value in judged.items() if self.read(slot, key) == value]
+        await self.write(slot, dict.fromkeys(gone))
+        return len(gone)
+
 
 class FakeUnits:
     def __init__(self, *configs: m.UnitConfig) -> None:
