@@ -106,6 +106,8 @@ def test_pending_timers_outlive_a_rebalance_and_a_kill_and_each_takes_effect_onc
     clockwork = Clockwork(place)
     rng = random.Random(5)
     with place.worker(WORKER, clockwork.job) as first:
+        # Only then do all due times lie ahead of the last order, however slow the machine.
+        eventually(lambda: "partitions.ready" in place.log.read_text(), within_s=60, what="the worker to be ready")
         begin = now_ms()
         last_ms = begin + set_within_ms + 6_000
         orders = spread(pending, begin + set_within_ms, last_ms)

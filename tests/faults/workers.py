@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 if TYPE_CHECKING:
@@ -52,12 +52,7 @@ class Place:
 
     def committed(self, topic: str, partition: int = 0) -> int:
         request = [ConsumerGroupTopicPartitions(self.group, [TopicPartition(topic, partition)])]
-        try:
-            found = self.admin.list_consumer_group_offsets(request)[self.group].result()
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.COORDINATOR_LOAD_IN_PROGRESS:
-                raise
-            return 0  # not known yet
+        found = self.admin.list_consumer_group_offsets(request)[self.group].result()
         offsets: list[int] = [tp.offset for tp in found.topic_partitions or ()]
         return max(0, *offsets)
 
