@@ -131,6 +131,12 @@ MUTATIONS = (
         "if True:",
     ),
     Mutation(
+        "the local store's offset moves over gaps",
+        "tables:BulkTable._answered",
+        "complete = future.result().offset == contained + 1",
+        "complete = True",
+    ),
+    Mutation(
         "the local store is not read as the changelog has it: lower applied offsets win",
         "restore:newest_by_applied_offset",
         "applied_offset_of(known) > applied_offset_of(value)",
@@ -146,6 +152,54 @@ MUTATIONS = (
         "a table is written by whoever still has a batch",
         "tables:BulkTable._check",
         "if not slot.still_ours():",
+        "if False:",
+    ),
+    Mutation(
+        "cancelled timers are only forgotten in memory (defect 11)",
+        "timers:Timers.cancel",
+        "await self._table.write(slot, gone)",
+        "pass",
+    ),
+    Mutation(
+        "the local store is written before the changelog (defect 4)",
+        "tables:BulkTable._put",
+        "self._ahead.add(partition, run)",
+        "self._ahead.add(partition, run)\n        self.store.apply(partition, run)",
+    ),
+    Mutation(
+        "a snapshot is deleted whatever was written since (defect 6)",
+        "tables:BulkTable.delete_unchanged",
+        "if value == judged[key]]",
+        "]",
+    ),
+    Mutation(
+        "an acknowledged timer stays in memory, too",
+        "timers:Timers._fire",
+        "del self._pending[timer.timer_id]",
+        "pass",
+    ),
+    Mutation(
+        "reads do not see what the changelog has not yet",
+        "tables:BulkTable.read",
+        "return self.store.read(slot.partition, key) if isinstance(found, Absent) else found",
+        "return self.store.read(slot.partition, key)",
+    ),
+    Mutation(
+        "fired timers stay in the table",
+        "timers:Timers._fire",
+        "self._fired.setdefault(timer.partition, {})[timer.timer_id] = timer.raw",
+        "pass",
+    ),
+    Mutation(
+        "timers of a new assignment are not read",
+        "timers:Timers._follow_assignment",
+        "for timer_id, raw in self._table.scan(slot):",
+        "for timer_id, raw in ():",
+    ),
+    Mutation(
+        "timers that could not be published are dropped (defect 7)",
+        "timers:Timers._fire",
+        "if self._pending.get(timer.timer_id) is timer:",
         "if False:",
     ),
     Mutation(

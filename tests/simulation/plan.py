@@ -45,7 +45,7 @@ KINDS = {
     "rebalance": 4,
     "leaderless": 3,
     "slow": 3,
-    "lossy": 0,
+    "lossy": 3,
     "compact": 3,
     "marker": 2,
     "retain": 1,
