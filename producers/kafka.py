@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 from confluent_kafka import KafkaError, Producer
 
+from producers.batch_check import check_batch
 from producers.errors import BatchError, BatchTooLargeError, NotDeliveredError, QueueFullError
 from schemas import messages as m
 from schemas.headers import Header, content_id, new_traceparent, type_name
@@ -217,28 +218,6 @@ class ReadingsProducer(KafkaProducer):
             on_delivery=on_delivery,
             wait_s=wait_s,
         )
-
-    def publish_batch(self, batch: m.ReadingBatch, *, wait_s: float | None = None) -> Future[Delivery]:
-        """Like `send_batch`, with a future."""
-        check_batch(batch)
-        return self.publish(READINGS, batch.unit_id, m.encode(batch), message_type=_READING_BATCH, wait_s=wait_s)
-
-
-def check_batch(batch: m.ReadingBatch) -> None:
-    """Refuse what the workers would only put among the dead letters; raises BatchError."""
-    if not 1 <= len(batch.unit_id) <= 200:
-        raise BatchError(
-            f"the unit id {batch.unit_id[:40]!r} has {len(batch.unit_id)} characters; it must have 1 to 200"
-        )
-    if not batch.readings:
-        raise BatchError(f"the batch of unit {batch.unit_id} has no readings; send at least one")
-    for reading in batch.readings:
-        # JSON has no such numbers: they would arrive as null.
-        if not math.isfinite(reading.temperature_c):
-            raise BatchError(
-                f"unit {batch.unit_id}: {reading.temperature_c} at {reading.at_ms} is not a temperature;"
-                " leave the reading out where the sensor has none"
-            )
 
 
 def _check_size(topic: AnyTopic, key: bytes, value: bytes | None) -> None:

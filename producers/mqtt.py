@@ -29,6 +29,7 @@ from broker.topics import BrokerUnreachableError, TopicError, check_partitions
 from producers.errors import NotDeliveredError
 from producers.kafka import ReadingsProducer
 from producers.mqtt_payload import TOPIC, understand
+from producers.mqtt_window import Window
 from schemas.headers import type_name
 from schemas.messages import ReadingBatch
 from schemas.topics import READINGS
@@ -56,7 +57,6 @@ ON_THE_WAY = Gauge("freshtrack_mqtt_on_the_way", "MQTT messages that Kafka does 
 
 QOS = 1
 FLUSH_S = 10.0
-TELL_EVERY_S = 10.0
 _TYPE = type_name(ReadingBatch)
 _KAFKA = {
     # Until Kafka has it: what is on the way is bounded by the window, and giving up would help nobody.
@@ -68,43 +68,6 @@ _KAFKA = {
 
 class BridgeFailedError(RuntimeError):
     """The bridge cannot go on; what it did not acknowledge comes again at its next start."""
-
-
-class Window:
-    """Bounds what is on the way: `enter` waits for room, `leave` makes some. A single message always has room."""
-
-    def __init__(self, messages: int, size: int) -> None:
-        self._limits = messages, size
-        self._room = threading.Condition()
-        self._closed = False
-        self.messages = 0
-        self._size = 0
-
-    def enter(self, size: int) -> bool:
-        """False when the window was closed; then nothing has entered."""
-        with self._room:
-            while not self._room.wait_for(lambda: self._closed or self._has_room(size), TELL_EVERY_S):
-                log.warning("mqtt.waiting_for_kafka", messages=self.messages)
-            if not self._closed:
-                self.messages += 1
-                self._size += size
-            return not self._closed
-
-    def _has_room(self, size: int) -> bool:
-        messages, total = self._limits
-        return not self.messages or (self.messages < messages and self._size + size <= total)
-
-    def leave(self, size: int) -> None:
-        with self._room:
-            self.messages -= 1
-            self._size -= size
-            self._room.notify_all()
-
-    def close(self) -> None:
-        """Let nobody wait any more."""
-        with self._room:
-            self._closed = True
-            self._room.notify_all()
 
 
 class _Open(msgspec.Struct):

@@ -15,16 +15,22 @@ from confluent_kafka import Consumer, TopicPartition
 from broker.topics import create_topics
 from producers.errors import BatchError, BatchTooLargeError, NotDeliveredError, QueueFullError
 from producers.kafka import KafkaProducer, ReadingsProducer
-from schemas.messages import Reading, ReadingBatch
+from schemas.messages import Reading, ReadingBatch, encode
 from schemas.topics import READINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
+    from producers.kafka import Delivery
     from tests.conftest import Kafka
 
 NOWHERE = {"bootstrap.servers": "127.0.0.1:1"}
 BATCH = ReadingBatch("unit-1", [Reading(1_000, 4.0), Reading(2_000, 4.5)])
+
+
+def published(producer: ReadingsProducer) -> Future[Delivery]:
+    return producer.publish(READINGS, BATCH.unit_id, encode(BATCH), message_type="reading_batch")
 
 
 @pytest.fixture
@@ -59,7 +65,7 @@ def test_1000_keys_lie_where_aiokafka_would_put_them(kafka: Kafka, prefix: str) 
 @pytest.mark.broker
 def test_a_batch_arrives_with_its_key_and_its_headers(kafka: Kafka, prefix: str) -> None:
     with ReadingsProducer({"bootstrap.servers": kafka.bootstrap}, prefix=prefix) as producer:
-        delivery = producer.publish_batch(BATCH).result(30)
+        delivery = published(producer).result(30)
     consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "none", "enable.auto.commit": False})
     consumer.assign([TopicPartition(delivery.topic, delivery.partition, delivery.offset)])
     record = consumer.poll(30)
@@ -82,7 +88,7 @@ def test_a_topic_that_the_broker_lacks_fails_the_future(kafka: Kafka) -> None:
         "topic.metadata.propagation.max.ms": 100,
     }
     producer = ReadingsProducer(settings, prefix=uuid.uuid4().hex)
-    future = producer.publish_batch(BATCH)
+    future = published(producer)
     with pytest.raises(NotDeliveredError, match="did not take the message"):
         future.result(30)
     producer.close()
@@ -97,7 +103,7 @@ def test_a_full_queue_is_told_and_not_grown(offline: ReadingsProducer) -> None:
 
 
 def test_a_flush_ends_in_its_time(offline: ReadingsProducer) -> None:
-    future = offline.publish_batch(BATCH)
+    future = published(offline)
     with pytest.raises(NotDeliveredError, match=r"not acknowledged within 0\.05 s"):
         offline.flush(0.05)
     assert not future.done()
@@ -105,7 +111,7 @@ def test_a_flush_ends_in_its_time(offline: ReadingsProducer) -> None:
 
 def test_what_is_given_up_at_the_end_fails_its_future() -> None:
     producer = ReadingsProducer({**NOWHERE, "log_level": 0})
-    future = producer.publish_batch(BATCH)
+    future = published(producer)
     with pytest.raises(NotDeliveredError):
         producer.close(0)
     with pytest.raises(NotDeliveredError, match="PURGE"):
