@@ -7,7 +7,7 @@ comes again, and makes the same record with the same `id` header, unless it is a
 of arrival.
 
 Memory is bounded by a window of messages on the way to Kafka. While it is full the bridge reads nothing more, and
-the MQTT broker waits; a connection that ends by that is opened anew, and the broker sends again what was open.
+the MQTT broker waits; a connection that ends by that is reopened, and the broker sends again what was open.
 
 paho-mqtt is used rather than aiomqtt, which acknowledges each message before anybody has seen it.
 """
@@ -165,7 +165,7 @@ class Bridge:
         if reason.is_failure:
             log.error("mqtt.refused", reason=str(reason))
             return
-        self._begin_anew()
+        self._new_connection()
         log.info("mqtt.connected", broker="{}:{}".format(*self._settings.address), resumed=flags.session_present)
         client.subscribe(TOPIC, QOS)
 
@@ -184,13 +184,13 @@ class Bridge:
     def _on_disconnect(
         self, _: Client, __: object, ___: DisconnectFlags, reason: ReasonCode, _properties: Properties | None
     ) -> None:
-        self._begin_anew()
+        self._new_connection()
         self.subscribed = False
         CONNECTED.set(0)
         if not self._over.is_set():
             log.warning("mqtt.disconnected", reason=str(reason))
 
-    def _begin_anew(self) -> None:
+    def _new_connection(self) -> None:
         with self._open_lock:
             self._connection += 1
             self._open.clear()
