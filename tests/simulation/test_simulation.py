@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 
-SEEDS = 400
+SEEDS = 1_000
 LONG_SEEDS = 100_000
 REPLAYED = 50
 # Conditions that a run is worth nothing without; each must be met.
