@@ -65,8 +65,9 @@ class Invariants:
         if record.timestamp < int(due) - CLOCK_SLACK_MS * self._clocks_were_set():
             raise AssertionError(f"timer {record.value!r} fired {int(due) - record.timestamp} ms early")
 
-    def _clocks_were_set(self) -> bool:
-        return any(fault.kind == "clock" for fault in self._world.plan.faults)
+    def _clocks_were_set(self) -> int:
+        """How often; all of it may have hit one machine."""
+        return sum(fault.kind == "clock" for fault in self._world.plan.faults)
 
     def _follow_input(self) -> None:
         """What every record of the input makes of its key."""
