@@ -21,13 +21,15 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from schemas.topics import TOPICS, AnyTopic
+from schemas.topics import TOPICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from concurrent.futures import Future
 
     from confluent_kafka.admin import TopicMetadata
+
+    from schemas.topic import AnyTopic
 
 DEFAULT_TIME_LIMIT_S = 30.0
 # One broker can keep one copy only; more copies come by the option.

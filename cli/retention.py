@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from database.retention import RetentionSettings
-    from schemas.topics import AnyTopic
+    from schemas.topic import AnyTopic
 
 
 def retention() -> None:
@@ -38,7 +38,7 @@ def rows(settings: RetentionSettings) -> Iterator[tuple[str, str, str]]:
 
 
 def _of_topic(topic: AnyTopic) -> str:
-    from schemas.topics import DAY_MS, FOR_EVER
+    from schemas.topic import DAY_MS, FOR_EVER
 
     if topic.compacted:
         return "the newest of each key"

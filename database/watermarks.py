@@ -24,7 +24,7 @@ from schemas.topics import UNIT_AGGREGATES
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-    from schemas.topics import AnyTopic
+    from schemas.topic import AnyTopic
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from database.configuration import ContactRow, DigestPreferenceRow, OrganizationRow, UnitRow
 from outbox import writer
 from outbox.topic_scan import scan
-from schemas.topics import CONTACTS, DIGEST_PREFERENCES, ORGANIZATIONS, UNITS, AnyTopic
+from schemas.topics import CONTACTS, DIGEST_PREFERENCES, ORGANIZATIONS, UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from broker.settings import KafkaSettings
+    from schemas.topic import AnyTopic
 
 # Keys in one transaction: few, so that other writers of these keys wait only briefly.
 KEYS_A_TRANSACTION = 500

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from broker.settings import KafkaSettings
-    from schemas.topics import AnyTopic
+    from schemas.topic import AnyTopic
 
 READ_LIMIT_S = 60.0
 POLL_S = 0.2

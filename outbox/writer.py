@@ -26,7 +26,6 @@ from schemas.topics import (
     ORGANIZATIONS,
     REDRIVE_TOPICS,
     UNITS,
-    AnyTopic,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
 
     import msgspec
     from sqlalchemy.ext.asyncio import AsyncSession
+
+    from schemas.topic import AnyTopic
 
     _Read = Callable[[AsyncSession, Collection[str]], Awaitable[Mapping[str, msgspec.Struct]]]
 

@@ -20,13 +20,15 @@ from producers.batch_check import check_batch
 from producers.errors import BatchError, BatchTooLargeError, NotDeliveredError, QueueFullError
 from schemas import messages as m
 from schemas.headers import Header, content_id, new_traceparent, type_name
-from schemas.topics import READINGS, AnyTopic
+from schemas.topics import READINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from confluent_kafka import Message
+
+    from schemas.topic import AnyTopic
 
 PARTITIONER = "murmur2_random"
 # A record's key, headers and framing count towards the broker's limit as well.

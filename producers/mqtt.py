@@ -19,7 +19,6 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import msgspec
 import structlog
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -29,7 +28,7 @@ from broker.topics import BrokerUnreachableError, TopicError, check_partitions
 from producers.errors import NotDeliveredError
 from producers.kafka import ReadingsProducer
 from producers.mqtt_payload import TOPIC, understand
-from producers.mqtt_window import Window
+from producers.mqtt_window import Open, Window
 from schemas.headers import type_name
 from schemas.messages import ReadingBatch
 from schemas.topics import READINGS
@@ -70,17 +69,6 @@ class BridgeFailedError(RuntimeError):
     """The bridge cannot go on; what it did not acknowledge comes again at its next start."""
 
 
-class _Open(msgspec.Struct):
-    """A message that is not acknowledged yet, the connection on which it came, and how many records Kafka lacks."""
-
-    mid: int
-    qos: int
-    size: int
-    readings: int
-    connection: int
-    missing: int
-
-
 class Bridge:
     """`run()` works until `stop()`: paho's thread brings messages, the producer's tells what Kafka has.
 
@@ -96,7 +84,7 @@ class Bridge:
         self._window = Window(settings.window, settings.window_bytes)
         # A message id means something on its own connection only: acknowledged on the next one it would be another's.
         self._connection = 0
-        self._open: deque[_Open] = deque()
+        self._open: deque[Open] = deque()
         self._open_lock = threading.Lock()
         self.subscribed = False
         self.acknowledged = 0
@@ -211,7 +199,7 @@ class Bridge:
             (NOT_UNDERSTOOD if forward.values else NOT_SENT).inc()
             log.warning("mqtt.not_understood", topic=message.topic, problem=forward.problem[:500])
         size, records = len(message.payload), len(forward.values)
-        this = _Open(message.mid, message.qos, size, forward.readings, self._connection, records)
+        this = Open(message.mid, message.qos, size, forward.readings, self._connection, records)
         with self._open_lock:
             self._open.append(this)
         if not records:
@@ -231,7 +219,7 @@ class Bridge:
         for value in forward.values:
             self._producer.send(READINGS, forward.key, value, message_type=_TYPE, on_delivery=delivered)
 
-    def _taken(self, client: Client, message: _Open) -> None:
+    def _taken(self, client: Client, message: Open) -> None:
         """Kafka has it: acknowledge it, in the order of arrival, as MQTT wants it (MQTT-4.6.0-2)."""
         with self._open_lock:
             if message.connection == self._connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import msgspec
 import structlog
 
 log = structlog.get_logger(__name__)
@@ -46,3 +47,14 @@ class Window:
         with self._room:
             self._closed = True
             self._room.notify_all()
+
+
+class Open(msgspec.Struct):
+    """A message that is not acknowledged yet, the connection on which it came, and how many records Kafka lacks."""
+
+    mid: int
+    qos: int
+    size: int
+    readings: int
+    connection: int
+    missing: int

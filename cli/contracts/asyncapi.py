@@ -10,7 +10,8 @@ import msgspec
 
 from cli.contracts.examples import Json, example_of
 from schemas.headers import Header, type_name
-from schemas.topics import TOPICS, AnyTopic
+from schemas.topic import AnyTopic
+from schemas.topics import TOPICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -129,30 +129,20 @@ def measure(
 ) -> m.AggregateBucket:
     """The bucket's numbers; `before` may be any reading earlier than `starts_at_ms`, the newest one is meant."""
     offsets, celsius = readings.read()
-    high = math.inf if graded.high_c is None else graded.high_c
-    low = -math.inf if graded.low_c is None else graded.low_c
-    vouch = graded.vouch_ms
+    high, low, vouch = _bound(graded.high_c, math.inf), _bound(graded.low_c, -math.inf), graded.vouch_ms
     count = len(offsets)
-    lasting = list(map(sub, offsets[1:], offsets))
-    if count:
-        lasting.append(BUCKET_MS - offsets[-1])
-        if max(lasting) > vouch:
-            lasting = [min(lasts, vouch) for lasts in lasting]
+    lasting = _lasting(offsets, vouch)
     coldest, warmest = (min(celsius), max(celsius)) if count else (None, None)
-    covered = sum(lasting)
-    kinetic = [
-        exp(-DH_OVER_R_K / (value + ZERO_CELSIUS_K)) * lasts for value, lasts in zip(celsius, lasting, strict=True)
-    ]
+    covered, kinetic = sum(lasting), list(map(_kinetic, celsius, lasting))
     side, vouched_until, reached = 0, -1, 0
     if before is not None:
         # One that vouches for nothing here still says whether an excursion is new, if it vouches up to the border.
-        value = before.celsius
-        side = (value > high) - (value < low)
+        side = (before.celsius > high) - (before.celsius < low)
         vouched_until = before.at_ms - starts_at_ms + vouch
         reached = max(0, min(vouched_until, offsets[0] if count else BUCKET_MS, BUCKET_MS))
         if reached:
             covered += reached
-            kinetic.append(exp(-DH_OVER_R_K / (value + ZERO_CELSIUS_K)) * reached)
+            kinetic.append(_kinetic(before.celsius, reached))
     above = below = excursions = 0
     if coldest is not None and warmest is not None and (warmest > high or coldest < low):
         above, below, excursions = _out_of_range(offsets, celsius, lasting, high, low, side, vouched_until, vouch)
@@ -178,6 +168,25 @@ def measure(
         high_c=graded.high_c,
         low_c=graded.low_c,
     )
+
+
+def _bound(limit_c: float | None, none: float) -> float:
+    return none if limit_c is None else limit_c
+
+
+def _lasting(offsets: list[int], vouch: int) -> list[int]:
+    """For how long each reading vouches, in ms: up to the next one or the bucket's end, at most `vouch`."""
+    lasting = list(map(sub, offsets[1:], offsets))
+    if offsets:
+        lasting.append(BUCKET_MS - offsets[-1])
+        if max(lasting) > vouch:
+            return [min(lasts, vouch) for lasts in lasting]
+    return lasting
+
+
+def _kinetic(celsius: float, lasts_ms: int) -> float:
+    """A reading's share of the sum below the logarithm of the mean kinetic temperature."""
+    return exp(-DH_OVER_R_K / (celsius + ZERO_CELSIUS_K)) * lasts_ms
 
 
 def _out_of_range(

@@ -16,10 +16,12 @@ from domain.notification.phone import masked
 from domain.redrive.reading_redrive import reading_doubt, reading_facts, redrive_reading
 from domain.redrive.redrive_record import Facts, NotRedrivable, RedriveRecord, request_again
 from schemas import messages as m
-from schemas.topics import DIGEST_JOBS, EMAIL_DLQ, EMAIL_REQUESTS, READINGS_DLQ, SMS_DLQ, SMS_LANES, AnyTopic
+from schemas.topics import DIGEST_JOBS, EMAIL_DLQ, EMAIL_REQUESTS, READINGS_DLQ, SMS_DLQ, SMS_LANES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from schemas.topic import AnyTopic
 
 DeadLetter: TypeAlias = m.SmsDeadLetter | m.DeadReading | m.EmailDeadLetter | m.DigestDeadLetter | m.UnreadableRecord
 

@@ -10,7 +10,7 @@ from schemas import messages as m
 from schemas.headers import content_id, type_name
 
 if TYPE_CHECKING:
-    from schemas.topics import AnyTopic
+    from schemas.topic import AnyTopic
 
 
 class Facts(Struct, frozen=True, kw_only=True):

@@ -28,6 +28,8 @@ from streams.engine.wiring import agent, now_ms, publisher, run_publisher
 if TYPE_CHECKING:
     import faust
 
+    from schemas.topic import AnyTopic
+
 
 def build() -> faust.App:
     settings = DetectionSettings()
@@ -53,7 +55,7 @@ def build() -> faust.App:
     return app
 
 
-def _table(app: faust.App, name: str, topic: t.AnyTopic, *, buffer_mib: int) -> faust.Table:
+def _table(app: faust.App, name: str, topic: AnyTopic, *, buffer_mib: int) -> faust.Table:
     """A table whose store holds twice the buffer and as much cache in memory, for each partition."""
     options = ROCKSDB_OPTIONS | {"write_buffer_size": buffer_mib << 20, "block_cache_size": buffer_mib << 20}
     return app.Table(name, partitions=topic.partitions, key_type=bytes, value_type=bytes, options=options)

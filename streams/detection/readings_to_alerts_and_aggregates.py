@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec.structs import replace
 
 from domain.detection import sensor_clock
 from domain.detection.aggregate import take
 from domain.detection.bucket_refusals import refused_by_buckets
-from domain.detection.reading_validation import Refusal
 from domain.detection.readings import Run, sort_records
-from domain.detection.threshold import evaluate, settled, unit_removed
-from schemas.messages import Alert, DeadLetterReason, UnitOnline
+from domain.detection.threshold import evaluate, settled
+from schemas.messages import DeadLetterReason
+from streams.detection.batch_work import Work, back_online, outgoing_of, refuse_unknown
 from streams.detection.counts import DetectionCounts
-from streams.detection.dead_readings import dead_letter
-from streams.detection.records import alert_record, connectivity_record, trace_of_reading
-from streams.detection.unit_buckets import Closings
 from streams.detection.unit_states import encode_state
 
 if TYPE_CHECKING:
@@ -25,23 +21,12 @@ if TYPE_CHECKING:
 
     from domain.detection.unit_state import UnitState, Watch
     from streams.detection.unit_buckets import BucketTable
-    from streams.detection.unit_states import Unit, UnitStates
+    from streams.detection.unit_states import UnitStates
     from streams.engine.consumer import Batch
     from streams.engine.interfaces import Clock, Publish
-    from streams.engine.publish import Outgoing
 
 
 CLOCK_REASONS = {DeadLetterReason.FUTURE_TIME, DeadLetterReason.IMPOSSIBLE_TIME, DeadLetterReason.TOO_OLD}
-
-
-class _Work(msgspec.Struct):
-    """What follows from a batch."""
-
-    refusals: list[Refusal]
-    alerts: list[tuple[Alert, Run]] = msgspec.field(default_factory=list)
-    online: list[UnitOnline] = msgspec.field(default_factory=list)
-    encoded: dict[bytes, bytes] = msgspec.field(default_factory=dict)
-    closings: Closings = msgspec.field(default_factory=Closings)
 
 
 class Detection:
@@ -71,14 +56,14 @@ class Detection:
     async def _handle(self, batch: Batch) -> None:
         now_ms, counts, buckets = self._now_ms(), self.counts, self._buckets
         found = sort_records(batch.records, now_ms, self._max_age_ms)
-        work = _Work(found.refusals)
+        work = Work(found.refusals)
         self._apply(batch, found.runs, work, now_ms)
         if work.refusals:
             self._note_wrong_times(batch, found.runs, work, now_ms)
         closings = work.closings
         if closings.refused:
             work.refusals += refused_by_buckets(closings.refused, found.runs, buckets.policy)
-        if outgoing := _outgoing(batch, work, now_ms):
+        if outgoing := outgoing_of(batch, work, now_ms):
             await self._publish(outgoing)
         await buckets.finish(batch, closings)
         await self._states.table.write(batch, work.encoded)
@@ -86,7 +71,7 @@ class Detection:
         counts.buckets += len(closings.outgoing)
         counts.add_outputs([alert for alert, _ in work.alerts], work.refusals)
 
-    def _apply(self, batch: Batch, runs: Mapping[bytes, Run], work: _Work, now_ms: int) -> None:
+    def _apply(self, batch: Batch, runs: Mapping[bytes, Run], work: Work, now_ms: int) -> None:
         """Apply each unit's readings to its buckets and its rules. The hot path: about 6 µs a run of one reading."""
         states, buckets, closings, encoded = self._states, self._buckets, work.closings, work.encoded
         known, version, counts = states.known_in(batch), states.version, self.counts
@@ -99,7 +84,7 @@ class Detection:
             if watch is None:
                 # Not kept: unconfigured keys are unbounded.
                 del known[key]
-                _refuse_unknown(key, unit, run, work)
+                refuse_unknown(key, unit, run, work)
                 continue
             state = unit.state
             fresh = run if run.pairs[0][0].offset > state.applied_offset else run.after(state.applied_offset)
@@ -119,20 +104,20 @@ class Detection:
             encoded[key] = encode_state(after)
 
     def _evaluate(
-        self, watch: Watch, state: UnitState, run: Run, work: _Work, now_ms: int, touched_ms: int
+        self, watch: Watch, state: UnitState, run: Run, work: Work, now_ms: int, touched_ms: int
     ) -> UnitState:
         evaluation = evaluate(watch, state, run, now_ms)
         work.alerts += [(alert, run) for alert in evaluation.alerts]
         tally = evaluation.tally
         self.counts.add(tally)
         if tally.evaluated > tally.late:
-            return _back_online(evaluation.state, run, work, now_ms)
+            return back_online(evaluation.state, run, work, now_ms)
         if tally.already_seen == len(run.times):
             return evaluation.state
         stale = sensor_clock.arrived(state.stale, watch.organization_id, touched_ms, now_ms, max(run.times))
         return replace(evaluation.state, stale=stale)
 
-    def _note_wrong_times(self, batch: Batch, runs: Mapping[bytes, Run], work: _Work, now_ms: int) -> None:
+    def _note_wrong_times(self, batch: Batch, runs: Mapping[bytes, Run], work: Work, now_ms: int) -> None:
         """Refused for their times, readings still say that the unit sends, and how wrong its clock is."""
         states, known = self._states, self._states.known_in(batch)
         for refusal in work.refusals:
@@ -149,32 +134,3 @@ class Detection:
             stale = sensor_clock.arrived(unit.state.stale, watch.organization_id, live_ms, now_ms, newest_ms)
             unit.state = replace(unit.state, stale=stale)
             work.encoded[key] = encode_state(unit.state)
-
-
-def _back_online(state: UnitState, run: Run, work: _Work, now_ms: int) -> UnitState:
-    """The state after a new and live reading, which ends what was open because none came."""
-    if state.offline_group is None and state.stale is None:
-        return state
-    work.alerts += [(alert, run) for alert in sensor_clock.ended(run.unit_id, state.stale, now_ms)]
-    if state.offline_group is not None:
-        at_ms = run.pairs[0][0].timestamp
-        work.online.append(UnitOnline(unit_id=run.unit_id, group=state.offline_group, at_ms=at_ms))
-    return replace(state, offline_group=None, stale=None)
-
-
-def _refuse_unknown(key: bytes, unit: Unit, run: Run, work: _Work) -> None:
-    detail = f"the unit {run.unit_id!r} is not configured: create it, then send the record again"
-    work.refusals += [
-        Refusal(record, DeadLetterReason.UNKNOWN_UNIT, detail, len(batch.readings)) for record, batch in run.pairs
-    ]
-    if unit.state.breaches or unit.state.stale:
-        unit.state, ended = unit_removed(run.unit_id, unit.state)
-        work.alerts += [(alert, run) for alert in ended]
-        work.encoded[key] = encode_state(unit.state)
-
-
-def _outgoing(batch: Batch, work: _Work, now_ms: int) -> list[Outgoing]:
-    outgoing = [dead_letter(batch, refusal, now_ms) for refusal in work.refusals]
-    outgoing += [alert_record(alert, trace_of_reading(run, alert.at_ms)) for alert, run in work.alerts]
-    outgoing += map(connectivity_record, work.online)
-    return outgoing

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from domain.detection.aggregate_state import Graded, Load, Policy, Step, UnitBuckets
-    from schemas.topics import AnyTopic
+    from schemas.topic import AnyTopic
     from streams.engine.interfaces import Rows, Slot
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import faust
 import structlog
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from faust.types import TP
 
-    from schemas.topics import AnyTopic
+    from schemas.topic import AnyTopic
     from streams.engine.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
@@ -124,48 +124,51 @@ def create_app(
     else:
         names = (topic if isinstance(topic, str) else settings.topic(topic.name) for topic in batched)
         sizes = dict.fromkeys(names, settings.max_batch)
-    app = StreamApp(
-        settings.topic(name),
-        broker=[f"kafka://{server.strip()}" for server in settings.bootstrap_servers.split(",")],
-        broker_credentials=settings.faust_credentials(),
-        store=f"{settings.store}://",
-        datadir=str(settings.data_dir),
-        Table=BulkTable,
-        TableManager=StreamTables,
-        Worker=StreamWorker,
-        Monitor=NoMonitor,
-        web_enabled=False,
-        worker_redirect_stdouts=False,
-        # Topics are made from their declarations, changelogs by their tables; Faust makes none.
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        topic_replication_factor=settings.replication_factor,
-        # A flow's queue never fills: `Delivery` gives it less than this.
-        stream_buffer_maxsize=4_096,
-        stream_wait_empty=True,
-        stream_recovery_delay=0.0,
-        table_standby_replicas=0,
-        broker_session_timeout=settings.session_timeout_s,
-        broker_rebalance_timeout=settings.session_timeout_s * 1.5,
-        broker_heartbeat_interval=min(1.0, settings.session_timeout_s / 4),
-        broker_request_timeout=max(30.0, settings.session_timeout_s),
-        # A main loop that stands still for so long has lost its partitions, heartbeats or not.
-        broker_max_poll_interval=300.0,
-        broker_commit_interval=settings.commit_interval_s,
-        broker_commit_every=None,
-        consumer_max_fetch_size=4 * MIB,
-        producer_acks=-1,
-        # Changelogs go as whole batches, and a flow waits for what it publishes: lingering would only add to that.
-        producer_linger=0,
-        producer_max_batch_size=MIB,
-        producer_max_request_size=4 * MIB,
-        producer_request_timeout=settings.send_limit_s,
-        producer_threaded=False,
-    )
+    app = StreamApp(settings.topic(name), **_faust_settings(settings))
     app.worker_settings = settings
     app.batch_sizes = sizes
     app.applied_offset_of = applied_offset_of
     return app
+
+
+def _faust_settings(settings: WorkerSettings) -> dict[str, Any]:
+    return {
+        "broker": [f"kafka://{server.strip()}" for server in settings.bootstrap_servers.split(",")],
+        "broker_credentials": settings.faust_credentials(),
+        "store": f"{settings.store}://",
+        "datadir": str(settings.data_dir),
+        "Table": BulkTable,
+        "TableManager": StreamTables,
+        "Worker": StreamWorker,
+        "Monitor": NoMonitor,
+        "web_enabled": False,
+        "worker_redirect_stdouts": False,
+        # Topics are made from their declarations, changelogs by their tables; Faust makes none.
+        "topic_allow_declare": False,
+        "topic_disable_leader": True,
+        "topic_replication_factor": settings.replication_factor,
+        # A flow's queue never fills: `Delivery` gives it less than this.
+        "stream_buffer_maxsize": 4_096,
+        "stream_wait_empty": True,
+        "stream_recovery_delay": 0.0,
+        "table_standby_replicas": 0,
+        "broker_session_timeout": settings.session_timeout_s,
+        "broker_rebalance_timeout": settings.session_timeout_s * 1.5,
+        "broker_heartbeat_interval": min(1.0, settings.session_timeout_s / 4),
+        "broker_request_timeout": max(30.0, settings.session_timeout_s),
+        # A main loop that stands still for so long has lost its partitions, heartbeats or not.
+        "broker_max_poll_interval": 300.0,
+        "broker_commit_interval": settings.commit_interval_s,
+        "broker_commit_every": None,
+        "consumer_max_fetch_size": 4 * MIB,
+        "producer_acks": -1,
+        # Changelogs go as whole batches, and a flow waits for what it publishes: lingering would only add to that.
+        "producer_linger": 0,
+        "producer_max_batch_size": MIB,
+        "producer_max_request_size": 4 * MIB,
+        "producer_request_timeout": settings.send_limit_s,
+        "producer_threaded": False,
+    }
 
 
 def tune_garbage_collection() -> None:

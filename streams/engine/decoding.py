@@ -9,7 +9,7 @@ import msgspec
 from streams.engine.unreadable import dead_letter
 
 if TYPE_CHECKING:
-    from schemas.topics import AnyTopic, Topic
+    from schemas.topic import AnyTopic, Topic
     from streams.engine.consumer import Batch, Record
     from streams.engine.publish import Outgoing
 

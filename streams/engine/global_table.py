@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import faust
 
     from broker.settings import KafkaSettings
-    from schemas.topics import AnyTopic
+    from schemas.topic import AnyTopic
     from streams.engine.consumer import Record
 
 log = structlog.get_logger(__name__)

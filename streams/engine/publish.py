@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiokafka.errors import KafkaError
 
-from schemas.topics import TOPICS, AnyTopic
+from schemas.topics import TOPICS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     import faust
+
+    from schemas.topic import AnyTopic
 
 # A record's key, headers and framing count towards the broker's limit as well.
 FRAMING_BYTES = 512

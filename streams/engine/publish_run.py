@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import faust
 
-    from schemas.topics import AnyTopic
+    from schemas.topic import AnyTopic
     from streams.engine.publish import Outgoing
 
 

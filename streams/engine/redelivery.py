@@ -9,7 +9,7 @@ from schemas.headers import Header
 from streams.engine.timers import Timer
 
 if TYPE_CHECKING:
-    from schemas.topics import AnyTopic
+    from schemas.topic import AnyTopic
     from streams.engine.consumer import Record
 
 _CARRIED = (Header.TRACEPARENT, Header.ORIGINAL_TOPIC, Header.ORIGINAL_PARTITION, Header.ORIGINAL_OFFSET)

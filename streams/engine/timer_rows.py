@@ -12,7 +12,7 @@ from streams.engine.publish import Outgoing
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from schemas.topics import AnyTopic
+    from schemas.topic import AnyTopic
 
 
 class TimerRow(msgspec.Struct, frozen=True, array_like=True):

@@ -31,7 +31,7 @@ from streams.engine.timer_rows import Declared, TimerRow, decode, encode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from schemas.topics import AnyTopic
+    from schemas.topic import AnyTopic
     from streams.engine.interfaces import Clock, Publish, Slot, Table
 
 log = structlog.get_logger(__name__)

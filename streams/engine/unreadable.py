@@ -14,7 +14,7 @@ from streams.engine.publish import Outgoing
 if TYPE_CHECKING:
     from aiokafka import ConsumerRecord
 
-    from schemas.topics import AnyTopic
+    from schemas.topic import AnyTopic
 
 log = structlog.get_logger(__name__)
 

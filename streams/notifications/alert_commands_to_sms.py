@@ -13,10 +13,10 @@ from schemas.topics import ALERT_COMMANDS, SMS_DLQ
 from streams.engine.decoding import decoded
 
 if TYPE_CHECKING:
-    from domain.notification.escalation import Times
     from streams.engine.consumer import Batch
     from streams.engine.interfaces import Clock
     from streams.notifications.alert_texts import AlertTexts
+    from streams.notifications.chain_times import ChainTimes
     from streams.notifications.escalation_states import Changes, EscalationStates, State
 
 log = structlog.get_logger(__name__)
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 class AlertCommands:
     """Carries out what people command about alerts. A command may come before its alert, and holds then too."""
 
-    def __init__(self, states: EscalationStates, texts: AlertTexts, now_ms: Clock, times: Times) -> None:
+    def __init__(self, states: EscalationStates, texts: AlertTexts, now_ms: Clock, times: ChainTimes) -> None:
         self._states = states
         self._texts = texts
         self._now_ms = now_ms
@@ -46,7 +46,7 @@ class AlertCommands:
                 log.info("alert.acknowledged", via=via, **about)
                 # How grave the alert is may not be known yet: then as if it were critical.
                 severity = m.Severity.CRITICAL if state.alert is None else state.alert.severity
-                lapse_ms = self._times.of(severity).lapse_ms
+                lapse_ms = self._times.lapse_ms(severity)
                 lapses_at_ms = None if lapse_ms is None else self._now_ms() + lapse_ms
                 escalation = ended(state.escalation, End.ACKNOWLEDGED, lapses_at_ms)
                 changes.put(msgspec.structs.replace(state, escalation=escalation))

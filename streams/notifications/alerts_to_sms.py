@@ -14,10 +14,10 @@ from schemas.topics import ALERTS, SMS_DLQ
 from streams.engine.decoding import decoded
 
 if TYPE_CHECKING:
-    from domain.notification.escalation import Times
     from streams.engine.consumer import Batch
     from streams.engine.interfaces import Clock
     from streams.notifications.alert_texts import AlertTexts, Breach
+    from streams.notifications.chain_times import ChainTimes
     from streams.notifications.escalation_states import Changes, EscalationStates
 
 AllClear = Literal["critical", "all", "none"]
@@ -27,7 +27,7 @@ class Paging:
     """Begins the escalation of an alert that pages, and ends it with the alert."""
 
     def __init__(
-        self, states: EscalationStates, texts: AlertTexts, now_ms: Clock, times: Times, all_clear: AllClear
+        self, states: EscalationStates, texts: AlertTexts, now_ms: Clock, times: ChainTimes, all_clear: AllClear
     ) -> None:
         self._states = states
         self._texts = texts
@@ -55,7 +55,10 @@ class Paging:
             return
         if pages(alert):
             escalation, step = begun(
-                escalation, self._texts.levels(alert), self._now_ms(), self._times.of(alert.severity)
+                escalation,
+                self._texts.levels(alert),
+                self._now_ms(),
+                self._times.of(alert.organization_id, alert.severity),
             )
             match step:
                 case Remind():

@@ -19,6 +19,7 @@ from streams.engine.wiring import agent, now_ms, publisher
 from streams.notifications.alert_commands_to_sms import AlertCommands
 from streams.notifications.alert_texts import AlertTexts
 from streams.notifications.alerts_to_sms import Paging
+from streams.notifications.chain_times import ChainTimes
 from streams.notifications.closed_alerts import ClosedAlerts
 from streams.notifications.escalation_states import EscalationStates, is_over
 from streams.notifications.escalations_to_sms import Reminders
@@ -42,8 +43,9 @@ def build() -> faust.App:
     app = create_app("notifications", settings, batched=FLOWS, applied_offset_of=applied_offset_of)
     units = GlobalTable(t.UNITS, m.UnitConfig, settings)
     contacts = GlobalTable(t.CONTACTS, m.Contact, settings)
+    organizations = GlobalTable(t.ORGANIZATIONS, m.Organization, settings)
     closed = ClosedAlerts(settings, now_ms, round(settings.acknowledgement_lapse_s * 1000))
-    load_before_work(app, [units, contacts, closed])
+    load_before_work(app, [units, contacts, organizations, closed])
     ledger_table, timer_table, escalations = (
         app.Table(name, partitions=PARTITIONS, key_type=bytes, value_type=bytes)
         for name in ("sms-ledger", "sms-timers", "escalations")
@@ -68,7 +70,7 @@ def build() -> faust.App:
     )
     texts = AlertTexts(units, contacts, now_ms)
     states = EscalationStates(table=escalations, timers=timers, publish=publish, now_ms=now_ms)
-    times = settings.escalation()
+    times = ChainTimes(settings.escalation(), organizations)
     agent(app, t.ALERTS, Paging(states, texts, now_ms, times, settings.all_clear).handle)
     agent(app, t.ALERT_COMMANDS, AlertCommands(states, texts, now_ms, times).handle)
     agent(app, t.ESCALATIONS, Reminders(states, texts, closed, now_ms, times).handle)
@@ -80,6 +82,6 @@ def build() -> faust.App:
     app.task(stages.sms.run)
     app.task(Expiry("escalations", escalations, lambda _, raw: is_over(raw, now_ms())).run)
     app.task(Expiry("sms-ledger", ledger_table, lambda key, raw: row_is_over(key, raw, now_ms(), policy.window_ms)).run)
-    metrics = notifications_metrics(stages, texts, timers, (units, contacts))
+    metrics = notifications_metrics(stages, texts, timers, (units, contacts, organizations))
     serve_metrics(app, settings.metrics_port, metrics)
     return app

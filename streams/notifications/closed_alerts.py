@@ -16,7 +16,8 @@ import msgspec
 from aiokafka.errors import KafkaError
 
 from schemas import messages as m
-from schemas.topics import ALERT_COMMANDS, ALERTS, DAY_MS
+from schemas.topic import DAY_MS
+from schemas.topics import ALERT_COMMANDS, ALERTS
 from streams.engine.topic_tailer import TopicTailer
 
 if TYPE_CHECKING:

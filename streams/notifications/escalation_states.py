@@ -17,7 +17,8 @@ import structlog
 from domain.notification.escalation import End, Escalation
 from schemas import messages as m
 from schemas.headers import Header, event_headers
-from schemas.topics import DAY_MS, ESCALATIONS
+from schemas.topic import DAY_MS
+from schemas.topics import ESCALATIONS
 from streams.engine.publish import Outgoing
 from streams.engine.timers import Timer
 

@@ -23,10 +23,10 @@ from schemas.topics import ESCALATIONS, SMS_DLQ
 from streams.engine.decoding import decoded
 
 if TYPE_CHECKING:
-    from domain.notification.escalation import Times
     from streams.engine.consumer import Batch
     from streams.engine.interfaces import Clock
     from streams.notifications.alert_texts import AlertTexts
+    from streams.notifications.chain_times import ChainTimes
     from streams.notifications.closed_alerts import Closed
     from streams.notifications.escalation_states import Changes, EscalationStates
 
@@ -37,7 +37,7 @@ class Reminders:
     """Takes the steps of escalations. What is recorded here for others (steps, ends) it skips."""
 
     def __init__(
-        self, states: EscalationStates, texts: AlertTexts, closed: Closed, now_ms: Clock, times: Times
+        self, states: EscalationStates, texts: AlertTexts, closed: Closed, now_ms: Clock, times: ChainTimes
     ) -> None:
         self._states = states
         self._texts = texts
@@ -77,7 +77,10 @@ class Reminders:
         if not isinstance(event, m.PageDelivered) and state.alert is not None:
             escalation = self._as_commanded(escalation, now_ms, state.alert.severity)
             escalation, step = stepped(
-                escalation, self._texts.levels(state.alert), now_ms, self._times.of(state.alert.severity)
+                escalation,
+                self._texts.levels(state.alert),
+                now_ms,
+                self._times.of(state.alert.organization_id, state.alert.severity),
             )
             match step:
                 case Remind():
@@ -92,7 +95,7 @@ class Reminders:
 
     def _as_commanded(self, escalation: Escalation, now_ms: int, severity: m.Severity) -> Escalation:
         """With the commands that are at the broker, but perhaps not yet through their own flow."""
-        lapse_ms = self._times.of(severity).lapse_ms
+        lapse_ms = self._times.lapse_ms(severity)
         lapses_at_ms = None if lapse_ms is None else now_ms + lapse_ms
         match self._closed.why_closed(escalation.alert_id, now_ms):
             case "acknowledged":

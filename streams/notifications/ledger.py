@@ -17,7 +17,8 @@ from domain.notification.lanes import HourlyCap
 from domain.notification.rate_limit import Window
 from domain.notification.receipts import Attempt  # noqa: TC001 - msgspec reads the annotation
 from domain.notification.request_state import RequestState, may_try
-from schemas.topics import DAY_MS, SMS_CRITICAL
+from schemas.topic import DAY_MS
+from schemas.topics import SMS_CRITICAL
 
 if TYPE_CHECKING:
     from schemas import messages as m

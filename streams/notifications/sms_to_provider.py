@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from domain.notification.answers import Answer
     from domain.notification.lanes import Turn
     from schemas import messages as m
-    from schemas.topics import Topic
+    from schemas.topic import Topic
     from streams.engine.consumer import Batch
     from streams.engine.interfaces import Clock, Publish
     from streams.notifications.attempt import Attempts

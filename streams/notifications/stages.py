@@ -51,10 +51,10 @@ class Stages(NamedTuple):
     limiter: RateLimiter
     attempts: Attempts
     conclusion: Conclusion
+    sms: SmsToProvider
     deliveries: Deliveries
     replies: Replies
     polls: StatusPolls
-    sms: SmsToProvider
     receipts: Receipts
     retries: Retries
 
@@ -91,6 +91,15 @@ def build_stages(
         publish=publish,
         now_ms=now_ms,
     )
+    after = _after_acceptance(around, ledger, outcomes, conclusion, polls_at_once)
+    return Stages(ledger, room, limiter, attempts, conclusion, sms, *after)
+
+
+def _after_acceptance(
+    around: Surroundings, ledger: Ledger, outcomes: Outcomes, conclusion: Conclusion, polls_at_once: int
+) -> tuple[Deliveries, Replies, StatusPolls, Receipts, Retries]:
+    """What becomes of an SMS once the provider has it, or did not take it."""
+    publish, now_ms, policy = around.publish, around.now_ms, around.policy
     deliveries = Deliveries(
         provider=around.provider,
         publish=publish,
@@ -116,4 +125,4 @@ def build_stages(
     )
     receipts = Receipts(deliveries=deliveries, replies=replies, ledger=ledger, publish=publish, now_ms=now_ms)
     retries = Retries(around.timers, polls, publish, now_ms)
-    return Stages(ledger, room, limiter, attempts, conclusion, deliveries, replies, polls, sms, receipts, retries)
+    return deliveries, replies, polls, receipts, retries

@@ -10,8 +10,9 @@ from streams.engine.app import create_app
 from streams.engine.metrics import serve_metrics
 from streams.engine.wiring import agent, now_ms
 from streams.recorder.availability import Availability
+from streams.recorder.counts import Counts
 from streams.recorder.metrics import recorder_metrics
-from streams.recorder.outcomes_to_sql import Counts, Recorder
+from streams.recorder.outcomes_to_sql import Recorder
 from streams.recorder.rewinding import Rewind
 from streams.recorder.routes import ROUTES
 from streams.recorder.settings import RecorderSettings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,13 @@ import structlog
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from streams.engine.consumer import Batch
+
 log = structlog.get_logger(__name__)
 
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 3.0
+LOOK_AGAIN_S = 0.2
 
 
 class Availability:
@@ -60,3 +64,13 @@ def waits_s() -> Iterator[float]:
     while True:
         yield wait_s
         wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+
+async def must_go(batch: Batch, wait_s: float) -> bool:
+    """Wait; returns True as soon as the partition must go."""
+    while wait_s > 0:
+        if batch.must_end() or not batch.still_ours():
+            return True
+        await asyncio.sleep(min(wait_s, LOOK_AGAIN_S))
+        wait_s -= LOOK_AGAIN_S
+    return False

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from streams.recorder.availability import Availability
-    from streams.recorder.outcomes_to_sql import Counts
+    from streams.recorder.counts import Counts
     from streams.recorder.watermarks import Watermarks
 
 

@@ -7,14 +7,13 @@ records aside that cannot be used.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
 from streams.engine.consumer import Stale
-from streams.recorder.availability import waits_s
+from streams.recorder.availability import must_go, waits_s
 from streams.recorder.failures import REFUSED, UNREADABLE, unusable
 from streams.recorder.rows import Incoming, NotYetError
 from streams.recorder.transaction import AWAY, BehindError, Prepared, RefusedError, Written, write
@@ -26,26 +25,16 @@ if TYPE_CHECKING:
 
     from streams.engine.consumer import Batch, Record
     from streams.recorder.availability import Availability
+    from streams.recorder.counts import Counts
     from streams.recorder.rows import Route
 
 log = structlog.get_logger(__name__)
 
-LOOK_AGAIN_S = 0.2
 SMALLEST = 100
 
 
 class TooLongError(Exception):
     """A transaction took too long, and has enough records to try half of them."""
-
-
-class Counts:
-    """What all flows of a worker recorded."""
-
-    def __init__(self) -> None:
-        self.records: Counter[str] = Counter()
-        self.skipped: Counter[str] = Counter()
-        self.rows: Counter[str] = Counter()
-        self.unusable: Counter[tuple[str, str]] = Counter()
 
 
 class Recorder:
@@ -138,7 +127,7 @@ class Recorder:
                 self._availability.answered(self._route.topic.name)
                 self._count(prepared, written)
                 return
-            if await _must_go(batch, next(waits)):
+            if await must_go(batch, next(waits)):
                 # It may still be away; the next owner will find out.
                 self._availability.answered(self._route.topic.name)
                 raise Stale
@@ -159,13 +148,3 @@ class Recorder:
         self._counts.records[topic] += len(prepared) - written.skipped
         self._counts.skipped[topic] += written.skipped
         self._counts.rows.update(written.rows)
-
-
-async def _must_go(batch: Batch, wait_s: float) -> bool:
-    """Wait; returns True as soon as the partition must go."""
-    while wait_s > 0:
-        if batch.must_end() or not batch.still_ours():
-            return True
-        await asyncio.sleep(min(wait_s, LOOK_AGAIN_S))
-        wait_s -= LOOK_AGAIN_S
-    return False

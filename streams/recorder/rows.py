@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row as SqlAlchemyRow
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from schemas.topics import AnyTopic
+    from schemas.topic import AnyTopic
 
 
 class NotYetError(Exception):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import faust
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from schemas.topics import AnyTopic
+    from schemas.topic import AnyTopic
     from streams.engine.group_member import GroupMember
     from streams.recorder.availability import Availability
 

@@ -8,7 +8,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 
 if TYPE_CHECKING:
     from broker.settings import KafkaSettings
-    from schemas.topics import AnyTopic
+    from schemas.topic import AnyTopic
 
 
 class Record(NamedTuple):

@@ -16,9 +16,10 @@ from confluent_kafka import Consumer, TopicPartition
 
 from producers.demo_fleet import demo_fleet
 from schemas.messages import ReadingBatch
-from schemas.topics import READINGS, TOPICS, AnyTopic
+from schemas.topics import READINGS, TOPICS
 
 if TYPE_CHECKING:
+    from schemas.topic import AnyTopic
     from tests.conftest import Eventually, Kafka
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ import pytest
 from broker.settings import KafkaSettings
 from schemas import messages as m
 from schemas.messages import encode
-from schemas.topics import DAY_MS
+from schemas.topic import DAY_MS
 from streams.notifications.closed_alerts import ClosedAlerts
 
 if TYPE_CHECKING:

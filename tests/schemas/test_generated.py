@@ -18,10 +18,12 @@ from cli.contracts.asyncapi import asyncapi, headers_of, message_types
 from cli.contracts.examples import NoExampleError, decoded, example_of
 from schemas.headers import Header, content_id, new_traceparent, type_name
 from schemas.messages import ReadingBatch, encode
-from schemas.topics import READINGS, READINGS_DLQ, SMS_RETRIES, TOPICS, AnyTopic
+from schemas.topics import READINGS, READINGS_DLQ, SMS_RETRIES, TOPICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from schemas.topic import AnyTopic
 
 ROOT = Path(__file__).resolve().parents[2]
 MESSAGES = [pytest.param(t, kind, id=f"{t.name}-{kind.__name__}") for t in TOPICS for kind in message_types(t)]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from domain.notification.request_state import RequestState, may_try
-from schemas.topics import DAY_MS, EMAIL_REQUESTS
+from schemas.topic import DAY_MS
+from schemas.topics import EMAIL_REQUESTS
 
 if TYPE_CHECKING:
     from schemas import messages as m

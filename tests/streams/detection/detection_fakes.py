@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from schemas import messages as m
-    from schemas.topics import AnyTopic, Topic
+    from schemas.topic import AnyTopic, Topic
     from streams.engine.group_member import GroupMember
     from streams.engine.interfaces import Slot
     from streams.engine.publish import Outgoing

@@ -19,7 +19,7 @@ from streams.engine.timers import FIRE_AT_MOST, RETRY_MS, Timer, Timers
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
-    from schemas.topics import AnyTopic
+    from schemas.topic import AnyTopic
     from streams.engine.interfaces import Slot
     from streams.engine.publish import Outgoing
     from tests.conftest import Eventually

@@ -14,6 +14,7 @@ from streams.engine.timers import Timers
 from streams.notifications.alert_commands_to_sms import AlertCommands
 from streams.notifications.alert_texts import AlertTexts
 from streams.notifications.alerts_to_sms import AllClear, Paging
+from streams.notifications.chain_times import ChainTimes
 from streams.notifications.escalation_states import EscalationStates, State, timer_id
 from streams.notifications.escalations_to_sms import Reminders
 from tests.streams.fakes import NOW_MS, FakeBatch, FakeBroker, FakeReference, FakeTable
@@ -157,7 +158,9 @@ def heard(user_id: str, level: int = 1) -> m.PageDelivered:
 class World:
     """`ada` and `ben` are told first, then `carl`."""
 
-    def __init__(self, *people: m.Contact, times: Times = FINAL, all_clear: AllClear = "none") -> None:
+    def __init__(
+        self, *people: m.Contact, times: Times = FINAL, all_clear: AllClear = "none", own_wait_s: int | None = None
+    ) -> None:
         self.now_ms = NOW_MS
         self.broker = GatedBroker()
         self.table = StatesTable()
@@ -168,9 +171,13 @@ class World:
         timers = Timers(self.timer_table, self.broker.publish, self._now)
         self.states = EscalationStates(table=self.table, timers=timers, publish=self.broker.publish, now_ms=self._now)
         texts = AlertTexts(FakeReference(unit_1=UNIT), self.contacts, self._now)
-        self._alerts = Paging(self.states, texts, self._now, times, all_clear)
-        self._commands = AlertCommands(self.states, texts, self._now, times)
-        self._escalations = Reminders(self.states, texts, self.closed, self._now, times)
+        organization = m.Organization(
+            organization_id=ABOUT["organization_id"], name="Org", escalation_wait_s=own_wait_s
+        )
+        chain_times = ChainTimes(times, FakeReference(**{ABOUT["organization_id"]: organization}))
+        self._alerts = Paging(self.states, texts, self._now, chain_times, all_clear)
+        self._commands = AlertCommands(self.states, texts, self._now, chain_times)
+        self._escalations = Reminders(self.states, texts, self.closed, self._now, chain_times)
 
     def _now(self) -> int:
         return self.now_ms

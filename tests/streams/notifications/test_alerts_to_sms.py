@@ -102,6 +102,13 @@ async def test_a_critical_alert_that_nobody_answers_pages_again_every_half_hour_
     assert len(world.requests()) == 3
 
 
+async def test_an_organization_may_give_its_people_less_time_to_answer_than_the_deployment_does() -> None:
+    world = World(own_wait_s=60)
+    await world.handle(triggered())
+    await world.later(60_000)
+    assert [request.level for request in world.requests()] == [1, 1, 2]
+
+
 async def test_an_acknowledgement_that_lapsed_pages_again_and_says_so() -> None:
     world = World(contact("ada"), times=GOING_ON)
     await world.handle(triggered())

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaConnectionError
 from broker.settings import KafkaSettings
 from schemas import messages as m
 from schemas.http.alerts import MAX_SILENCE_MINUTES
-from schemas.topics import DAY_MS
+from schemas.topic import DAY_MS
 from streams.notifications.closed_alerts import COMMANDS_REMEMBERED_MS, ClosedAlerts
 from tests.streams.fakes import NOW_MS, FakeRecord
 

@@ -8,7 +8,7 @@ import pytest
 
 from domain.notification.escalation import End
 from schemas import messages as m
-from schemas.topics import DAY_MS
+from schemas.topic import DAY_MS
 from streams.engine.expiry import Expiry
 from streams.notifications.escalation_states import REMEMBERED_MS, is_over
 from tests.streams.fakes import NOW_MS

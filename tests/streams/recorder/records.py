@@ -10,7 +10,8 @@ from sqlalchemy import text
 from schemas import messages as m
 from schemas.headers import content_id
 from streams.recorder.availability import Availability
-from streams.recorder.outcomes_to_sql import Counts, Recorder
+from streams.recorder.counts import Counts
+from streams.recorder.outcomes_to_sql import Recorder
 from streams.recorder.routes import ROUTES
 from streams.recorder.rows import Incoming
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from schemas.topics import AnyTopic
+    from schemas.topic import AnyTopic
     from streams.engine.consumer import Batch
 
 NOW_MS = 1_764_000_000_123

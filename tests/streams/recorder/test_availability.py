@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from streams.engine.metrics import _Collector
 from streams.recorder.availability import FIRST_WAIT_S, LONGEST_WAIT_S, Availability, waits_s
+from streams.recorder.counts import Counts
 from streams.recorder.metrics import recorder_metrics
-from streams.recorder.outcomes_to_sql import Counts
 from streams.recorder.watermarks import Place
 
 ERROR = OSError("nobody there")

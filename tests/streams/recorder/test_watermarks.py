@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from schemas.topics import AnyTopic
+    from schemas.topic import AnyTopic
 
 P0, P1 = Place("unit-aggregates", 0), Place("unit-aggregates", 1)
 
