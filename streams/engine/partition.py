@@ -96,6 +96,11 @@ class Partition:
         return next((taken for taken in self._ranges if taken.is_assigned), None)
 
     @property
+    def has_returned(self) -> bool:
+        """Whether a flow gave up a batch that is read again only by the partition's next owner."""
+        return any(taken.state is RangeState.RETURNED for taken in self._ranges)
+
+    @property
     def rests(self) -> bool:
         """Whether everything that was fetched is completed."""
         return not self._ranges and not self.has_records
