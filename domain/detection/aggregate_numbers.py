@@ -23,7 +23,7 @@ from domain.detection.offline import patience_ms
 from schemas import messages as m
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 BUCKET_MS = 900_000
 
@@ -133,7 +133,7 @@ def measure(
     count = len(offsets)
     lasting = _lasting(offsets, vouch)
     coldest, warmest = (min(celsius), max(celsius)) if count else (None, None)
-    covered, kinetic = sum(lasting), list(map(_kinetic, celsius, lasting))
+    covered, kinetic = sum(lasting), _kinetic(celsius, lasting)
     side, vouched_until, reached = 0, -1, 0
     if before is not None:
         # One that vouches for nothing here still says whether an excursion is new, if it vouches up to the border.
@@ -142,7 +142,7 @@ def measure(
         reached = max(0, min(vouched_until, offsets[0] if count else BUCKET_MS, BUCKET_MS))
         if reached:
             covered += reached
-            kinetic.append(_kinetic(before.celsius, reached))
+            kinetic += _kinetic([before.celsius], [reached])
     above = below = excursions = 0
     if coldest is not None and warmest is not None and (warmest > high or coldest < low):
         above, below, excursions = _out_of_range(offsets, celsius, lasting, high, low, side, vouched_until, vouch)
@@ -184,9 +184,9 @@ def _lasting(offsets: list[int], vouch: int) -> list[int]:
     return lasting
 
 
-def _kinetic(celsius: float, lasts_ms: int) -> float:
-    """A reading's share of the sum below the logarithm of the mean kinetic temperature."""
-    return exp(-DH_OVER_R_K / (celsius + ZERO_CELSIUS_K)) * lasts_ms
+def _kinetic(celsius: Sequence[float], lasting: list[int]) -> list[float]:
+    """Each reading's share of the sum below the logarithm of the mean kinetic temperature."""
+    return [exp(-DH_OVER_R_K / (value + ZERO_CELSIUS_K)) * lasts for value, lasts in zip(celsius, lasting, strict=True)]
 
 
 def _out_of_range(

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.faults.storm_worker import Job, State, decode, row_of
+from tests.faults.workers import committed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,9 +195,7 @@ class Storm:
 
     def _committed(self) -> int:
         wanted = [TopicPartition(self.source, number) for number in range(PARTITIONS)]
-        request = [ConsumerGroupTopicPartitions(self.group, wanted)]
-        found = self._admin.list_consumer_group_offsets(request)[self.group].result()
-        return sum(max(tp.offset, 0) for tp in found.topic_partitions or ())
+        return sum(max(tp.offset, 0) for tp in committed(self.bootstrap, self.group, wanted))
 
     def _count(self, stops: Counter[str], drained_in_s: float) -> Outcome:
         truth: defaultdict[bytes, State] = defaultdict(State)
