@@ -150,7 +150,7 @@ async def plain(url: str, name: str) -> float:
     for table, mine in rows.items():
         names = list(mine[0])
         values = ", ".join(f"${number}" for number in range(1, len(names) + 1))
-        insert = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values})"  # noqa: S608 - names of ours
+        insert = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values})"  # noqa: S608 - constant names
         for start in range(0, len(mine), BATCH):
             async with connection.transaction():
                 await connection.executemany(insert, [tuple(row.values()) for row in mine[start : start + BATCH]])

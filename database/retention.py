@@ -81,7 +81,7 @@ async def prune(
 
 async def _prune(engine: AsyncEngine, rule: Rule, before: datetime, batch: int) -> int:
     statement = text(
-        f"DELETE FROM {rule.table} WHERE ctid = ANY(ARRAY("  # noqa: S608 - names of ours, no input
+        f"DELETE FROM {rule.table} WHERE ctid = ANY(ARRAY("  # noqa: S608 - constant names, no input
         f"SELECT ctid FROM {rule.table} WHERE {rule.since} < :before AND {rule.only} LIMIT :batch"
         " FOR UPDATE SKIP LOCKED))"
     )

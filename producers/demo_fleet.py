@@ -22,7 +22,7 @@ DOOR_STANDS_OPEN_S = 3.0
 
 
 class Fleet(NamedTuple):
-    """What runs (`simulated`) and what the system is told about it (the other three)."""
+    """What runs (`simulated`), and how it is configured (the other three)."""
 
     simulated: tuple[SimulatedUnit, ...]
     units: tuple[UnitConfig, ...]

@@ -1,6 +1,6 @@
 """The producer: readings to Kafka, each acknowledged, in the partitions where Java and aiokafka would put them.
 
-librdkafka partitions by CRC32 unless told otherwise, every other client of ours by murmur2: a unit's readings would
+librdkafka partitions by CRC32 unless told otherwise, all our other clients by murmur2: a unit's readings would
 lie in one partition and what belongs to them in another. So the partitioner is fixed here and not a setting.
 """
 

@@ -147,7 +147,7 @@ class HourlyCap(msgspec.Struct, frozen=True, array_like=True):
         return HourlyCap((*self._recent(now_ms), now_ms))
 
     def is_over(self, now_ms: int) -> bool:
-        """Whether the record says no more than a new one does."""
+        """Whether the record says nothing beyond what a new one says."""
         return not self._recent(now_ms)
 
     def _recent(self, now_ms: int) -> tuple[int, ...]:

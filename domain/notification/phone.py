@@ -1,7 +1,7 @@
 """Phone numbers: E.164 by shape, and a number that its country's plan knows.
 
 The numbers that North America sets aside for fiction (555-0100 to 555-0199 in any area code) are valid in
-phonenumberslite's plan data, so `+1 202 555 01xx` passes without an exception of ours. Ranges that other countries set
+phonenumberslite's plan data, so `+1 202 555 01xx` passes without a special case here. Ranges that other countries set
 aside (Ofcom's 07700 900xxx, say) are unassigned in it, and refused like any number that nobody can have.
 """
 

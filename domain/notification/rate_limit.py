@@ -117,7 +117,7 @@ class Window(msgspec.Struct, frozen=True, array_like=True):
         return msgspec.structs.replace(self, sent_at_ms=None, sent_request_id="", left_at_ms=self.left_at_ms[:-1])
 
     def is_over(self, now_ms: int, window_ms: int) -> bool:
-        """Whether the record says no more than a new one does, and can be deleted."""
+        """Whether the record says nothing beyond what a new one says, and can be deleted."""
         sent = self.sent_at_ms is not None and now_ms < self.sent_at_ms + window_ms
         reserved = self.reserved_at_ms is not None and now_ms < self.reserved_at_ms + RESERVATION_MS
         return not (sent or reserved or self.held)

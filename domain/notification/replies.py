@@ -1,8 +1,8 @@
 """What people answer to our SMS: an acknowledgement by code, an opt-out, an opt-in, a call for help.
 
 The opt-out words are the ones that carriers and Telnyx act upon by themselves (CTIA, "Messaging Principles and Best
-Practices", 5.1.3). They are therefore never commands here: somebody who writes END wants no more SMS, whatever an
-alert's end may have to do with it.
+Practices", 5.1.3). They are therefore never commands here: somebody who writes END wants to stop receiving SMS,
+whatever an alert's end may have to do with it.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Organization(Struct, frozen=True, kw_only=True):
 
 
 class Contact(Struct, frozen=True, kw_only=True):
-    """A person who is told; key: user id."""
+    """A person to notify; key: user id."""
 
     user_id: Id
     organization_id: Id

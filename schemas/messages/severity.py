@@ -18,7 +18,7 @@ class Severity(StrEnum):
         return SEVERITIES.index(self)
 
     def admits(self, other: Severity) -> bool:
-        """Whether someone who wants at least `self` is told of `other`."""
+        """Whether someone who wants at least `self` is notified of `other`."""
         return other.rank <= self.rank
 
 

@@ -62,5 +62,5 @@ def _table(app: faust.App, name: str, topic: AnyTopic, *, buffer_mib: int) -> fa
 
 
 def partition_of(unit_id: str) -> int:
-    """Where every producer puts the readings of the unit: all of ours use murmur2, as Java's clients do."""
+    """Where every producer puts the readings of the unit: all our producers use murmur2, as Java's clients do."""
     return int(murmur2(unit_id.encode()) & 0x7FFFFFFF) % t.READINGS.partitions

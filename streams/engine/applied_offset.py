@@ -1,4 +1,4 @@
-"""The applied offset of a stored value, which recovery compares: the first element in every table of ours."""
+"""The applied offset of a stored value, which recovery compares: the first element in each of our tables."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def _error_of(future: asyncio.Future[Any]) -> BaseException | None:
 
 
 async def know_topics(app: faust.App, *, limit_s: float = 5.0) -> None:
-    """Ask for the partitions of every topic of ours, so that the first record of each need not wait for the answer.
+    """Ask for the partitions of each of our topics, so that the first record of each need not wait for the answer.
 
     Where the broker does not answer in time, the first record will.
     """

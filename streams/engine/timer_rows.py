@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TimerRow(msgspec.Struct, frozen=True, array_like=True):
-    """`version` comes first, where every table of ours has it: of two rows, recovery keeps the higher one.
+    """`version` comes first, as in each of our tables: of two rows, recovery keeps the higher one.
 
     `topic` is the plain name of a declared topic. Rows of earlier releases hold the name at the broker.
     """

@@ -112,7 +112,7 @@ class Deliveries:
     async def _arrived(
         self, slot: Slot, request: m.SmsRequest, entry: Entry, provider_message_id: str, at_ms: int
     ) -> Entry:
-        """Write down as accepted and no more: what else the receipt says follows when this is run again."""
+        """Record only that it was accepted: what else the receipt says follows when this is run again."""
         assert entry.receipt is not None
         await self._publish(self._outcomes.sent(request, entry.attempt, provider_message_id, parts=1))
         receipt = receipts.accepted(entry.receipt, provider_message_id)

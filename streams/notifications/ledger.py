@@ -68,7 +68,7 @@ class NotifiedAlert(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True):
-    """A value with the version that every table of ours begins with."""
+    """A value with the version that the rows of all our tables begin with."""
 
     version: int
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class SmsPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """`receipts`: whether the provider's webhooks reach us. `window_ms` of 0 switches the rate limit off.
 
-    `strict` is the plain rule: one SMS a user and kind in a window, and nothing is told of the others. Without it a
+    `strict` is the plain rule: one SMS a user and kind in a window, and the others are only logged. Without it a
     critical alert of another unit is gathered with others for `gather_ms`, and at most `most_critical` SMS about
     critical alerts leave to a user in a window.
     """

@@ -155,7 +155,7 @@ def insert(
     distinct, order = (f"DISTINCT ON ({key}) ", f" ORDER BY {key}, {newest_by}") if newest_of else ("", "")
     names = ", ".join(f'"{column.name}"' for column in columns)
     sql = (
-        f"INSERT INTO {table} ({names}) SELECT {distinct}{values} FROM {{rows}} WHERE {where}{order}"  # noqa: S608 - names of ours
+        f"INSERT INTO {table} ({names}) SELECT {distinct}{values} FROM {{rows}} WHERE {where}{order}"  # noqa: S608 - constant names
         f" ON CONFLICT {on_conflict}"
     )
     return Statement(row, table, sql)

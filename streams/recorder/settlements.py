@@ -37,14 +37,14 @@ class Settlements:
     _unknown = Statement(
         Settled,
         table,
-        f"SELECT {PLACE} FROM {{rows}} WHERE NOT EXISTS (SELECT FROM recorder_offsets AS recorded"  # noqa: S608 - names of ours
+        f"SELECT {PLACE} FROM {{rows}} WHERE NOT EXISTS (SELECT FROM recorder_offsets AS recorded"  # noqa: S608 - constant names
         " WHERE recorded.topic = new.source_topic AND recorded.partition = new.source_partition"
         " AND recorded.next_offset > new.source_offset) LIMIT 1",
     )
     _mark = Statement(
         Settled,
         table,
-        "UPDATE job_failures SET settled_at = settled.at, settled_by = settled.by FROM"  # noqa: S608 - names of ours
+        "UPDATE job_failures SET settled_at = settled.at, settled_by = settled.by FROM"  # noqa: S608 - constant names
         f" (SELECT DISTINCT ON ({PLACE}) {PLACE},"
         " new.settled_by AS by, to_timestamp(new.settled_at / 1000.0::float8) AS at"
         f" FROM {{rows}} ORDER BY {PLACE}, new.number DESC) AS settled"

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Source:
-    """Answers when it is told to; counts how often it was asked."""
+    """Answers on command; counts how often it was asked."""
 
     def __init__(self) -> None:
         self.asked = 0

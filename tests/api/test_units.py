@@ -1,4 +1,4 @@
-"""Units and rules by HTTP: what is written is told to Kafka in the same transaction."""
+"""Units and rules by HTTP: what is written reaches the outbox in the same transaction."""
 
 from __future__ import annotations
 

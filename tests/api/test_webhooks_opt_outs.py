@@ -92,7 +92,7 @@ async def test_older_accounts_name_the_sender_without_more(family: Api) -> None:
 @pytest.mark.parametrize("word", ["STOP", "Unsubscribe."])
 async def test_a_stop_word_opts_the_number_out_and_tells_the_workers(family: Api, word: str) -> None:
     assert await result(family, answer_of(ANN, word)) in {"reply", "repeated"}
-    # Sent again as another event: nothing is told twice.
+    # Sent again as another event: nothing is published twice.
     assert await result(family, answer_of(ANN, word)) in {"reply", "repeated"}
 
     assert await opted_out(family) == [ANN]

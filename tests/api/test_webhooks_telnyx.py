@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.broker, pytest.mark.postgres]
 
 OCCURRED_MS = 1_772_366_400_250
-# Twice the provider's own limit: these tests share their processors with others. Without limits of ours it would take
+# Twice the provider's own limit: these tests share their processors with others. Without our limits it would take
 # the five seconds that a connection to the database or a delivery to Kafka may take, and more.
 SOON_S = 4.0
 # An answer that took too long is 503; sent again, the event finds itself taken.

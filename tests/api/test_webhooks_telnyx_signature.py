@@ -30,7 +30,7 @@ def judged(
         # 300 s old and half a second more
         (1_699_999_700, SignatureProblem.TOO_OLD),
         (1_699_999_701, None),
-        # a clock ahead of ours
+        # a clock ahead of the receiver's
         (1_700_000_300, None),
         (1_700_000_301, SignatureProblem.TOO_NEW),
     ],

@@ -1,4 +1,4 @@
-"""Kafka's jars are the pinned ones or are not run at all, and what cannot be fetched is told clearly."""
+"""Kafka's jars are the pinned ones or are not run at all, and what cannot be fetched gets a clear error."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def provider_settings(telnyx: TelnyxProcess) -> dict[str, str]:
         "TELNYX_API_KEY": telnyx.api_key,
         "TELNYX_FROM": "+12025550199",
         "TELNYX_MESSAGING_PROFILE_ID": "profile-1",
-        # Here one person is told of many units at once.
+        # Here one person is paged about many units at once.
         "RATE_WINDOW_S": "0",
     }
 
@@ -113,5 +113,5 @@ def test_killed_workers_lose_no_sms_and_none_is_sent_twice_that_was_answered(
     eventually(lambda: len({(a.to, a.text) for a in telnyx.log().arrivals if a.accepted}) == 2 * UNITS, within_s=60)
     repeated = telnyx.counts().accepted - 2 * UNITS
     eventually(lambda: outcome_types(space).count("sent") >= 2 * UNITS, within_s=20)
-    # What may be repeated was under way at a kill, and is told as unknown.
+    # What may be repeated was under way at a kill, and is recorded as unknown.
     assert repeated <= outcome_types(space).count("unknown")

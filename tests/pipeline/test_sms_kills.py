@@ -1,4 +1,4 @@
-"""Workers that are killed at any moment lose no SMS; what might go out twice waits for a receipt, or is told of."""
+"""Workers that are killed at any moment lose no SMS; what might go out twice waits for a receipt, or is recorded."""
 
 from __future__ import annotations
 

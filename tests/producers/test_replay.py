@@ -1,4 +1,4 @@
-"""Files of other loggers become readings, line by line, and what is not a reading is told."""
+"""Files of other loggers become readings, line by line, and what is not a reading is reported."""
 
 from __future__ import annotations
 

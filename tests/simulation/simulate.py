@@ -15,8 +15,8 @@ retention, transaction markers, a coordinator with generations and eager rebalan
 on is the schedule's choice (`schedules.py`: first come first served, uniform, or PCT); how long a request takes and
 whether it gets lost is the broker's; how much work there is and which faults come when is the workload's (`plan.py`,
 `faults.py`). Each has a random stream of its own. Every task knows its process (`processes.py`), so a process can be
-killed, frozen and woken in any state, and its clock be set. Sets iterate by a hash of ours, threads are refused. The
-loop hashes each step: two runs of a seed with equal digests were the same run.
+killed, frozen and woken in any state, and its clock be set. Sets iterate by the loop's own hash, threads are refused.
+The loop hashes each step: two runs of a seed with equal digests were the same run.
 
 **What is checked.** `flow.py` folds the records of each key, publishes every step, sets timers and cancels them; a
 second flow passes records on side by side. In `invariants.py`: no commit before output and state are at the broker, no

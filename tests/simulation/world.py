@@ -124,7 +124,7 @@ class World:
                     self.workers[machine] = self._new_worker(machine)
 
     def _look_at_end(self, why: str) -> None:
-        """A worker ends when it is told to, was frozen, or could not send; anything else is a defect."""
+        """A worker ends on request, when it was frozen, or could not send; anything else is a defect."""
         kind = next((kind for kind in ENDINGS if why.startswith(kind)), None)
         if kind is None or (kind in SEND_FAILED and not self._sends_may_fail()):
             raise UnexpectedEnd(why)

@@ -1,4 +1,4 @@
-"""Silent units and gateways: what is told when."""
+"""Offline units and gateways: which alert is raised when."""
 
 from __future__ import annotations
 

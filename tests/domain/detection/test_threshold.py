@@ -239,7 +239,7 @@ def test_the_part_of_a_run_behind_the_fence_counts() -> None:
         # a new limit judges the open breach
         ((rule(limit_c=10.0, severity=WARNING),), 9.0, ["resolved r 5"]),
         ((rule(limit_c=3.0, severity=WARNING),), 9.0, []),
-        # more severe is told, less severe is not
+        # more severe is announced, less severe is not
         ((rule(severity=CRITICAL),), 9.0, ["escalated r 5 warning to critical"]),
         ((rule(severity=INFO),), 9.0, []),
     ],

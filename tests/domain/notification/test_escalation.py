@@ -107,7 +107,7 @@ def test_a_chain_that_nobody_answered_begins_again_while_a_critical_alert_fires(
     assert step == Remind(CHAIN[0], round=1, again=End.CHAIN_ENDED)
     assert (again.ended, again.round, again.next_at_ms) == (None, 1, 45 * 60_000)
     assert stepped(again, CHAIN, 45 * 60_000, CRITICAL)[1] == Remind(CHAIN[1], round=1)
-    # Nobody is on duty just then: it waits, and says no more.
+    # Nobody is on duty just then: it waits, silently.
     waiting, step = stepped(over, (), 30 * 60_000, CRITICAL)
     assert (step, waiting.next_at_ms) == (NotDue(), 31 * 60_000)
     # An acknowledgement counts at any time.

@@ -1,4 +1,4 @@
-"""One mail: when it leaves, what is told of it, what becomes of it when something fails."""
+"""One mail: when it leaves, what is published about it, what becomes of it when something fails."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_our_own_mistake_uses_up_nobodys_attempts() -> None:
 
 
 class Log:
-    """Counts what is told, by level."""
+    """Counts what is logged, by level."""
 
     def __init__(self) -> None:
         self.told: Counter[str] = Counter()

@@ -21,7 +21,7 @@ from tests.streams.digests.mail_samples import PIXEL, mail
 
 
 class FakeApi:
-    """A provider over real HTTP that keeps requests and answers as it is told."""
+    """A provider over real HTTP that keeps requests and answers as configured."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str], bytes]] = []

@@ -23,7 +23,7 @@ BATCH_BYTES = 1_000
 
 
 class Place:
-    """A partition of ours."""
+    """A partition that this worker owns."""
 
     def __init__(self, partition: int = 0) -> None:
         self.partition = partition

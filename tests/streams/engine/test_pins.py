@@ -75,7 +75,7 @@ SIGNATURES: list[tuple[Callable[..., Any], str, str]] = [
     (AIOKafkaProducer.create_batch, "", "changelog.py"),
 ]
 
-# Lines of code on which an argument of ours rests: where, the line, and the argument.
+# Lines of code on which one of our arguments rests: where, the line, and the argument.
 LINES: list[tuple[object, str, str]] = [
     (Fetcher.__init__, "self._prefetch_backoff = prefetch_backoff", "kafka_client.py shortens it"),
     (

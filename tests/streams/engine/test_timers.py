@@ -257,12 +257,12 @@ async def test_a_timer_set_anew_while_its_former_version_fires_is_not_deleted_wi
     async with world.running():
         await eventually.awaited(lambda: world.timers._slots)
         world.table.sent.clear()
-        anew = asyncio.create_task(world.timers.set(place, [timer("reminder", 1_000)]))
+        again = asyncio.create_task(world.timers.set(place, [timer("reminder", 1_000)]))
         await eventually.awaited(world.table.one_at_a_time.locked)
         world.now_ms = 100
         await eventually.awaited(lambda: "other" in world.fired)
         world.table.sent.set()
-        await anew
+        await again
         await eventually.awaited(lambda: (0, b"other") not in world.table.rows)
     assert list(world.table.rows) == [(0, b"reminder")]
 

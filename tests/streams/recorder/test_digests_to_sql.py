@@ -1,4 +1,4 @@
-"""How far a summary is, as SQL tells it, whatever is told twice; and mails that were given up."""
+"""How far a digest is according to SQL, whatever arrives twice; and mails that were given up."""
 
 from __future__ import annotations
 
