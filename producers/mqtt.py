@@ -3,8 +3,8 @@
 A message is acknowledged to the MQTT broker only when Kafka has it, and the session is persistent (MQTT 3.1.1, clean
 session off, QoS 1). So what arrives while the bridge or Kafka is away waits at the MQTT broker, as much of it as that
 is configured to keep (mosquitto: `max_queued_messages`, 1,000 by default; raise it). After a crash what was not
-acknowledged comes again, and makes the same record with the same `id` header, unless it is a bare number: that gets the new time
-of arrival.
+acknowledged comes again, and makes the same record with the same `id` header, unless it is a bare number: that gets
+the new time of arrival.
 
 Memory is bounded by a window of messages on the way to Kafka. While it is full the bridge reads nothing more, and
 the MQTT broker waits; a connection that ends by that is reopened, and the broker sends again what was open.
