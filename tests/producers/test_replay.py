@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import random
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -47,6 +48,17 @@ def test_a_ruuvitag_export_is_read_as_it_comes(name: str, rows: int) -> None:
         ]
     assert len(readings) == rows
     assert readings == expected
+
+
+def test_an_export_in_the_same_layout_is_read_as_it_comes() -> None:
+    head = "timestamp,temperature,humidity,pressure,rssi,acceleration x,voltage,movement counter"
+    rng = random.Random(7)
+    series = [Reading(1_588_663_316_000 + 10_000 * number, round(rng.uniform(1, 6), 2)) for number in range(300)]
+    rows = (
+        f"{datetime.fromtimestamp(at_ms / 1000, BERLIN):%Y-%m-%dT%H:%M:%S%z},{celsius},44.2,1013.06,-96,-0.032,2.917,197"
+        for at_ms, celsius in ((reading.at_ms, reading.temperature_c) for reading in series)
+    )
+    assert read("\n".join([head, *rows])) == series
 
 
 @pytest.mark.parametrize(
