@@ -55,7 +55,7 @@ def test_an_export_in_the_same_layout_is_read_as_it_comes() -> None:
     rng = random.Random(7)
     series = [Reading(1_588_663_316_000 + 10_000 * number, round(rng.uniform(1, 6), 2)) for number in range(300)]
     rows = (
-        f"{datetime.fromtimestamp(at_ms / 1000, BERLIN):%Y-%m-%dT%H:%M:%S%z},{celsius},44.2,1013.06,-96,-0.032,2.917,197"
+        f"{datetime.fromtimestamp(at_ms / 1000, BERLIN):%Y-%m-%dT%H:%M:%S%z},{celsius},44.2,1013.06,-96,-0.03,2.9,197"
         for at_ms, celsius in ((reading.at_ms, reading.temperature_c) for reading in series)
     )
     assert read("\n".join([head, *rows])) == series
