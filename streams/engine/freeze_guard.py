@@ -25,15 +25,18 @@ TICKS_PER_LIMIT = 16
 
 Clocks = tuple[float, ...]
 
+# macOS has no CLOCK_BOOTTIME; its CLOCK_MONOTONIC counts the time asleep as well (clock_gettime(3) there).
+SINCE_BOOT: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 def read_clocks() -> Clocks:
     """Seconds by clocks that go on while this process does not.
 
-    CLOCK_BOOTTIME counts SIGSTOP and a suspended machine. Inside a virtual machine that was paused it may stand still
+    The clock since boot counts SIGSTOP and a suspended machine. Inside a virtual machine that was paused it may stand still
     as well, and only the wall clock jumps when it is set right; a wall clock that jumps for another reason costs no
     more than a restart.
     """
-    return time.clock_gettime(time.CLOCK_BOOTTIME), time.time()
+    return time.clock_gettime(SINCE_BOOT), time.time()
 
 
 def _end_process(pause_s: float) -> None:

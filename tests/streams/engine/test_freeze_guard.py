@@ -102,3 +102,15 @@ def test_a_stopped_process_ends_when_it_is_continued(eventually: Eventually) -> 
         process.wait()
     assert process.returncode == EXIT_CODE
     assert b"frozen for" in errors
+
+
+def test_a_system_without_a_clock_since_boot_starts_all_the_same() -> None:
+    code = (
+        "import time\n"
+        "del time.CLOCK_BOOTTIME\n"
+        "from streams.engine import freeze_guard\n"
+        "assert freeze_guard.SINCE_BOOT == time.CLOCK_MONOTONIC\n"
+        "assert len(freeze_guard.read_clocks()) == 2\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
