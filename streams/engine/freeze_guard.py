@@ -32,9 +32,9 @@ SINCE_BOOT: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 def read_clocks() -> Clocks:
     """Seconds by clocks that go on while this process does not.
 
-    The clock since boot counts SIGSTOP and a suspended machine. Inside a virtual machine that was paused it may stand still
-    as well, and only the wall clock jumps when it is set right; a wall clock that jumps for another reason costs no
-    more than a restart.
+    The clock since boot counts SIGSTOP and a suspended machine. Inside a virtual machine that was paused it may stand
+    still as well, and only the wall clock jumps when it is set right; a wall clock that jumps for another reason costs
+    no more than a restart.
     """
     return time.clock_gettime(SINCE_BOOT), time.time()
 
