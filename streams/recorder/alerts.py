@@ -6,7 +6,7 @@ recorded before its alert, so both look for the first acknowledgement when they 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from schemas import messages as m
 from schemas.topics import ALERT_COMMANDS, ALERTS, ESCALATIONS
@@ -124,16 +124,35 @@ def alert_rows(record: Incoming) -> Sequence[SqlRow]:
             return _resolved(alert), _entry(record, alert, "resolved", {"because": alert.because, **numbers})
 
 
+class _Identity(TypedDict):
+    """What every row of an alert says of it."""
+
+    alert_id: str
+    unit_id: str
+    organization_id: str
+    rule_id: str
+    kind: m.AlertKind
+    severity: m.Severity
+    started_at: int
+    triggered_at: int
+
+
+def _identity(alert: m.Alert) -> _Identity:
+    return {
+        "alert_id": alert.alert_id,
+        "unit_id": alert.unit_id,
+        "organization_id": alert.organization_id,
+        "rule_id": alert.rule_id,
+        "kind": alert.kind,
+        "severity": alert.severity,
+        "started_at": alert.started_at_ms,
+        "triggered_at": alert.at_ms,
+    }
+
+
 def _triggered(alert: m.AlertTriggered) -> Triggered:
     return Triggered(
-        alert_id=alert.alert_id,
-        unit_id=alert.unit_id,
-        organization_id=alert.organization_id,
-        rule_id=alert.rule_id,
-        kind=alert.kind,
-        severity=alert.severity,
-        started_at=alert.started_at_ms,
-        triggered_at=alert.at_ms,
+        **_identity(alert),
         paging=alert.paging,
         silent_because=alert.silent_because,
         temperature_c=alert.temperature_c,
@@ -142,28 +161,12 @@ def _triggered(alert: m.AlertTriggered) -> Triggered:
 
 
 def _raised(alert: m.SeverityRaised) -> Escalated:
-    return Escalated(
-        alert_id=alert.alert_id,
-        unit_id=alert.unit_id,
-        organization_id=alert.organization_id,
-        rule_id=alert.rule_id,
-        kind=alert.kind,
-        severity=alert.severity,
-        started_at=alert.started_at_ms,
-        triggered_at=alert.at_ms,
-    )
+    return Escalated(**_identity(alert))
 
 
 def _resolved(alert: m.AlertResolved) -> Resolved:
     return Resolved(
-        alert_id=alert.alert_id,
-        unit_id=alert.unit_id,
-        organization_id=alert.organization_id,
-        rule_id=alert.rule_id,
-        kind=alert.kind,
-        severity=alert.severity,
-        started_at=alert.started_at_ms,
-        triggered_at=alert.at_ms,
+        **_identity(alert),
         resolved_at=alert.at_ms,
         resolved_because=alert.because,
         extreme_c=alert.extreme_c,
