@@ -1,8 +1,8 @@
 """Mutants of the domain: small changes of its code, each of which some test should notice.
 
 A sample of all possible changes of comparisons, arithmetic, and/or, constants and conditions. Each runs first against
-the tests that import its module, which find most, and what survives runs against all tests of the domain. The changes
-are made in copies of the checkout.
+the tests that import its module, which find most, and what survives runs against all tests of the domain and of the
+flows that use the room, without those that need a server. The changes are made in copies of the checkout.
 """
 
 from __future__ import annotations
@@ -31,6 +31,13 @@ OPERATORS = re.compile(
     r"|ReplaceOrWithAnd|NumberReplacer|AddNot|ReplaceTrueWithFalse|ReplaceFalseWithTrue|ReplaceUnaryOperator"
     r"|ReplaceBreakWithContinue|ReplaceContinueWithBreak)"
 )
+# The flows that use a room of the domain.
+FLOWS = {
+    "detection": "tests/streams/detection",
+    "notification": "tests/streams/notifications",
+    "digest": "tests/streams/digests",
+    "redrive": "tests/outbox",
+}
 ONE_LIMIT_S = 300.0
 GOAL = 0.95
 
@@ -75,17 +82,20 @@ def _sample(modules: Iterable[Path], count: int, rng: random.Random) -> list[Mut
         db.close()
     places: dict[tuple[str, object], list[MutationSpec]] = {}
     for spec in specs:
-        if OPERATORS.match(spec.operator_name) and not _is_checked_by_types(spec):
+        if OPERATORS.match(spec.operator_name) and not _is_no_behaviour(spec):
             places.setdefault((str(spec.module_path), spec.start_pos), []).append(spec)
     chosen = rng.sample(sorted(places, key=str), min(count, len(places)))
     return [rng.choice(places[place]) for place in chosen]
 
 
-def _is_checked_by_types(spec: MutationSpec) -> bool:
-    """Whether the change only lifts `frozen=True`: assignments to frozen structs fail type checking, not a test."""
-    (line, column), (_, end) = spec.start_pos, spec.end_pos
-    text = Path(spec.module_path).read_text(encoding="utf-8").splitlines()[line - 1]
-    return text[:column].endswith("frozen=") and text[column:end] == "True"
+def _is_no_behaviour(spec: MutationSpec) -> bool:
+    """Whether no test can see the change.
+
+    Assignments to frozen structs fail type checking, `gc=False` only saves time, and imports for types are not run.
+    """
+    line, column = spec.start_pos
+    text: str = Path(spec.module_path).read_text(encoding="utf-8").splitlines()[line - 1]
+    return bool(text[:column].endswith(("frozen=", "gc=")) or text.startswith("if TYPE_CHECKING"))
 
 
 def _move_to_copy(root: Path, tracked: Sequence[Path], folder: Path) -> None:
@@ -102,8 +112,9 @@ def _verdict(spec: MutationSpec) -> Verdict:
     from cosmic_ray.mutating import mutate_and_test
     from cosmic_ray.work_item import TestOutcome
 
-    narrow = _tests_of(Path(spec.module_path))
-    for tests in ([narrow] if narrow else []) + [["tests/domain"]]:
+    module = Path(spec.module_path)
+    narrow, flows = _tests_of(module), FLOWS.get(module.parts[1])
+    for tests in filter(None, (narrow, ["tests/domain"], flows and [flows, "-m", "not broker and not postgres"])):
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
         result = mutate_and_test([spec], subprocess.list2cmdline(command), ONE_LIMIT_S)
         if result.test_outcome is not TestOutcome.SURVIVED:
