@@ -9,10 +9,11 @@ from domain.detection.aggregate_state import About, ClosedBucket, OpenBucket, Po
 from domain.detection.breach import Breach, Phase
 from domain.detection.bucket_refusals import refused_by_buckets
 from domain.detection.bucket_work import BucketWork
-from domain.detection.readings import FUTURE_MS, sort_records
+from domain.detection.readings import sort_records
 from domain.detection.threshold import Tally
 from schemas import messages as m
 from schemas.messages import DeadLetterReason as Reason
+from schemas.messages.reading_bounds import FUTURE_MS
 from tests.domain.detection.bucket_worker import Worker
 from tests.domain.detection.records import MAX_AGE_MS, START_MS, record, run_of
 
