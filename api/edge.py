@@ -11,6 +11,7 @@ from prometheus_client import Counter, Histogram
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from api import acting
 from api.problems import Problem, database_unavailable, rendered, unavailable, unexpected
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         begin = time.perf_counter()
+        acting.nobody()
         limit = self._readings_limit if scope["path"] == READINGS else self._body_limit
         exchange = _Exchange(scope, receive, send, limit)
         try:

@@ -5,7 +5,8 @@ import json
 from collections import defaultdict
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import entity_tags
@@ -38,6 +39,20 @@ def _view(chain: dict[str, int]) -> EscalationChain:
 
 def _version(chain: dict[str, int]) -> str:
     return hashlib.sha256(json.dumps(chain).encode()).hexdigest()[:16]
+
+
+async def _replace(session: AsyncSession, organization_id: str, wanted: dict[str, int]) -> None:
+    """Give the organization exactly this chain; a place that stays counts as no change in the audit trail."""
+    steps = EscalationStepRow
+    others = delete(steps).where(steps.organization_id == organization_id, steps.user_id.not_in(list(wanted)))
+    await session.execute(others)
+    if wanted:
+        rows = [
+            {"user_id": user_id, "organization_id": organization_id, "level": level}
+            for user_id, level in wanted.items()
+        ]
+        put = insert(steps).values(rows)
+        await session.execute(put.on_conflict_do_update(index_elements=["user_id"], set_={"level": put.excluded.level}))
 
 
 @router.get(
@@ -74,17 +89,7 @@ async def replace_escalation(body: EscalationChain, caller: Configurer, services
             for place, user_id in enumerate(level):
                 if user_id not in known:
                     raise invalid(f"/levels/{number}/{place}", f"there is no contact {user_id}")
-        await session.execute(
-            delete(EscalationStepRow).where(EscalationStepRow.organization_id == caller.organization_id)
-        )
-        if wanted:
-            await session.execute(
-                insert(EscalationStepRow),
-                [
-                    {"user_id": user_id, "organization_id": caller.organization_id, "level": level}
-                    for user_id, level in wanted.items()
-                ],
-            )
+        await _replace(session, caller.organization_id, wanted)
         moved = {
             user_id for user_id in before.keys() | wanted.keys() if before.get(user_id, 1) != wanted.get(user_id, 1)
         }

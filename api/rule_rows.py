@@ -31,18 +31,23 @@ async def rules_of(session: AsyncSession, unit_ids: Collection[str]) -> dict[str
 
 
 async def replace_rules(session: AsyncSession, unit_id: str, rules: Collection[RuleView]) -> None:
-    """Give the unit exactly these rules."""
-    await session.execute(delete(RuleRow).where(RuleRow.unit_id == unit_id))
-    if rules:
-        await session.execute(insert(RuleRow), [_values(unit_id, rule.rule_id, rule) for rule in rules])
+    """Give the unit exactly these rules; one that stays as it is counts as no change in the audit trail."""
+    kept = [rule.rule_id for rule in rules]
+    await session.execute(delete(RuleRow).where(RuleRow.unit_id == unit_id, RuleRow.rule_id.not_in(kept)))
+    for rule in rules:
+        await _put(session, unit_id, rule.rule_id, rule)
 
 
 async def put_rule_row(session: AsyncSession, unit_id: str, rule_id: str, body: RuleBody) -> int:
     """Add or replace one rule; returns how many the unit has then."""
+    await _put(session, unit_id, rule_id, body)
+    return (await session.execute(select(func.count()).where(RuleRow.unit_id == unit_id))).scalar_one()
+
+
+async def _put(session: AsyncSession, unit_id: str, rule_id: str, body: RuleBody) -> None:
     values = _values(unit_id, rule_id, body)
     keys = ["unit_id", "rule_id"]
     await session.execute(insert(RuleRow).values(values).on_conflict_do_update(index_elements=keys, set_=values))
-    return (await session.execute(select(func.count()).where(RuleRow.unit_id == unit_id))).scalar_one()
 
 
 async def delete_rule_row(session: AsyncSession, unit_id: str, rule_id: str) -> bool:

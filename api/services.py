@@ -11,7 +11,7 @@ import msgspec
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from api import authentication
+from api import acting, authentication
 from api.authentication import Caller, Keys
 from api.parameters import refuse_unknown_parameters
 
@@ -44,8 +44,9 @@ class Services(msgspec.Struct, frozen=True):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """Commits at the end, before the response is sent; an error rolls back."""
+        """Commits at the end, before the response is sent; an error rolls back. The audit trail knows who acts."""
         async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            await acting.tell(session)
             yield session
 
 
@@ -65,14 +66,18 @@ def services_of(request: Request) -> Services:
 def _allowing(roles: AbstractSet[Role], *, unowned: bool = False) -> Callable[[Request], Awaitable[Caller]]:
     async def caller(request: Request) -> Caller:
         refuse_unknown_parameters(request)
-        return await services_of(request).keys.caller(request, roles, unowned=unowned)
+        known = await services_of(request).keys.caller(request, roles, unowned=unowned)
+        acting.identify(request.scope, known.name, known.organization_id)
+        return known
 
     return caller
 
 
 async def _operator(request: Request) -> str:
     refuse_unknown_parameters(request)
-    return await services_of(request).keys.operator(request)
+    key_id = await services_of(request).keys.operator(request)
+    acting.identify(request.scope, f"key:{key_id}")
+    return key_id
 
 
 Used = Annotated[Services, Depends(services_of)]
@@ -80,4 +85,5 @@ Reader = Annotated[Caller, Depends(_allowing(authentication.READ))]
 Configurer = Annotated[Caller, Depends(_allowing(authentication.CONFIGURE))]
 ConfigurerOrOperator = Annotated[Caller, Depends(_allowing(authentication.CONFIGURE, unowned=True))]
 Administrator = Annotated[Caller, Depends(_allowing(authentication.ADMINISTER))]
+AdministratorOrOperator = Annotated[Caller, Depends(_allowing(authentication.ADMINISTER, unowned=True))]
 Operator = Annotated[str, Depends(_operator)]

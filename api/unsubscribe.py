@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Path, Request, Response
 from sqlalchemy import select
 
+from api import acting
 from api.problems import Problem, responses, unavailable
 from api.services import Services, Used
 from database.configuration import DigestPreferenceRow
@@ -119,6 +120,7 @@ async def unsubscribe(token: Token, services: Used, request: Request) -> Respons
     if not _one_click(body, request.headers.get("content-type", "")):
         raise Problem(HTTPStatus.BAD_REQUEST, f"The body must be the form {FIELD}={VALUE}, as RFC 8058 says.")
     user_id, cadence = meant
+    acting.identify(request.scope, f"unsubscribe link of {user_id}")
     wanted = select(DigestPreferenceRow).where(DigestPreferenceRow.user_id == user_id).with_for_update()
     async with services.transaction() as session:
         row = (await session.scalars(wanted)).one_or_none()

@@ -7,6 +7,7 @@ import typer
 from cli import (
     api,
     audit,
+    audit_trail,
     bench,
     check,
     db,
@@ -47,6 +48,7 @@ dead_letters.register(app)
 digests.register(app)
 sms.register(app)
 why.register(app)
+audit_trail.register(app)
 topics.register(app)
 schemas.register(app)
 check.register(app)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
+import os
+import socket
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -43,7 +46,7 @@ def with_engine(work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
     settings = database_settings()
 
     async def run() -> T:
-        engine = make_engine(settings)
+        engine = make_engine(settings, acting=_operator())
         try:
             return await work(engine)
         finally:
@@ -54,6 +57,16 @@ def with_engine(work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
     except OSError as error:
         typer.secho(f"{settings.address!r} does not answer: {error}", fg="red", err=True)
         raise typer.Exit(1) from None
+
+
+def _operator() -> dict[str, str]:
+    """Who runs this command, for the audit trail."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run under a user id that has no name.
+        name = f"uid {os.getuid()}"
+    return {"actor": f"command of {name}", "origin": socket.gethostname()}
 
 
 @commands.command()

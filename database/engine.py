@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
@@ -13,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from broker.secret_files import SecretFileSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import URL
 
 
@@ -44,8 +47,12 @@ class DatabaseSettings(SecretFileSettings):
         return make_url(self.url)
 
 
-def make_engine(settings: DatabaseSettings) -> AsyncEngine:
-    """Connects on first use only. Every session speaks UTC, and no statement runs longer than the limit."""
+def make_engine(settings: DatabaseSettings, *, acting: Mapping[str, str] = MappingProxyType({})) -> AsyncEngine:
+    """Connects on first use only. Every session speaks UTC, and no statement runs longer than the limit.
+
+    `acting` says who changes rows and from where, as the audit trail names it (`actor`, `origin`); requests of the
+    API and other short acts say it in their transaction instead.
+    """
     return create_async_engine(
         settings.address,
         pool_size=settings.pool_size,
@@ -58,6 +65,7 @@ def make_engine(settings: DatabaseSettings) -> AsyncEngine:
                 "application_name": "freshtrack",
                 "timezone": "UTC",
                 "statement_timeout": str(round(settings.statement_timeout_s * 1000)),
+                **{f"freshtrack.{name}": value for name, value in acting.items()},
             },
         },
     )

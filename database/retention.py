@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import text
+
+from database.audit_functions import KEPT_DAYS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -15,6 +17,12 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 Days = Annotated[int, Field(ge=0, description="0 keeps for ever")]
+
+
+def _a_year_at_least(days: int) -> int:
+    if 0 < days < KEPT_DAYS:
+        raise ValueError(f"the audit trail is kept {KEPT_DAYS} days at least; 0 keeps it for ever")
+    return days
 
 
 class RetentionSettings(BaseSettings):
@@ -38,6 +46,7 @@ class RetentionSettings(BaseSettings):
     maintenance_windows: Days = 365
     idempotency_keys: Days = 2
     webhook_events: Days = 7
+    audit_trail: Annotated[Days, AfterValidator(_a_year_at_least)] = 400
 
 
 class Rule(NamedTuple):
@@ -62,6 +71,7 @@ RULES = (
     Rule("maintenance_windows", "ends_at"),
     Rule("idempotency_keys", "created_at"),
     Rule("webhook_events", "received_at"),
+    Rule("audit_trail", "at"),
 )
 
 
@@ -79,6 +89,10 @@ async def prune(
     return deleted
 
 
+# The audit trail names who deleted what people had configured.
+_AS_RETENTION = text("SELECT set_config('freshtrack.actor', 'retention', true)")
+
+
 async def _prune(engine: AsyncEngine, rule: Rule, before: datetime, batch: int) -> int:
     statement = text(
         f"DELETE FROM {rule.table} WHERE ctid = ANY(ARRAY("  # noqa: S608 - constant names, no input
@@ -88,6 +102,7 @@ async def _prune(engine: AsyncEngine, rule: Rule, before: datetime, batch: int) 
     total = 0
     while True:
         async with engine.begin() as connection:
+            await connection.execute(_AS_RETENTION)
             gone = (await connection.execute(statement, {"before": before, "batch": batch})).rowcount
         total += gone
         if gone < batch:

@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from database import configuration, digests, queues, records, watermarks
+from database import audit, audit_triggers, configuration, digests, queues, records, watermarks
 from database.declarative import Row
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MIGRATIONS = Path(__file__).resolve().with_name("migrations")
 # An arbitrary constant: the holder of this lock migrates, the others wait and then find nothing to do.
 MIGRATION_LOCK = 7_204_110_001
-TABLE_MODULES = (configuration, records, digests, queues, watermarks)
+TABLE_MODULES = (configuration, records, digests, queues, watermarks, audit)
 
 
 def metadata() -> MetaData:
@@ -65,4 +65,6 @@ async def upgrade(engine: AsyncEngine, revision: str = "head") -> tuple[str | No
         before = await connection.run_sync(present_revision)
         await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), revision))
         after = await connection.run_sync(present_revision)
+        if after == newest_revision():
+            await connection.run_sync(audit_triggers.install)
     return before, after

@@ -83,6 +83,7 @@ USES = [
     Use("POST", "/v1/dead-letters/{failure_id}/retry", CONFIGURERS, 202, {"force": True}),
     Use("POST", "/v1/dead-letters/retry", CONFIGURERS, 200, {}),
     Use("GET", "/v1/api-keys", ADMINS),
+    Use("GET", "/v1/audit", ADMINS),
     Use("POST", "/v1/api-keys", ADMINS, 201, {"name": "New", "role": "member"}),
 ]
 # In files of their own: a broker is needed, the body names the contact, the role needs a key over all organizations,
@@ -121,6 +122,9 @@ async def contents(api: Api) -> dict[str, list[str]]:
     return found
 
 
+OF_KEYS = ("api_keys", "audit_trail", "audit_personal")
+
+
 async def use_it(api: Api, use: Use, headers: dict[str, str]) -> Any:
     return await api.client.request(use.method, use.path, json=use.body, headers=headers)
 
@@ -140,7 +144,8 @@ async def test_each_role_may_do_what_it_should_and_no_more(api: Api, use: Use) -
         answer = await use_it(api, use, key)
         assert (answer.status_code, role) == (403, role), answer.text
         assert answer.headers["content-type"] == "application/problem+json"
-    assert {**await contents(api), "api_keys": before["api_keys"]} == before
+    # The keys of this test are rows too, and so are their entries in the audit trail.
+    assert await contents(api) | {name: before[name] for name in OF_KEYS} == before
 
     answer = await use_it(api, use, await api.key(min(use.roles, key=list(Role).index), "acme"))
     assert answer.status_code == use.status, answer.text
@@ -174,6 +179,7 @@ async def test_another_organizations_key_sees_and_changes_nothing(api: Api, use:
         "/v1/sms-log",
         "/v1/dead-letters",
         "/v1/api-keys",
+        "/v1/audit",
     ],
 )
 async def test_lists_hold_the_own_organizations_rows_only(api: Api, path: str) -> None:
@@ -184,8 +190,8 @@ async def test_lists_hold_the_own_organizations_rows_only(api: Api, path: str) -
     others = (await api.client.get(path, headers=theirs)).json()["items"]
 
     assert shown
-    # The only thing that the other organization has is its key.
-    assert len(others) == (1 if path == "/v1/api-keys" else 0)
+    # The only things that the other organization has are itself and its key.
+    assert len(others) == {"/v1/api-keys": 1, "/v1/audit": 2}.get(path, 0)
     assert not [row for row in others if row in shown]
 
 

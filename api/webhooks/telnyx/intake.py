@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api import acting
 from api.problems import Problem, unavailable
 from api.single_flight import SingleFlight
 from api.webhooks.telnyx import events
@@ -143,6 +144,7 @@ class TelnyxWebhooks:
         if phone_problem(number) is None:
             at = datetime.fromtimestamp(events.occurred_at_ms(event, self._now_ms()) / 1000, UTC)
             async with AsyncSession(self._engine) as session, session.begin():
+                await acting.tell(session)
                 users = await heed(session, number, reply, at)
         if not users:
             log.warning("telnyx.unknown_number", number=masked(number), reply=type(reply).__name__)
