@@ -6,6 +6,7 @@ arrives. All delays and failures come from the broker's own random stream.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from random import Random
 
-    from tests.simulation.loop import SimLoop
+    from tests.simulation.loop import SimLoop, Step
     from tests.simulation.partition_log import Unsent
 
 RETRY_S = 0.1
@@ -75,9 +76,10 @@ class Line:
 class Broker:
     """One for all processes of a run."""
 
-    def __init__(self, loop: SimLoop, rng: Random) -> None:
+    def __init__(self, loop: SimLoop, rng: Random, at_once_s: float = 0.0) -> None:
         self.loop = loop
         self.rng = rng
+        self._at_once_s = at_once_s
         self.weather = Weather()
         self.topics: dict[str, list[PartitionLog]] = {}
         self.on_append: Callable[[PartitionLog, int], None] | None = None
@@ -93,9 +95,13 @@ class Broker:
     def log(self, topic: str, partition: int) -> PartitionLog:
         return self.topics[topic][partition]
 
-    def later(self, delay_s: float, call: Callable[..., object], *args: Any) -> None:
+    def later(self, delay_s: float, call: Callable[..., object], *args: Any) -> Step:
         """`call` happens in no process: whoever asked for it may be gone by then."""
-        self.loop.call_later(delay_s, call, *args, context=self._outside.copy())
+        at = self.loop.time() + delay_s
+        if self._at_once_s:
+            at = math.ceil(at / self._at_once_s) * self._at_once_s
+        step: Step = self.loop.call_at(at, call, *args, context=self._outside)
+        return step
 
     def delay_s(self) -> float:
         weather = self.weather
@@ -129,6 +135,39 @@ class Broker:
         self.later(self.delay_s(), arrive)
         return await future
 
+    def poll(self, logs: Sequence[PartitionLog], read: Callable[[], Any], wait_s: float) -> asyncio.Future[Any]:
+        """A fetch request: it waits at the broker for something to read; after `wait_s` the future gives nothing."""
+        check_alive()
+        future = self.loop.create_future()
+        is_asked = False
+
+        def ask() -> None:
+            nonlocal is_asked
+            if not is_asked and not future.done():
+                is_asked = True
+                self.later(self.delay_s(), look)
+
+        def look() -> None:
+            nonlocal is_asked
+            is_asked = False
+            if future.done():
+                return
+            try:
+                found = read()
+            except Exception as error:  # noqa: BLE001 - the answer is an error
+                self._settle(future, error, self.delay_s())
+                return
+            if found:
+                end.cancel()
+                self._settle(future, found, self.delay_s())
+                return
+            for log in logs:
+                log.waiting.append(ask)
+
+        ask()
+        end = self._settle(future, {}, wait_s)
+        return future
+
     def send(self, client: object, topic: str, partition: int, records: Sequence[Unsent], limit_s: float) -> Any:
         """A produce request of one connection; the future gives a `SentAt`, or fails after `limit_s`.
 
@@ -151,25 +190,31 @@ class Broker:
         return request.future
 
     def _arrive(self, line: Line) -> None:
-        """The first request of a line is at the broker; the others wait behind it."""
-        request, now = line.requests[0], self.loop.time()
+        """Requests of a line are at the broker; the others wait behind them."""
+        now = self.loop.time()
+        while line.requests and line.requests[0].at <= now:
+            if self._must_wait(line.requests[0], now):
+                self.later(RETRY_S, self._arrive, line)
+                return
+            self._take(line, line.requests.popleft(), now)
+        if line.requests:
+            self.later(line.requests[0].at - now, self._arrive, line)
+
+    @staticmethod
+    def _must_wait(request: Request, now: float) -> bool:
         process = request.process
         if process is not None and process.frozen_since is not None and request.is_buffered:
-            self.later(RETRY_S, self._arrive, line)
-            return
+            return True
         # It is the client that tries again where no leader is: a dead one does not.
         dead = process is not None and not process.alive
-        if not request.lost and not request.log.has_leader and now < request.give_up and not dead:
-            self.later(RETRY_S, self._arrive, line)
-            return
-        line.requests.popleft()
-        if line.requests:
-            self.later(max(0.0, line.requests[0].at - now), self._arrive, line)
+        return not request.lost and not request.log.has_leader and now < request.give_up and not dead
+
+    def _take(self, line: Line, request: Request, now: float) -> None:
         if request.lost or not request.log.has_leader:
             error = NotLeaderForPartitionError() if request.lost else KafkaTimeoutError()
             self._settle(request.future, error, max(0.0, request.give_up - now))
             return
-        log = request.log
+        log, process = request.log, request.process
         first = log.append(request.records, self.now_ms())
         self.loop.note(
             f"append {log.topic}[{log.partition}] {first}+{len(request.records)} by {process.name if process else 0}"
@@ -183,7 +228,7 @@ class Broker:
             line.answered_at = max(now + self.delay_s(), line.answered_at + 1e-6)
             self._settle(request.future, SentAt(first), line.answered_at - now)
 
-    def _settle(self, future: asyncio.Future[Any], result: Any, delay_s: float) -> None:
+    def _settle(self, future: asyncio.Future[Any], result: Any, delay_s: float) -> Step:
         def settle() -> None:
             if future.done():
                 return
@@ -192,7 +237,7 @@ class Broker:
             else:
                 future.set_result(result)
 
-        self.later(delay_s, settle)
+        return self.later(delay_s, settle)
 
     def _happens(self, one_in: int) -> bool:
         return one_in > 0 and self.rng.random() * one_in < 1

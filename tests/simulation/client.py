@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from aiokafka.errors import CommitFailedError, IllegalStateError, OffsetOutOfRangeError
 from faust.types import TP
@@ -25,17 +25,21 @@ if TYPE_CHECKING:
     from tests.simulation.group import Group
 
 HEARTBEAT_S = 1.0
-# A real fetch waits at the broker; asking too often would only cost steps.
-POLL_S = 0.25
 
 
 class SimTP(TP):  # type: ignore[misc]
     """Sets of partitions iterate in an order that belongs to the seed, not to this interpreter's string hashes."""
 
     salt = 0
+    _hash: int
+
+    def __new__(cls, topic: str, partition: int) -> Self:
+        tp: Self = super().__new__(cls, topic, partition)
+        tp._hash = zlib.crc32(b"%d/%d/%s" % (cls.salt, partition, topic.encode()))
+        return tp
 
     def __hash__(self) -> int:
-        return zlib.crc32(b"%d/%d/%s" % (self.salt, self.partition, self.topic.encode()))
+        return self._hash
 
 
 class ContractBroken(AssertionError):  # noqa: N818
@@ -55,7 +59,7 @@ class SimClient:
         self._topics = sorted(topics)
         self._assignment: frozenset[TP] = frozenset()
         self._positions: dict[TP, int] = {}
-        self._fetching: asyncio.Future[None] | None = None
+        self._fetching: asyncio.Future[dict[TP, Fetched]] | None = None
         self._commit: asyncio.Future[Any] | None = None
         self._calls: set[str] = set()
 
@@ -96,30 +100,15 @@ class SimClient:
         if not tps or any(tp not in self._positions for tp in tps):
             raise ContractBroken(f"fetch of {tps} before a seek of each")
         with _Alone(self._calls, "fetch", {"fetch", "seek"}):
-            interrupted = self._fetching = asyncio.get_running_loop().create_future()
             asked = {tp: self._positions[tp] for tp in tps}
-            found = await self._fetch_until(interrupted, asked, max_records, wait_s)
+            logs = [self._broker.log(*tp) for tp in tps]
+            self._fetching = self._broker.poll(logs, lambda: self._read(asked, max_records), wait_s)
+            found: dict[TP, Fetched] = await self._fetching
             if not self._assignment.issuperset(tps):
                 raise IllegalStateError("the partitions went while they were fetched")
             for tp, fetched in found.items():
                 self._positions[tp] = fetched.next_position
             return found
-
-    async def _fetch_until(
-        self, interrupted: asyncio.Future[None], asked: Mapping[TP, int], max_records: int, wait_s: float
-    ) -> dict[TP, Fetched]:
-        end = asyncio.get_running_loop().time() + wait_s
-        while not interrupted.done() and (left := end - asyncio.get_running_loop().time()) > 0:
-            request = asyncio.ensure_future(self._broker.answer(lambda: self._read(asked, max_records)))
-            await asyncio.wait({request, interrupted}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if interrupted.done() or not request.done():
-                request.cancel()
-                break
-            found: dict[TP, Fetched] = request.result()
-            if found:
-                return found
-            await asyncio.wait({interrupted}, timeout=min(left, POLL_S))
-        return {}
 
     def _read(self, asked: Mapping[TP, int], max_records: int) -> dict[TP, Fetched]:
         """At the broker. As from several brokers, not every partition that has something comes with each answer."""
@@ -141,7 +130,7 @@ class SimClient:
 
     def interrupt_fetch(self) -> None:
         if self._fetching is not None and not self._fetching.done():
-            self._fetching.set_result(None)
+            self._fetching.set_result({})
 
     async def commit(self, offsets: Mapping[TP, int], *, limit_s: float) -> bool:
         self._ours(offsets)

@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 from faust.tables.table import Table
 
+from streams.engine import timers
 from streams.engine.applied_offset import applied_offset_of
 from streams.engine.tables import BulkTable
 from tests.simulation.processes import running
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 
 CHANGELOG = "-changelog"
+# Every look costs steps, and finds nothing as a rule.
+TIMERS_LOOK_S = 1.0
 
 
 class Disk:
@@ -102,8 +105,12 @@ async def _on_rebalance(self: Any, *_: Any, **__: Any) -> None:
 
 @contextlib.contextmanager
 def faust_stands_aside() -> Iterator[None]:
-    """Faust's table does nothing of its own while this is open."""
-    with patch.object(Table, "__init__", _init), patch.object(Table, "on_rebalance", _on_rebalance):
+    """Faust's table does nothing of its own while this is open, and timers look for a new assignment less often."""
+    with (
+        patch.object(Table, "__init__", _init),
+        patch.object(Table, "on_rebalance", _on_rebalance),
+        patch.object(timers, "LOOK_AGAIN_S", TIMERS_LOOK_S),
+    ):
         yield
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from tests.simulation.broker import Broker
 
+LOOK_S = 0.5
+
 TopicPartition = tuple[str, int]
 
 
@@ -76,7 +78,7 @@ class Group:
             waits = (future := self._joined.get(member)) is not None and not future.done()
             if now - heard > self.session_s and not waits:
                 self.leave(member)
-        self.broker.later(0.25, self.watch)
+        self.broker.later(LOOK_S, self.watch)
 
     def commit(self, member: str, generation: int, offsets: Mapping[TopicPartition, int]) -> None:
         if member not in self._heard or generation != self.generation:

@@ -25,6 +25,8 @@ from tests.simulation.flow import (
 from tests.simulation.processes import ProcessEnded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.simulation.partition_log import PartitionLog, SimRecord
     from tests.simulation.world import World
 
@@ -45,8 +47,19 @@ class Invariants:
         # A seek by hand may commit an earlier offset.
         self._sought = any(fault.kind == "seek" for fault in world.plan.faults)
         self._seen_input = [0] * world.plan.partitions
-        world.broker.on_append = self._on_append
-        world.group.on_commit = self._on_commit
+        world.broker.on_append = self._told(self._on_append)
+        world.group.on_commit = self._told(self._on_commit)
+
+    def _told(self, look: Callable[..., None]) -> Callable[..., None]:
+        """What breaks at the broker ends the run at once: whoever asked for it may be dead by then, or catch it."""
+
+        def told(*event: Any) -> None:
+            try:
+                look(*event)
+            except AssertionError as broken:
+                self._world.broker.loop.fail(broken)
+
+        return told
 
     def _on_append(self, log: PartitionLog, first: int) -> None:
         new = [record for record in log.history[-40:] if record.offset >= first]

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import heapq
+from contextvars import copy_context
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +20,7 @@ from tests.simulation.processes import running
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Coroutine
+    from contextvars import Context
     from random import Random
 
     from tests.simulation.processes import Process
@@ -59,10 +61,8 @@ class SimTask(asyncio.Task[Any]):
 class SimFuture(asyncio.Future[Any]):
     """As `SimTask`."""
 
-    def __init__(self, number: int, **kwargs: Any) -> None:
-        self.number = number
-        self.process = running.get()
-        super().__init__(**kwargs)
+    number: int
+    process: Process | None
 
     def __hash__(self) -> int:
         return self.number
@@ -71,11 +71,37 @@ class SimFuture(asyncio.Future[Any]):
         return self is other
 
 
+class Step:
+    """A callback that is to run: asyncio's handle without what only debugging needs, at half its costs."""
+
+    __slots__ = ("args", "callback", "context", "task", "when_s")
+
+    def __init__(self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context | None) -> None:
+        # Null once it is cancelled.
+        self.callback: Any = callback
+        self.args = args
+        self.context = copy_context() if context is None else context
+        # The task that goes on with it; null where it is not a task's step.
+        owner = getattr(callback, "__self__", None)
+        self.task = owner if type(owner) is SimTask else None
+        self.when_s = 0.0
+
+    def cancel(self) -> None:
+        self.callback, self.args = None, ()
+
+    def cancelled(self) -> bool:
+        return self.callback is None
+
+    def when(self) -> float:
+        return self.when_s
+
+
 class SimLoop(asyncio.BaseEventLoop):
     """`run(main)` runs a coroutine to its end and closes the loop; the same arguments always take the same steps."""
 
-    _ready: deque[asyncio.Handle]
-    _scheduled: list[asyncio.TimerHandle]
+    # Not asyncio's handles, but steps.
+    _ready: deque[Any]
+    _scheduled: list[Any]
     _stopping: bool
     _clock_resolution: float
 
@@ -87,10 +113,13 @@ class SimLoop(asyncio.BaseEventLoop):
         self._max_steps = max_steps
         self._now = 1_000.0
         self._numbers = count(1)
-        self._tasks: list[asyncio.Handle] = []
+        self._turns = count()
+        self._tasks: list[Step] = []
         self._kept: list[tuple[SimTask, Any]] = []
-        self._hash = hashlib.blake2b(digest_size=8)
+        self._log: list[object] = []
+        self._failure: BaseException | None = None
         self.steps = 0
+        self._stall_at = self._next_stall()
         self.errors: list[dict[str, Any]] = []
         self.trace: list[str] | None = None
         self.set_task_factory(self._new_task)
@@ -100,7 +129,9 @@ class SimLoop(asyncio.BaseEventLoop):
         return self._now
 
     def create_future(self) -> asyncio.Future[Any]:
-        return SimFuture(next(self._numbers), loop=self)
+        future = SimFuture(loop=self)
+        future.number, future.process = next(self._numbers), running.get()
+        return future
 
     def _new_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any) -> SimTask:
         number = next(self._numbers)
@@ -112,11 +143,11 @@ class SimLoop(asyncio.BaseEventLoop):
     @property
     def digest(self) -> str:
         """The hash of every step until now."""
-        return self._hash.hexdigest()
+        return hashlib.blake2b("\n".join(map(str, self._log)).encode(), digest_size=8).hexdigest()
 
     def note(self, what: str) -> None:
         """Let an event of the simulated world count in the hash, and appear in the trace."""
-        self._hash.update(what.encode())
+        self._log.append(what)
         if self.trace is not None:
             self.trace.append(f"{self._now - 1_000:9.4f}  {what}")
 
@@ -159,61 +190,88 @@ class SimLoop(asyncio.BaseEventLoop):
         """A frozen process goes on."""
         self._ready.extend(process.wake(self._now))
 
+    def fail(self, error: BaseException) -> None:
+        """End the run with this finding at the next step, whoever would have caught the error."""
+        self._failure = self._failure or error
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> Any:
+        step = Step(callback, args, context)
+        self._ready.append(step)
+        return step
+
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> Any:
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> Any:
+        step = Step(callback, args, context)
+        step.when_s = when
+        heapq.heappush(self._scheduled, (when, next(self._turns), step))
+        return step
+
     def _run_once(self) -> None:
-        if not self._ready and not self._tasks and not self._stopping:
-            self._jump()
-        self._take_due()
-        handle = self._next()
-        if handle is None or self._held_back(handle):
-            return
-        self.steps += 1
-        if self.steps > self._max_steps:
-            raise StepsExceeded(f"no end after {self.steps:,} steps and {self._now - 1_000:,.0f} s")
-        self._now += STEP_S
-        if self._rng.random() * STALL_ONE_IN < 1:
-            self._now += self._rng.random() * LONGEST_STALL_S
-        self._hash.update(_label(handle).encode())
-        handle._run()
-
-    def _jump(self) -> None:
-        while self._scheduled and self._scheduled[0].cancelled():
-            heapq.heappop(self._scheduled)._scheduled = False  # type: ignore[attr-defined]
-        if not self._scheduled:
-            raise Stuck("nothing can run, and no timer is set")
-        self._now = max(self._now, self._scheduled[0].when())
-
-    def _take_due(self) -> None:
-        while self._scheduled and self._scheduled[0].when() <= self._now:
-            handle = heapq.heappop(self._scheduled)
-            handle._scheduled = False  # type: ignore[attr-defined]
-            if not handle.cancelled():
-                self._ready.append(handle)
-
-    def _next(self) -> asyncio.Handle | None:
-        while self._ready:
-            handle = self._ready.popleft()
-            if handle.cancelled():
+        """Until somebody stops the loop."""
+        while not self._stopping and self._failure is None:
+            step = self._next()
+            process = step.context.get(running)
+            if process is not None and (not process.alive or process.frozen_since is not None):
+                if process.alive:
+                    process.parked.append(step)
                 continue
-            if _task_of(handle) is None:
-                return handle
-            self._tasks.append(handle)
-        if not self._tasks:
-            return None
-        if len(self._tasks) == 1:
-            return self._tasks.pop()
-        return self._tasks.pop(self._schedule.choose([_number_of(handle) for handle in self._tasks]))
+            self.steps += 1
+            self._now += STEP_S
+            if self.steps >= self._stall_at:
+                self._stall_at = self._next_stall()
+                self._now += self._rng.random() * LONGEST_STALL_S
+            if self.steps > self._max_steps:
+                raise StepsExceeded(f"no end after {self.steps:,} steps and {self._now - 1_000:,.0f} s")
+            self._log.append(
+                step.task.number if step.task is not None else getattr(step.callback, "__qualname__", "call")
+            )
+            self._do(step)
+        if self._failure is not None:
+            raise self._failure
 
-    @staticmethod
-    def _held_back(handle: asyncio.Handle) -> bool:
-        process = handle._context.get(running)  # type: ignore[attr-defined]
-        if process is None:
-            return False
-        if not process.alive:
-            return True
-        if process.frozen_since is not None:
-            process.parked.append(handle)
-            return True
-        return False
+    def _do(self, step: Step) -> None:
+        try:
+            step.context.run(step.callback, *step.args)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - as asyncio does
+            self.call_exception_handler({"message": f"callback {step.callback}", "exception": error})
+
+    def _next_stall(self) -> int:
+        return self.steps + 1 + int(self._rng.expovariate(1 / STALL_ONE_IN))
+
+    def _next(self) -> Step:
+        """The next callback, else the task that the schedule chooses; where nothing can run, time jumps."""
+        ready, tasks, scheduled = self._ready, self._tasks, self._scheduled
+        while True:
+            while scheduled and scheduled[0][0] <= self._now:
+                ready.append(heapq.heappop(scheduled)[2])
+            while ready:
+                step: Step = ready.popleft()
+                if step.callback is None:
+                    continue
+                if step.task is None:
+                    return step
+                tasks.append(step)
+            if len(tasks) == 1:
+                return tasks.pop()
+            if tasks:
+                return tasks.pop(self._schedule.choose([step.task.number for step in tasks]))  # type: ignore[union-attr]
+            while scheduled and scheduled[0][2].callback is None:
+                heapq.heappop(scheduled)
+            if not scheduled:
+                raise Stuck("nothing can run, and no timer is set")
+            self._now = max(self._now, scheduled[0][0])
 
     def _asyncgen_firstiter_hook(self, agen: Any) -> None:
         """Generators of a killed process are not closed: it has no time for that."""
@@ -229,20 +287,3 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _process_events(self, event_list: Any) -> None:
         """There are none."""
-
-
-def _task_of(handle: asyncio.Handle) -> SimTask | None:
-    owner = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]
-    return owner if isinstance(owner, SimTask) else None
-
-
-def _number_of(handle: asyncio.Handle) -> int:
-    task = _task_of(handle)
-    return task.number if task is not None else 0
-
-
-def _label(handle: asyncio.Handle) -> str:
-    task = _task_of(handle)
-    if task is not None:
-        return f"{task.number}"
-    return getattr(handle._callback, "__qualname__", "call")  # type: ignore[attr-defined]

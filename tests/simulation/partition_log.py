@@ -6,7 +6,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -43,10 +43,26 @@ class PartitionLog:
         self.partition = partition
         self.start = 0
         self.end = 0
-        self.has_leader = True
+        # Called, once, when there may be something new to read.
+        self.waiting: list[Callable[[], None]] = []
+        self._has_leader = True
         self.records: list[SimRecord] = []
         # Everything ever appended: for invariants, whatever cleaning does.
         self.history: list[SimRecord] = []
+
+    @property
+    def has_leader(self) -> bool:
+        return self._has_leader
+
+    @has_leader.setter
+    def has_leader(self, has_leader: bool) -> None:
+        self._has_leader = has_leader
+        self._changed()
+
+    def _changed(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for call in waiting:
+            call()
 
     def append(self, records: Sequence[Unsent], timestamp: int) -> int:
         """Returns the offset of the first."""
@@ -56,11 +72,13 @@ class PartitionLog:
             self.records.append(kept)
             self.history.append(kept)
             self.end += 1
+        self._changed()
         return first
 
     def end_transaction(self) -> None:
         """The marker of a transaction takes an offset that no consumer sees."""
         self.end += 1
+        self._changed()
 
     def read(self, offset: int, limit: int) -> list[SimRecord]:
         if not self.start <= offset <= self.end:
@@ -72,12 +90,14 @@ class PartitionLog:
         """Retention took everything before `offset`."""
         self.start = max(self.start, min(offset, self.end))
         self.records = [record for record in self.records if record.offset >= self.start]
+        self._changed()
 
     def truncate(self, offset: int) -> None:
         """An unclean leader lost everything from `offset` on."""
         self.end = max(self.start, min(self.end, offset))
         self.records = [record for record in self.records if record.offset < self.end]
         self.history = [record for record in self.history if record.offset < self.end]
+        self._changed()
 
     def compact(self, before_ms: int, tombstones_before_ms: int) -> int:
         """Keep the newest record of each key; returns how many went.

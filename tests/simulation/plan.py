@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from tests.simulation.schedules import Schedule, schedule_for
 
-WORK_S = 14.0
-STEPS = 6_000
+WORK_S = 10.0
 
 
 class Fault(NamedTuple):
@@ -33,10 +32,12 @@ class Plan(NamedTuple):
     # A flow waits up to so long between its steps, and gives one batch in so many back (0: none).
     flow_delay_s: float
     stale_one_in: int
+    # What the brokers answer within so long reaches everybody at once, as when a loop reads several sockets.
+    at_once_s: float
     faults: tuple[Fault, ...]
 
     def schedule(self) -> Schedule:
-        return schedule_for(Random(f"{self.seed}/scheduler"), STEPS)
+        return schedule_for(Random(f"{self.seed}/scheduler"))
 
 
 KINDS = {
@@ -81,5 +82,6 @@ def plan_of(seed: int) -> Plan:
         loose=rng.choice((0, 0, 20, 60)),
         flow_delay_s=rng.choice((0.0, 0.0, 0.05, 0.4)),
         stale_one_in=rng.choice((0, 0, 4, 10)),
+        at_once_s=rng.choice((0.0, 0.005, 0.02, 0.1)),
         faults=tuple(faults),
     )

@@ -6,8 +6,9 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Iterator
+
+    from tests.simulation.loop import Step
 
 running: ContextVar[Process | None] = ContextVar("running", default=None)
 """The process whose code runs; null for brokers and for the test itself. Tasks and callbacks inherit it."""
@@ -27,7 +28,7 @@ class Process:
         self.frozen_s = 0.0
         self.clock_step_s = 0.0
         self.why_ended = ""
-        self.parked: list[asyncio.Handle] = []
+        self.parked: list[Step] = []
 
     def end(self, why: str) -> None:
         """As `kill -9` or `os._exit` would."""
@@ -39,7 +40,7 @@ class Process:
         if self.frozen_since is None:
             self.frozen_since = now
 
-    def wake(self, now: float) -> Iterator[asyncio.Handle]:
+    def wake(self, now: float) -> Iterator[Step]:
         """What piled up, in its order."""
         if self.frozen_since is not None:
             self.frozen_s += now - self.frozen_since

@@ -15,6 +15,8 @@ PATIENCE_STEPS = 300
 class Schedule(Protocol):
     """`ready` holds the ids of the tasks that can run, the longest waiting first; at least two."""
 
+    name: str
+
     def choose(self, ready: Sequence[int]) -> int:
         """Returns an index of `ready`."""
         ...
@@ -23,12 +25,16 @@ class Schedule(Protocol):
 class Fifo:
     """What asyncio itself does; what fails under it fails in production too."""
 
+    name = "first come"
+
     def choose(self, ready: Sequence[int]) -> int:
         return 0
 
 
 class Uniform:
     """Every ready task is equally likely."""
+
+    name = "uniform"
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -45,6 +51,7 @@ class Pct:
     """
 
     def __init__(self, rng: Random, *, depth: int, steps: int) -> None:
+        self.name = f"PCT, depth {depth}"
         self._rng = rng
         self._changes = {rng.randrange(steps) for _ in range(depth - 1)}
         self._priorities: dict[int, float] = {}
@@ -72,6 +79,8 @@ class Pct:
 class Recorded:
     """Runs a schedule again: at the choices of `turns` the task given there, else the first."""
 
+    name = "recorded"
+
     def __init__(self, turns: Mapping[int, int]) -> None:
         self._turns = turns
         self._choices = 0
@@ -86,6 +95,7 @@ class Recording:
     """Notes every choice of another schedule that is not the first task."""
 
     def __init__(self, schedule: Schedule) -> None:
+        self.name = schedule.name
         self._schedule = schedule
         self._choices = 0
         self.turns: dict[int, int] = {}
@@ -98,11 +108,15 @@ class Recording:
         return index
 
 
-def schedule_for(rng: Random, steps: int) -> Schedule:
-    """A seed's schedule: a fifth first come first served, two fifths uniform, two fifths PCT with 1 to 4 changes."""
+# A run has about 130 choices to make, the longest 400. Changes that come after the last of them change nothing.
+CHOICES = (40, 130, 400)
+
+
+def schedule_for(rng: Random) -> Schedule:
+    """A seed's schedule: a fifth first come first served, two fifths uniform, two fifths PCT of depth 2 to 5."""
     kind = rng.random()
     if kind < 0.2:
         return Fifo()
     if kind < 0.6:
         return Uniform(rng)
-    return Pct(rng, depth=rng.randint(2, 5), steps=steps)
+    return Pct(rng, depth=rng.randint(2, 5), steps=rng.choice(CHOICES))

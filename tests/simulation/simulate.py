@@ -2,6 +2,7 @@
 
     python -m tests.simulation.simulate --from 0 --count 100     # seeds; a line each
     python -m tests.simulation.simulate --from 579 --shrink      # the shortest schedule that still fails
+    python -m tests.simulation.sweep --from 0 --count 100000     # very many seeds, in several processes
     python -m tests.simulation.hunt                              # planted bugs: how many seeds each one needs
 
 **What is real.** `GroupMember` with its partitions, delivery, recovery, placement, commits and watchdog; `each_batch`;
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
 class Outcome(NamedTuple):
     """`failure` is null where every invariant held. `turns` are the schedule's choices, to be recorded."""
 
+    schedule: str
+
     failure: str | None
     digest: str
     steps: int
@@ -86,7 +89,11 @@ def simulate(plan: Plan, schedule: Schedule | None = None, *, trace: bool = Fals
         except Exception as error:  # noqa: BLE001 - also what the engine raises is a finding
             failure = f"{type(error).__name__}: {error}"
     assert world is not None
-    return Outcome(failure, loop.digest, loop.steps, recording.turns, world.covered, loop.trace or [])
+    return Outcome(recording.name, failure, loop.digest, loop.steps, recording.turns, world.covered, loop.trace or [])
+
+
+def simulate_seed(seed: int) -> Outcome:
+    return simulate(plan_of(seed))
 
 
 def main() -> None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import subprocess
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.simulation.plan import KINDS, plan_of
 from tests.simulation.shrink import report, shrink
 from tests.simulation.simulate import simulate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.simulation.sweep import sweep
 
 pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 
@@ -27,28 +23,18 @@ REPLAYED = 50
 RARE = ("returned", "sought", "void", "worker killed", "worker frozen", "worker terminated", "compacted")
 
 
-@pytest.fixture(autouse=True)
-def _few_collections() -> Iterator[None]:
-    """What the test process has loaded is not looked through at the end of every run."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-def run_seeds(first: int, count: int) -> Counter[str]:
+def run_seeds(what: str, first: int, count: int) -> Counter[str]:
+    """In all processors. What fails is shrunk and shown."""
     covered: Counter[str] = Counter()
-    for seed in range(first, first + count):
-        plan = plan_of(seed)
-        outcome = simulate(plan)
-        if outcome.failure is not None:
-            pytest.fail(report(shrink(plan)), pytrace=False)
-        covered.update(name for name, times in outcome.covered.items() if times)
+    for chunk in sweep(what, first, count):
+        for seed in chunk.failures:
+            pytest.fail(report(shrink(plan_of(seed))), pytrace=False)
+        covered.update(chunk.covered)
     return covered
 
 
 def test_every_invariant_holds_under_every_seed_and_every_rare_condition_occurs() -> None:
-    covered = run_seeds(0, SEEDS)
+    covered = run_seeds("engine", 0, SEEDS)
     missing = [name for name in (*RARE, *(f"fault {kind}" for kind in KINDS)) if not covered[name]]
     assert not missing, f"too rare to rely on: {missing} of {dict(covered)}"
 
@@ -56,7 +42,7 @@ def test_every_invariant_holds_under_every_seed_and_every_rare_condition_occurs(
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(10))
 def test_every_invariant_holds_under_very_many_seeds(part: int) -> None:
-    run_seeds(SEEDS + part * LONG_SEEDS // 10, LONG_SEEDS // 10)
+    run_seeds("engine", SEEDS + part * LONG_SEEDS // 10, LONG_SEEDS // 10)
 
 
 def test_a_seed_is_the_same_run_in_any_process() -> None:

@@ -51,7 +51,7 @@ class World:
     def __init__(self, loop: SimLoop, plan: Plan) -> None:
         self.plan = plan
         self.covered: Counter[str] = Counter()
-        self.broker = Broker(loop, Random(f"{plan.seed}/broker"))
+        self.broker = Broker(loop, Random(f"{plan.seed}/broker"), plan.at_once_s)
         for topic in (INPUT, LOOSE, OUTPUT, LOOSE_OUTPUT, FIRED, *(f"{table}-changelog" for table in TABLES)):
             self.broker.create(topic, plan.partitions)
         self.group = Group(self.broker, [INPUT, LOOSE], session_s=10.0, rebalance_s=15.0)
