@@ -71,6 +71,15 @@ def _version(row: ContactRow, contact: m.Contact) -> str:
     return f"{row.version}-{contact.escalation_level}{'o' if contact.sms_opted_out else ''}"
 
 
+async def _forget_fallback(session: AsyncSession, row: ContactRow) -> None:
+    """Whoever is no longer a contact is not paged as the last one either."""
+    organization = await organization_of(session, row.organization_id, lock=True)
+    if organization.fallback_user_id == row.user_id:
+        organization.fallback_user_id = None
+        organization.version += 1
+        await writer.publish_organizations(session, [row.organization_id])
+
+
 async def _revoke_keys_of(session: AsyncSession, user_id: str, now: datetime) -> list[str]:
     """Whoever is no longer a contact can no longer act as one."""
     keys = update(ApiKeyRow).where(ApiKeyRow.user_id == user_id, ApiKeyRow.revoked_at.is_(None))
@@ -159,6 +168,7 @@ async def delete_contact(user_id: UserId, caller: Configurer, services: Used, re
     async with services.transaction() as session:
         row = await row_of(session, ContactRow, caller, user_id, lock=True)
         await _must_match(session, row, request)
+        await _forget_fallback(session, row)
         await session.delete(row)
         for key_id in await _revoke_keys_of(session, user_id, services.now()):
             services.keys.forget(key_id)

@@ -33,11 +33,15 @@ async def organization_of(session: AsyncSession, organization_id: str, *, lock: 
     return row
 
 
-def _write(row: OrganizationRow, body: OrganizationBody | OrganizationTerms) -> None:
+async def _write(session: AsyncSession, row: OrganizationRow, body: OrganizationBody | OrganizationTerms) -> None:
     try:
         zone(body.timezone)
     except ScheduleError as error:
         raise invalid("/timezone", str(error)) from None
+    if body.fallback_user_id is not None:
+        contact = await session.get(ContactRow, body.fallback_user_id)
+        if contact is None or contact.organization_id != row.organization_id:
+            raise invalid("/fallback_user_id", f"{body.fallback_user_id} is no contact of this organization")
     assign(row, body, type(body).model_fields)
 
 
@@ -81,7 +85,7 @@ async def replace_organization(
     async with services.transaction() as session:
         row = await organization_of(session, caller.organization_id, lock=True)
         entity_tags.must_match(request, row.version)
-        _write(row, body)
+        await _write(session, row, body)
         row.version += 1
         await publish_organizations(session, [row.organization_id])
         await _publish_units(session, row.organization_id)
@@ -119,7 +123,7 @@ async def put_organization(
         row = await organization_of(session, organization_id, lock=True)
         entity_tags.must_match(request, row.version)
         made, former_cap = row.version == 0, row.sms_per_hour
-        _write(row, body)
+        await _write(session, row, body)
         row.version += 1
         await publish_organizations(session, [organization_id])
         await _publish_units(session, organization_id)

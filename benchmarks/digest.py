@@ -42,6 +42,7 @@ from streams.digests.job_work import JobWork
 from streams.digests.mail.conclusion import Conclusion
 from streams.digests.mail.copies import Copies, Links
 from streams.digests.mail.ledger import Ledger
+from streams.digests.mail.pause import Pause
 from streams.digests.mail.records import EmailRecords
 from streams.digests.mail.smtp import Smtp, SmtpServer
 from streams.digests.metrics import DigestCounters
@@ -166,6 +167,7 @@ async def send(store: DigestStore, published: Published, mailbox: MailboxProcess
     provider = Smtp(SmtpServer(host="127.0.0.1", port=mailbox.smtp_port, security="none"))
     mailing = Mailing(
         provider=provider,
+        pause=Pause(now_ms, asyncio.sleep),
         copies=Copies(store, contacts, preferences, sender, Links(URL, SECRET), now_ms),
         conclusion=conclusion,
         ledger=ledger,

@@ -32,6 +32,7 @@ class OrganizationRow(Row):
     max_contacts: Mapped[int | None]
     sms_per_hour: Mapped[int | None]
     escalation_wait_s: Mapped[int | None]
+    fallback_user_id: Mapped[str | None]
     version: Mapped[Version]
     created_at: Mapped[CreatedAt]
 

@@ -43,6 +43,7 @@ async def organizations(session: AsyncSession, organization_ids: Collection[str]
             display_unit=organization.display_unit,
             sms_per_hour=organization.sms_per_hour,
             escalation_wait_s=organization.escalation_wait_s,
+            fallback_user_id=organization.fallback_user_id,
         )
         for organization in rows
     }

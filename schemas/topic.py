@@ -29,6 +29,7 @@ class Writer(StrEnum):
     DIGESTS = "worker digests"
     NOTIFICATIONS_AND_REDRIVES = "worker notifications; relay for redrives and reruns"
     DIGESTS_AND_REDRIVES = "worker digests; relay for redrives"
+    NOTIFICATIONS_AND_DIGESTS = "worker notifications; worker digests for retries"
     RELAY_AND_DIGESTS = "worker digests; relay for what people request"
     RELAY_AND_NOTIFICATIONS = "relay for the api; worker notifications for replies by SMS"
 

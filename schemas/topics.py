@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from schemas import messages as m
+from schemas.mail_topics import DIGEST_JOBS as DIGEST_JOBS
+from schemas.mail_topics import DIGEST_PROGRESS as DIGEST_PROGRESS
+from schemas.mail_topics import DIGEST_RUNS as DIGEST_RUNS
+from schemas.mail_topics import EMAIL_DLQ as EMAIL_DLQ
+from schemas.mail_topics import EMAIL_OUTCOMES as EMAIL_OUTCOMES
+from schemas.mail_topics import EMAIL_REQUESTS as EMAIL_REQUESTS
+from schemas.mail_topics import EMAIL_RETRIES as EMAIL_RETRIES
+from schemas.mail_topics import PAGE_EMAILS as PAGE_EMAILS
 from schemas.topic import DAY_MS, FOR_EVER, AnyTopic, Topic, Writer
 
 READINGS: Topic[m.ReadingBatch] = Topic(
@@ -92,6 +100,14 @@ SMS_DLQ: Topic[m.SmsDeadLetter | m.UnreadableRecord] = Topic(
     about="SMS that a person must look at",
     retention_ms=FOR_EVER,
 )
+OPERATOR_NOTICES: Topic[m.OperatorNotice] = Topic(
+    name="operator-notices",
+    key="organization id",
+    carries=m.OperatorNotice,
+    writer=Writer.NOTIFICATIONS,
+    about="What whoever runs the installation must know at once",
+    retention_ms=365 * DAY_MS,
+)
 DEAD_LETTER_SETTLEMENTS: Topic[m.DeadLetterSettled] = Topic(
     name="dead-letter-settlements",
     key="letter id (TOPIC/PARTITION/OFFSET)",
@@ -148,59 +164,6 @@ DIGEST_PREFERENCES: Topic[m.DigestPreference] = Topic(
     compacted=True,
 )
 
-DIGEST_RUNS: Topic[m.DigestRun] = Topic(
-    name="digest-runs",
-    key="user id",
-    carries=m.DigestRun,
-    writer=Writer.RELAY_AND_DIGESTS,
-    about="A user's digest may be due, or is asked for at once",
-)
-DIGEST_JOBS: Topic[m.DigestWanted] = Topic(
-    name="digest-jobs",
-    key="organization id",
-    carries=m.DigestWanted,
-    writer=Writer.DIGESTS_AND_REDRIVES,
-    about="Who wants which digest of an organization; what agrees in period, timezone and due time is made once",
-)
-DIGEST_PROGRESS: Topic[m.DigestProgress] = Topic(
-    name="digest-progress",
-    key="user id",
-    carries=m.DigestProgress,
-    writer=Writer.DIGESTS,
-    about="How far each user's digest is, from 10 to 100",
-    retention_ms=90 * DAY_MS,
-)
-EMAIL_REQUESTS: Topic[m.EmailRequest] = Topic(
-    name="email-requests",
-    key="user id",
-    carries=m.EmailRequest,
-    writer=Writer.DIGESTS_AND_REDRIVES,
-    about="One e-mail to one person",
-)
-EMAIL_RETRIES: Topic[m.EmailRetry] = Topic(
-    name="email-retries",
-    key="user id",
-    carries=m.EmailRetry,
-    writer=Writer.DIGESTS,
-    about="Failed attempts with error and due time",
-)
-EMAIL_OUTCOMES: Topic[m.MailOutcome] = Topic(
-    name="email-outcomes",
-    key="user id",
-    carries=m.MailOutcome,
-    writer=Writer.DIGESTS,
-    about="Every decision about an e-mail",
-    retention_ms=365 * DAY_MS,
-)
-EMAIL_DLQ: Topic[m.EmailDeadLetter | m.DigestDeadLetter | m.UnreadableRecord] = Topic(
-    name="email-dlq",
-    key="user id",
-    carries=m.EmailDeadLetter | m.DigestDeadLetter | m.UnreadableRecord,
-    writer=Writer.DIGESTS,
-    about="Mails and digests that a person must look at",
-    retention_ms=FOR_EVER,
-)
-
 REDRIVE_TOPICS = (READINGS, *SMS_LANES.values(), EMAIL_REQUESTS, DIGEST_JOBS)
 """Where a dead letter goes when a person sends it again."""
 
@@ -217,6 +180,8 @@ TOPICS: tuple[AnyTopic, ...] = (
     SMS_OUTCOMES,
     SMS_RECEIPTS,
     SMS_DLQ,
+    PAGE_EMAILS,
+    OPERATOR_NOTICES,
     DEAD_LETTER_SETTLEMENTS,
     UNIT_AGGREGATES,
     UNIT_CONNECTIVITY,

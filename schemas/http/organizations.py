@@ -17,6 +17,9 @@ class OrganizationBody(Shape):
         int | None,
         Field(strict=True, ge=1, le=86_400, description="Without an answer, until the next level; null: the default"),
     ] = None
+    fallback_user_id: Annotated[
+        Id | None, Field(description="The contact who is paged when nobody else is left, on duty or not")
+    ] = None
 
 
 class OrganizationView(OrganizationBody):

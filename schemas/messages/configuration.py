@@ -67,6 +67,9 @@ class Organization(Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, description="Without an answer, until the next level; the worker's own when null")]
         | None
     ) = None
+    fallback_user_id: Annotated[
+        Id | None, Meta(description="The contact who is paged when nobody else is left, on duty or not")
+    ] = None
 
 
 class Contact(Struct, frozen=True, kw_only=True):

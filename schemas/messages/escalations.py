@@ -48,4 +48,11 @@ class EscalationEnded(EscalationEvent, frozen=True, kw_only=True, tag="escalatio
     because: str
 
 
-Escalation = EscalationDue | PageDelivered | PageUndelivered | EscalationStepped | EscalationEnded
+class FallbackAsked(EscalationEvent, frozen=True, kw_only=True, tag="fallback_asked"):
+    """Nobody is left to reach: the organization's fallback contact is paged (null: it has none), operators hear it."""
+
+    user_id: Id | None
+    because: str
+
+
+Escalation = EscalationDue | PageDelivered | PageUndelivered | EscalationStepped | EscalationEnded | FallbackAsked

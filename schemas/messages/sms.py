@@ -161,7 +161,13 @@ class ReceiptDue(Struct, frozen=True, kw_only=True, tag_field="type", tag="recei
     attempt_id: Id
 
 
-SmsReturn = SmsRetry | ReceiptDue
+class PageOverdue(Struct, frozen=True, kw_only=True, tag_field="type", tag="page_overdue"):
+    """A critical page that was deferred may still not be accepted: then its user reads it by e-mail; key: user id."""
+
+    request: SmsRequest
+
+
+SmsReturn = SmsRetry | ReceiptDue | PageOverdue
 
 
 class SmsReceipt(Struct, frozen=True, kw_only=True, tag_field="type"):

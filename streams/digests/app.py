@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,12 @@ from streams.digests.job_work import JobWork
 from streams.digests.mail.conclusion import Conclusion
 from streams.digests.mail.copies import Copies, Links
 from streams.digests.mail.ledger import Ledger, is_over
+from streams.digests.mail.page_conclusion import PageConclusion
+from streams.digests.mail.pause import Pause
 from streams.digests.mail.records import EmailRecords
 from streams.digests.mail.settings import MailSettings, provider
 from streams.digests.metrics import DigestCounters, digests_metrics
+from streams.digests.pages_to_email import PagesToEmail
 from streams.digests.plans import Plans
 from streams.digests.preferences_to_runs import PreferencesToRuns
 from streams.digests.runs_to_jobs import RunsToJobs
@@ -38,11 +42,12 @@ if TYPE_CHECKING:
     import faust
 
     from streams.digests.mail.provider import Provider
-    from streams.engine.interfaces import Publish
+    from streams.digests.report.rendered_digest import Mailbox
+    from streams.engine.interfaces import Entries, Publish
 
 log = structlog.get_logger(__name__)
 
-FLOWS = (t.DIGEST_PREFERENCES, t.DIGEST_RUNS, t.DIGEST_JOBS, t.EMAIL_REQUESTS, t.EMAIL_RETRIES)
+FLOWS = (t.DIGEST_PREFERENCES, t.DIGEST_RUNS, t.DIGEST_JOBS, t.EMAIL_REQUESTS, t.EMAIL_RETRIES, t.PAGE_EMAILS)
 
 
 def build() -> faust.App:
@@ -74,25 +79,37 @@ def build() -> faust.App:
         rng=random.SystemRandom(),
     )
     copies = Copies(store, contacts, preferences, mail.mailbox(), _links(settings), now_ms)
-    mailing = _mailing(settings, _provider(mail), copies, Ledger(entries), records, send)
+    # Digests and pages leave through one provider, and share what is known of it.
+    out, pause, ledger = _provider(mail), Pause(now_ms, asyncio.sleep), Ledger(entries)
+    mailing = _mailing(settings, (out, pause), copies, ledger, records, send)
+    conclusion = PageConclusion(ledger=ledger, timers=timers, publish=send, now_ms=now_ms)
+    pages = _pages(settings, (out, pause), mail.mailbox(), contacts, ledger, conclusion, send)
     retries = EmailRetries(timers, send, now_ms)
     agent(app, t.DIGEST_PREFERENCES, PreferencesToRuns(send, plans, now_ms).handle)
     agent(app, t.DIGEST_RUNS, RunsToJobs(send, plans, counters, now_ms).handle)
     agent(app, t.DIGEST_JOBS, jobs.handle, at_once=t.DIGEST_JOBS.partitions)
     agent(app, t.EMAIL_REQUESTS, mailing.handle)
     agent(app, t.EMAIL_RETRIES, retries.handle)
+    agent(app, t.PAGE_EMAILS, pages.handle)
     app.task(timers.run)
     app.task(Expiry("email-ledger", entries, lambda _, raw: is_over(raw, now_ms())).run)
-    metrics = digests_metrics(counters, mailing, timers, [units, contacts, preferences])
+    metrics = digests_metrics(counters, mailing, conclusion.decided, timers, [units, contacts, preferences])
     serve_metrics(app, settings.metrics_port, metrics)
     return app
 
 
 def _mailing(
-    settings: DigestsSettings, provider: Provider, copies: Copies, ledger: Ledger, records: EmailRecords, send: Publish
+    settings: DigestsSettings,
+    way_out: tuple[Provider, Pause],
+    copies: Copies,
+    ledger: Ledger,
+    records: EmailRecords,
+    send: Publish,
 ) -> Mailing:
+    provider, pause = way_out
     return Mailing(
         provider=provider,
+        pause=pause,
         copies=copies,
         conclusion=Conclusion(records=records, ledger=ledger, publish=send, now_ms=now_ms),
         ledger=ledger,
@@ -101,6 +118,31 @@ def _mailing(
         policy=settings.email_retries(),
         deadline_ms=round(settings.email_deadline_s * 1000),
         concurrency=settings.email_concurrency,
+        now_ms=now_ms,
+        rng=random.SystemRandom(),
+    )
+
+
+def _pages(
+    settings: DigestsSettings,
+    way_out: tuple[Provider, Pause],
+    sender: Mailbox,
+    contacts: Entries[m.Contact],
+    ledger: Ledger,
+    conclusion: PageConclusion,
+    send: Publish,
+) -> PagesToEmail:
+    provider, pause = way_out
+    return PagesToEmail(
+        provider=provider,
+        pause=pause,
+        contacts=contacts,
+        sender=sender,
+        ledger=ledger,
+        conclusion=conclusion,
+        publish=send,
+        policy=settings.email_retries(),
+        deadline_ms=round(settings.page_email_deadline_s * 1000),
         now_ms=now_ms,
         rng=random.SystemRandom(),
     )

@@ -17,7 +17,6 @@ from domain.notification.decisions import Dead, DeadReason
 from domain.notification.request_state import RequestState
 from domain.notification.retry_decision import after_answer
 from schemas.topics import EMAIL_DLQ, EMAIL_REQUESTS
-from streams.digests.mail.pause import Pause
 from streams.digests.report.rendered_digest import Mail
 from streams.engine.consumer import Stale
 from streams.engine.decoding import decoded
@@ -25,13 +24,13 @@ from streams.engine.side_by_side import all_of
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable
 
     from domain.notification.retry import RetryPolicy
     from schemas import messages as m
     from streams.digests.mail.conclusion import Conclusion
     from streams.digests.mail.copies import Copies
     from streams.digests.mail.ledger import Entry, Ledger
+    from streams.digests.mail.pause import Pause
     from streams.digests.mail.provider import Provider
     from streams.digests.mail.records import EmailRecords
     from streams.engine.consumer import Batch, Record
@@ -48,6 +47,7 @@ class Mailing:
         self,
         *,
         provider: Provider,
+        pause: Pause,
         copies: Copies,
         conclusion: Conclusion,
         ledger: Ledger,
@@ -58,7 +58,6 @@ class Mailing:
         concurrency: int,
         now_ms: Clock,
         rng: random.Random,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._provider = provider
         self._copies = copies
@@ -71,7 +70,7 @@ class Mailing:
         self._places = asyncio.Semaphore(concurrency)
         self._now_ms = now_ms
         self._rng = rng
-        self._pause = Pause(now_ms, sleep)
+        self._pause = pause
         self.active = 0
 
     @property

@@ -37,7 +37,11 @@ class MailCounters(Protocol):
 
 
 def digests_metrics(
-    digests: DigestCounters, mails: MailCounters, timers: Timers, tables: Sequence[GlobalTable[Any]]
+    digests: DigestCounters,
+    mails: MailCounters,
+    pages: Counter[str],
+    timers: Timers,
+    tables: Sequence[GlobalTable[Any]],
 ) -> Callable[[], Iterable[Metric]]:
     """Digests due, made, failed; mails by decision and in progress; timers; refused configurations."""
 
@@ -56,6 +60,10 @@ def digests_metrics(
         for decision, count in mails.decided.items():
             decisions.add_metric([decision], count)
         yield decisions
+        by_mail = CounterMetricFamily("freshtrack_page_emails", "Decisions about pages by e-mail", labels=["decision"])
+        for decision, count in pages.items():
+            by_mail.add_metric([decision], count)
+        yield by_mail
         yield GaugeMetricFamily("freshtrack_emails_active", "Mails being sent", value=mails.active)
         yield CounterMetricFamily("freshtrack_timers_fired", "Timers that fired", value=timers.fired)
         yield GaugeMetricFamily("freshtrack_timers_pending", "Timers that wait", value=len(timers))

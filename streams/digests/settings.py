@@ -50,5 +50,10 @@ class DigestsSettings(WorkerSettings):
         float, Field(validation_alias="EMAIL_DEADLINE_S", description="then a mail is given up", gt=0)
     ] = 86_400.0
 
+    page_email_deadline_s: Annotated[
+        float,
+        Field(validation_alias="PAGE_EMAIL_DEADLINE_S", description="then a page by e-mail is given up", gt=0),
+    ] = 14_400.0
+
     def email_retries(self) -> RetryPolicy:
         return RetryPolicy(attempts=self.email_attempts, back_off=BackOff.EXPONENTIAL, base_s=2.0)

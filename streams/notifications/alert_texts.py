@@ -65,23 +65,22 @@ class AlertTexts:
         wording = FIRST_LEVEL if step.first else step.level.number
         note = "" if step.again is None else _NOTES[step.again]
         for user_id in step.level.user_ids:
-            request_id = sms_request_id(alert.alert_id, user_id, step.level.number, step.round)
-            request = self._made(
-                alert,
-                request_id,
-                user_id,
-                step.level.number,
-                wording,
-                note=note,
-            )
-            yield self._outgoing(msgspec.structs.replace(request, round=step.round))
+            yield self.outgoing(self.request(alert, user_id, step.level.number, step.round, wording, note))
+
+    def request(
+        self, alert: Breach, user_id: str, level: int, chain_round: int, wording: int = FIRST_LEVEL, note: str = ""
+    ) -> m.SmsRequest:
+        """The SMS of one level and round of the chain; `wording` above 1 makes its text a reminder's."""
+        request_id = sms_request_id(alert.alert_id, user_id, level, chain_round)
+        made = self._made(alert, request_id, user_id, level, wording, note=note)
+        return msgspec.structs.replace(made, round=chain_round)
 
     def all_clear(self, alert: m.AlertResolved, user_ids: Iterable[str]) -> Iterator[Outgoing]:
         """Whoever was paged reads that it is over."""
         self.made["all_clear"] += 1
         unit = self._units.get(alert.unit_id)
         for user_id in user_ids:
-            yield self._outgoing(
+            yield self.outgoing(
                 m.SmsRequest(
                     request_id=all_clear_request_id(alert.alert_id, user_id),
                     alert_id=alert.alert_id,
@@ -130,7 +129,7 @@ class AlertTexts:
         self.made["worse"] += 1
         for user_id in next(iter(self.levels(alert)), UNNOTIFIED).user_ids:
             request_id = worse_request_id(alert.alert_id, user_id, alert.severity)
-            yield self._outgoing(self._made(alert, request_id, user_id, FIRST_LEVEL, FIRST_LEVEL))
+            yield self.outgoing(self._made(alert, request_id, user_id, FIRST_LEVEL, FIRST_LEVEL))
 
     def notify_now(self, alert: Breach, escalation: Escalation, command: m.NotifyNow) -> Iterator[Outgoing]:
         """A person wants the people of the present level notified now.
@@ -147,7 +146,7 @@ class AlertTexts:
         for user_id in present.user_ids:
             request_id = notify_now_request_id(command, user_id)
             request = self._made(alert, request_id, user_id, level, FIRST_LEVEL if first else level)
-            yield self._outgoing(msgspec.structs.replace(request, forced=True))
+            yield self.outgoing(msgspec.structs.replace(request, forced=True))
 
     def _made(
         self, alert: Breach, request_id: str, user_id: str, level: int, wording: int, *, note: str = ""
@@ -168,7 +167,7 @@ class AlertTexts:
             requested_at_ms=self._now_ms(),
         )
 
-    def _outgoing(self, request: m.SmsRequest) -> Outgoing:
+    def outgoing(self, request: m.SmsRequest) -> Outgoing:
         return Outgoing(
             SMS_LANES[request.severity],
             request.user_id.encode(),

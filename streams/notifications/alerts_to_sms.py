@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from streams.notifications.alert_texts import AlertTexts, Breach
     from streams.notifications.chain_times import ChainTimes
     from streams.notifications.escalation_states import Changes, EscalationStates
+    from streams.notifications.fallback import Fallback
 
 AllClear = Literal["critical", "all", "none"]
 
@@ -27,10 +28,17 @@ class Paging:
     """Begins the escalation of an alert that pages, and ends it with the alert."""
 
     def __init__(
-        self, states: EscalationStates, texts: AlertTexts, now_ms: Clock, times: ChainTimes, all_clear: AllClear
+        self,
+        states: EscalationStates,
+        texts: AlertTexts,
+        fallback: Fallback,
+        now_ms: Clock,
+        times: ChainTimes,
+        all_clear: AllClear,
     ) -> None:
         self._states = states
         self._texts = texts
+        self._fallback = fallback
         self._now_ms = now_ms
         self._times = times
         self._all_clear = all_clear
@@ -66,7 +74,8 @@ class Paging:
                     notified = True
                     paged = step.level.user_ids
                 case Ended():
-                    changes.send([self._texts.ended(alert, step, escalation.level)], trace)
+                    records, paged = self._fallback.asked(alert, step, escalation)
+                    changes.send([self._texts.ended(alert, step, escalation.level), *records], trace)
                 case _ if former is not None and alert.severity.rank < former.severity.rank:
                     if escalation.silenced_until_ms <= self._now_ms():
                         changes.send(self._texts.worse(alert), trace)

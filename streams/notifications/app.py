@@ -23,14 +23,18 @@ from streams.notifications.chain_times import ChainTimes
 from streams.notifications.closed_alerts import ClosedAlerts
 from streams.notifications.escalation_states import EscalationStates, is_over
 from streams.notifications.escalations_to_sms import Reminders
+from streams.notifications.fallback import Fallback
 from streams.notifications.ledger import is_over as row_is_over
 from streams.notifications.metrics import notifications_metrics
+from streams.notifications.page_emails import PageEmails
 from streams.notifications.settings import POLLS_AT_ONCE, NotificationsSettings
 from streams.notifications.stages import Surroundings, build_stages
 from streams.notifications.telnyx.client import TelnyxClient
 
 if TYPE_CHECKING:
     import faust
+
+    from streams.notifications.stages import Stages
 
 PARTITIONS = t.SMS_CRITICAL.partitions
 FLOWS = (t.ALERTS, t.ALERT_COMMANDS, t.ESCALATIONS, *t.SMS_LANES.values(), t.SMS_RETRIES, t.SMS_RECEIPTS)
@@ -51,13 +55,15 @@ def build() -> faust.App:
         for name in ("sms-ledger", "sms-timers", "escalations")
     )
     publish, policy = publisher(app), settings.policy()
-    timers = Timers(timer_table, publish, now_ms)
+    timers, emails = Timers(timer_table, publish, now_ms), PageEmails(now_ms, settings.second_way_s)
     stages = build_stages(
         Surroundings(
             provider=TelnyxClient(settings.telnyx()),
             table=ledger_table,
             timers=timers,
             contacts=contacts,
+            organizations=organizations,
+            emails=emails,
             closed=closed,
             publish=publish,
             policy=policy,
@@ -69,19 +75,26 @@ def build() -> faust.App:
         polls_at_once=POLLS_AT_ONCE,
     )
     texts = AlertTexts(units, contacts, now_ms)
+    fallback = Fallback(texts, emails, organizations, now_ms)
     states = EscalationStates(table=escalations, timers=timers, publish=publish, now_ms=now_ms)
     times = ChainTimes(settings.escalation(), organizations)
-    agent(app, t.ALERTS, Paging(states, texts, now_ms, times, settings.all_clear).handle)
+    agent(app, t.ALERTS, Paging(states, texts, fallback, now_ms, times, settings.all_clear).handle)
     agent(app, t.ALERT_COMMANDS, AlertCommands(states, texts, now_ms, times).handle)
-    agent(app, t.ESCALATIONS, Reminders(states, texts, closed, now_ms, times).handle)
-    for lane in t.SMS_LANES.values():
-        agent(app, lane, partial(stages.sms.handle, lane), at_once=settings.queued_batches)
-    agent(app, t.SMS_RETRIES, stages.retries.handle, at_once=PARTITIONS)
-    agent(app, t.SMS_RECEIPTS, stages.receipts.handle, at_once=PARTITIONS)
+    agent(app, t.ESCALATIONS, Reminders(states, texts, fallback, closed, now_ms, times).handle)
+    _send(app, settings, stages)
     app.task(timers.run)
-    app.task(stages.sms.run)
     app.task(Expiry("escalations", escalations, lambda _, raw: is_over(raw, now_ms())).run)
     app.task(Expiry("sms-ledger", ledger_table, lambda key, raw: row_is_over(key, raw, now_ms(), policy.window_ms)).run)
     metrics = notifications_metrics(stages, texts, timers, (units, contacts, organizations))
     serve_metrics(app, settings.metrics_port, metrics)
     return app
+
+
+def _send(app: faust.App, settings: NotificationsSettings, stages: Stages) -> None:
+    """The flows of the SMS themselves."""
+    for lane in t.SMS_LANES.values():
+        agent(app, lane, partial(stages.sms.handle, lane), at_once=settings.queued_batches)
+    agent(app, t.SMS_RETRIES, stages.retries.handle, at_once=PARTITIONS)
+    agent(app, t.SMS_RECEIPTS, stages.receipts.handle, at_once=PARTITIONS)
+    app.task(stages.sms.run)
+    app.task(stages.second_way.run)

@@ -7,33 +7,20 @@ timers; the ledger then says that it is done.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple, assert_never
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from domain.notification import receipts
-from domain.notification.circuit_breaker import FIRST_PROBE_MS
-from domain.notification.decisions import (
-    AwaitReceipt,
-    Cancelled,
-    Dead,
-    Deferred,
-    HeldBack,
-    OptedOut,
-    Paused,
-    RateLimited,
-    RetryAt,
-    Sent,
-    name_of,
-)
+from domain.notification.decisions import AwaitReceipt, HeldBack, Sent, name_of
 from domain.notification.rate_limit import Held
 from domain.notification.request_state import RequestState
 from schemas import messages as m
 from schemas.headers import event_headers
 from schemas.topics import SMS_RETRIES
 from streams.engine.timers import Timer
+from streams.notifications.consequences import Consequences
 from streams.notifications.decision_log import log_decision
-from streams.notifications.outcomes import Failure
 from streams.notifications.windows import counts_for_window
 
 if TYPE_CHECKING:
@@ -41,21 +28,13 @@ if TYPE_CHECKING:
     from domain.notification.rate_limit import Window
     from schemas.headers import Origin
     from streams.engine.interfaces import Clock, Publish, Slot
-    from streams.engine.publish import Outgoing
     from streams.engine.timers import Timers
     from streams.notifications.ledger import Change, Entry, Ledger
     from streams.notifications.outcomes import Outcomes
+    from streams.notifications.second_way import SecondWay
     from streams.notifications.sms_policy import SmsPolicy
 
 decode_request = msgspec.json.Decoder(m.SmsRequest).decode
-
-
-class _Follows(NamedTuple):
-    """What is published, how far the request is then, and the attempts that are used up."""
-
-    outgoing: list[Outgoing]
-    state: RequestState
-    used: int
 
 
 class Conclusion:
@@ -66,13 +45,16 @@ class Conclusion:
         outcomes: Outcomes,
         ledger: Ledger,
         timers: Timers,
+        second_way: SecondWay,
         policy: SmsPolicy,
         now_ms: Clock,
     ) -> None:
         self._publish = publish
         self._outcomes = outcomes
+        self._consequences = Consequences(outcomes, now_ms)
         self._ledger = ledger
         self._timers = timers
+        self._second_way = second_way
         self._policy = policy
         self._now_ms = now_ms
         self.decided: Counter[tuple[m.Severity, str]] = Counter()
@@ -90,7 +72,7 @@ class Conclusion:
     ) -> None:
         """`attempt` counts the attempts that are used up by now, `asked` whether the provider answered just now."""
         now_ms = self._now_ms()
-        follows = self._follows(request, attempt, decision, origin, asked=asked)
+        follows = self._consequences.of(request, attempt, decision, origin, asked=asked)
         after = msgspec.structs.replace(
             entry,
             state=follows.state,
@@ -115,6 +97,7 @@ class Conclusion:
                 )
             case HeldBack():
                 after = msgspec.structs.replace(after, waited_for_window=True)
+        after = await self._second_way.beside(slot, request, after, follows)
         await self._publish(follows.outgoing)
         if isinstance(decision, Sent) and after.request and after.receipt is not None:
             await self.watch(slot, request, after.receipt)
@@ -172,72 +155,7 @@ class Conclusion:
         )
         await self._timers.set(slot, [timer])
 
-    def _held_back(self, request: m.SmsRequest, held: HeldBack, origin: Origin | None) -> list[Outgoing]:
-        code = "gathered" if held.gathered else "rate_limited"
-        failure = Failure(code, f"named in one SMS with others, after {held.by_request_id}")
-        outgoing = self._outcomes.retry(request, request.attempts, held.until_at_ms, failure, origin)
-        if held.gathered:
-            return outgoing
-        outgoing += self._outcomes.rate_limited(request, held.until_at_ms, held.by_request_id)
-        if request.severity is m.Severity.CRITICAL:
-            # The next person is asked at once.
-            outgoing.append(self._outcomes.undelivered(request, request.attempts, "rate_limited"))
-        return outgoing
-
-    def _follows(  # noqa: C901, PLR0911 - one for each decision
-        self, request: m.SmsRequest, attempt: int, decision: Decision, origin: Origin | None, *, asked: bool
-    ) -> _Follows:
-        outcomes, unused = self._outcomes, request.attempts
-        match decision:
-            case Sent(provider_message_id, parts):
-                return _Follows(outcomes.sent(request, attempt, provider_message_id, parts), RequestState.SENT, attempt)
-            case HeldBack():
-                return _waiting(self._held_back(request, decision, origin), unused)
-            case RateLimited(until_at_ms, by_request_id):
-                return _closed(outcomes.rate_limited(request, until_at_ms, by_request_id), attempt)
-            case Cancelled(because):
-                return _closed(outcomes.cancelled(request, because), attempt)
-            case OptedOut(at_the_provider):
-                return _closed(outcomes.opted_out(request, at_the_provider=at_the_provider), attempt)
-            case Dead(reason, code, error):
-                failure = Failure(code, error)
-                dead = outcomes.dead(request, attempt, reason, failure, origin)
-                return _closed([*outcomes.failed(request, attempt, failure), *dead], attempt)
-            case RetryAt(due_at_ms, code, error):
-                failure = Failure(code, error)
-                retry = outcomes.retry(request, attempt, due_at_ms, failure, origin)
-                return _waiting([*outcomes.failed(request, attempt, failure), *retry], attempt)
-            case AwaitReceipt(until_at_ms, code, error):
-                retry = outcomes.retry(_of_provider(request), unused, until_at_ms, Failure(code, error), origin)
-                return _waiting(retry, unused)
-            case Deferred(until_at_ms, code, error):
-                failure = Failure(code, error)
-                if code == "silenced":
-                    # A silence is somebody's wish: the deadline runs from its end.
-                    request = msgspec.structs.replace(request, requested_at_ms=until_at_ms)
-            case Paused(code, error):
-                until_at_ms, failure = self._now_ms() + FIRST_PROBE_MS, Failure(code, error)
-            case _:
-                assert_never(decision)
-        # No attempt is used up: the same one comes again.
-        retry = outcomes.retry(_of_provider(request) if asked else request, unused, until_at_ms, failure, origin)
-        failed = outcomes.failed(request, attempt, failure) if asked else []
-        return _waiting([*failed, *retry], unused)
-
 
 def watch_id(request_id: str) -> str:
     """The timer that asks for a request's final receipt."""
     return f"receipt.{request_id}"
-
-
-def _closed(outgoing: list[Outgoing], used: int) -> _Follows:
-    return _Follows(outgoing, RequestState.CLOSED, used)
-
-
-def _waiting(outgoing: list[Outgoing], used: int) -> _Follows:
-    return _Follows(outgoing, RequestState.WAITING, used)
-
-
-def _of_provider(request: m.SmsRequest) -> m.SmsRequest:
-    """The request with one more failure of the provider behind it."""
-    return msgspec.structs.replace(request, provider_failures=request.provider_failures + 1)

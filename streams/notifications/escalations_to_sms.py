@@ -29,25 +29,35 @@ if TYPE_CHECKING:
     from streams.notifications.chain_times import ChainTimes
     from streams.notifications.closed_alerts import Closed
     from streams.notifications.escalation_states import Changes, EscalationStates
+    from streams.notifications.fallback import Fallback
 
 log = structlog.get_logger(__name__)
+
+RECORDED = m.EscalationStepped | m.EscalationEnded | m.FallbackAsked
 
 
 class Reminders:
     """Takes the steps of escalations. What is recorded here for others (steps, ends) it skips."""
 
     def __init__(
-        self, states: EscalationStates, texts: AlertTexts, closed: Closed, now_ms: Clock, times: ChainTimes
+        self,
+        states: EscalationStates,
+        texts: AlertTexts,
+        fallback: Fallback,
+        closed: Closed,
+        now_ms: Clock,
+        times: ChainTimes,
     ) -> None:
         self._states = states
         self._texts = texts
+        self._fallback = fallback
         self._closed = closed
         self._now_ms = now_ms
         self._times = times
 
     async def handle(self, batch: Batch) -> None:
         messages, dead = decoded(batch, ESCALATIONS, SMS_DLQ, self._now_ms())
-        events = [event for _, event in messages if not isinstance(event, m.EscalationStepped | m.EscalationEnded)]
+        events = [event for _, event in messages if not isinstance(event, RECORDED)]
         if any(not isinstance(event, m.PageDelivered) for event in events):
             await self._look_for_acknowledgements()
         async with self._states.changing(batch) as changes:
@@ -90,7 +100,9 @@ class Reminders:
                         [*self._texts.step(state.alert, step), self._texts.stepped(state.alert, step)], state.trace
                     )
                 case Ended():
-                    changes.send([self._texts.ended(state.alert, step, escalation.level)], state.trace)
+                    records, asked = self._fallback.asked(state.alert, step, escalation)
+                    paged = tuple(dict.fromkeys((*state.paged, *asked)))
+                    changes.send([self._texts.ended(state.alert, step, escalation.level), *records], state.trace)
         changes.put(msgspec.structs.replace(state, escalation=escalation, paged=paged))
 
     def _as_commanded(self, escalation: Escalation, now_ms: int, severity: m.Severity) -> Escalation:

@@ -49,6 +49,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     begun_at_ms: int = 0
     carried: tuple[bytes, ...] = ()
     """The requests that its SMS names beside it."""
+    mailed: bool = False
+    """Whether its user was sent the page by e-mail too."""
 
     def may_try(self, request: m.SmsRequest) -> bool:
         return may_try(self, request)

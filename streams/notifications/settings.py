@@ -96,6 +96,9 @@ class NotificationsSettings(WorkerSettings):
     escalation_look_again_s: Annotated[
         float, Field(validation_alias="ESCALATION_LOOK_AGAIN_S", description="while nobody is on duty", gt=0)
     ] = 60.0
+    second_way_s: Annotated[
+        float, Field(validation_alias="SECOND_WAY_S", description="not accepted, a critical page goes by e-mail", gt=0)
+    ] = 60.0
     acknowledgement_lapse_s: Annotated[
         float, Field(validation_alias="ACKNOWLEDGEMENT_LAPSE_S", description="of a critical alert that goes on", gt=0)
     ] = 14_400.0

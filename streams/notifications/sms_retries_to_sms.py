@@ -1,9 +1,12 @@
-"""`sms-retries` → a durable timer → back to the request's lane when it is due; overdue receipts → a status poll."""
+"""`sms-retries` → a durable timer → back to the request's lane when it is due; overdue receipts → a status poll.
+
+A critical page that is still not accepted when its own timer fires goes by e-mail too.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 from schemas import messages as m
 from schemas.topics import SMS_DLQ, SMS_LANES, SMS_RETRIES
@@ -20,12 +23,17 @@ class Polls(Protocol):
     async def take(self, batch: Batch, due: m.ReceiptDue) -> None: ...
 
 
+class Overdue(Protocol):
+    async def overdue(self, slot: Batch, overdue: m.PageOverdue) -> None: ...
+
+
 class Retries:
     """Sets one timer a retry; its id is made of the request and the attempt, so a re-run replaces it."""
 
-    def __init__(self, timers: Timers, polls: Polls, publish: Publish, now_ms: Clock) -> None:
+    def __init__(self, timers: Timers, polls: Polls, second_way: Overdue, publish: Publish, now_ms: Clock) -> None:
         self._timers = timers
         self._polls = polls
+        self._second_way = second_way
         self._publish = publish
         self._now_ms = now_ms
 
@@ -34,11 +42,18 @@ class Retries:
         await self._publish(dead)
         timers: list[Timer] = []
         overdue: list[m.ReceiptDue] = []
+        pages: list[m.PageOverdue] = []
         for record, returned in messages:
-            if isinstance(returned, m.SmsRetry):
-                lane = SMS_LANES[returned.request.severity]
-                timers.append(redelivery_timer(returned, record, lane, kind="sms"))
-            else:
-                overdue.append(returned)
+            match returned:
+                case m.SmsRetry():
+                    lane = SMS_LANES[returned.request.severity]
+                    timers.append(redelivery_timer(returned, record, lane, kind="sms"))
+                case m.ReceiptDue():
+                    overdue.append(returned)
+                case m.PageOverdue():
+                    pages.append(returned)
+                case _:
+                    assert_never(returned)
         await self._timers.set(batch, timers)
-        await asyncio.gather(*(self._polls.take(batch, due) for due in overdue))
+        polled = (self._polls.take(batch, due) for due in overdue)
+        await asyncio.gather(*polled, *(self._second_way.overdue(batch, page) for page in pages))

@@ -13,6 +13,7 @@ from streams.notifications.plans import Planner
 from streams.notifications.rate_limiter import RateLimiter
 from streams.notifications.receipts_to_sms import Receipts
 from streams.notifications.replies import Replies
+from streams.notifications.second_way import SecondWay
 from streams.notifications.sms_retries_to_sms import Retries
 from streams.notifications.sms_to_provider import SmsToProvider
 from streams.notifications.status_polls import StatusPolls
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from streams.engine.interfaces import Clock, Entries, Publish, Rows
     from streams.engine.timers import Timers
     from streams.notifications.closed_alerts import Closed
+    from streams.notifications.page_emails import PageEmails
     from streams.notifications.provider import Provider
     from streams.notifications.rate_limiter import Limits
     from streams.notifications.sms_policy import SmsPolicy
@@ -38,6 +40,8 @@ class Surroundings(NamedTuple):
     table: Rows
     timers: Timers
     contacts: Entries[m.Contact]
+    organizations: Entries[m.Organization]
+    emails: PageEmails
     closed: Closed
     publish: Publish
     policy: SmsPolicy
@@ -52,6 +56,7 @@ class Stages(NamedTuple):
     attempts: Attempts
     conclusion: Conclusion
     sms: SmsToProvider
+    second_way: SecondWay
     deliveries: Deliveries
     replies: Replies
     polls: StatusPolls
@@ -64,10 +69,18 @@ def build_stages(
 ) -> Stages:
     """`owned` gives the lanes' partitions that are ours now."""
     publish, now_ms, policy = around.publish, around.now_ms, around.policy
-    ledger, outcomes, room = Ledger(around.table), Outcomes(now_ms), WaitingRoom()
+    ledger, outcomes = Ledger(around.table), Outcomes(now_ms)
     limiter = RateLimiter(limits, owned, now_ms)
+    second_way = _second_way(around, ledger)
+    room = WaitingRoom(second_way.watch)
     conclusion = Conclusion(
-        publish=publish, outcomes=outcomes, ledger=ledger, timers=around.timers, policy=policy, now_ms=now_ms
+        publish=publish,
+        outcomes=outcomes,
+        ledger=ledger,
+        timers=around.timers,
+        second_way=second_way,
+        policy=policy,
+        now_ms=now_ms,
     )
     attempts = Attempts(
         provider=around.provider,
@@ -91,12 +104,30 @@ def build_stages(
         publish=publish,
         now_ms=now_ms,
     )
-    after = _after_acceptance(around, ledger, outcomes, conclusion, polls_at_once)
-    return Stages(ledger, room, limiter, attempts, conclusion, sms, *after)
+    after = _after_acceptance(around, ledger, outcomes, conclusion, second_way, polls_at_once)
+    return Stages(ledger, room, limiter, attempts, conclusion, sms, second_way, *after)
+
+
+def _second_way(around: Surroundings, ledger: Ledger) -> SecondWay:
+    return SecondWay(
+        emails=around.emails,
+        ledger=ledger,
+        closed=around.closed,
+        contacts=around.contacts,
+        organizations=around.organizations,
+        timers=around.timers,
+        publish=around.publish,
+        now_ms=around.now_ms,
+    )
 
 
 def _after_acceptance(
-    around: Surroundings, ledger: Ledger, outcomes: Outcomes, conclusion: Conclusion, polls_at_once: int
+    around: Surroundings,
+    ledger: Ledger,
+    outcomes: Outcomes,
+    conclusion: Conclusion,
+    second_way: SecondWay,
+    polls_at_once: int,
 ) -> tuple[Deliveries, Replies, StatusPolls, Receipts, Retries]:
     """What becomes of an SMS once the provider has it, or did not take it."""
     publish, now_ms, policy = around.publish, around.now_ms, around.policy
@@ -124,5 +155,5 @@ def _after_acceptance(
         at_once=polls_at_once,
     )
     receipts = Receipts(deliveries=deliveries, replies=replies, ledger=ledger, publish=publish, now_ms=now_ms)
-    retries = Retries(around.timers, polls, publish, now_ms)
+    retries = Retries(around.timers, polls, second_way, publish, now_ms)
     return deliveries, replies, polls, receipts, retries

@@ -10,7 +10,7 @@ from schemas import messages as m
 from streams.engine.consumer import Stale
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from domain.notification.lanes import Turn
     from streams.engine.consumer import Batch
@@ -22,7 +22,9 @@ IDLE_S = 0.1
 class WaitingRoom:
     """Holds the jobs of the batches in hand; a user has one of them under way at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Callable[[Iterable[Job]], None]) -> None:
+        """`watch` hears of all that comes."""
+        self._watch = watch
         self._queue: FairQueue[Job] = FairQueue()
         self._batches: set[Batch] = set()
         self._changed = asyncio.Event()
@@ -34,8 +36,9 @@ class WaitingRoom:
         """Messages that were read and wait for their turn, by lane."""
         return {lane: self._queue.waiting(lane) for lane in m.SEVERITIES}
 
-    def enter(self, batch: Batch, jobs: Iterable[Job]) -> None:
+    def enter(self, batch: Batch, jobs: Sequence[Job]) -> None:
         self._batches.add(batch)
+        self._watch(jobs)
         for job in jobs:
             self._add(job)
         self._changed.set()

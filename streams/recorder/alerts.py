@@ -196,6 +196,9 @@ def escalation_rows(record: Incoming) -> Sequence[SqlRow]:
         case m.EscalationEnded():
             detail = {"level": str(event.level), "because": event.because}
             return (_entry(record, event, "escalation_ended", detail),)
+        case m.FallbackAsked():
+            detail = {"level": str(event.level), "because": event.because}
+            return (_entry(record, event, "fallback_asked", detail, event.user_id),)
         case m.EscalationDue() | m.PageDelivered() | m.PageUndelivered():
             return ()
 

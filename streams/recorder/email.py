@@ -1,15 +1,19 @@
-"""`email-outcomes` → `email_log`: every decision about an e-mail."""
+"""`email-outcomes` → `email_log`: every decision about an e-mail; that of a page is a step of its alert's timeline.
+
+`page-emails` → the timeline: whom a page was sent by e-mail, why, and what it says.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
 from schemas import messages as m
-from schemas.topics import EMAIL_OUTCOMES
+from schemas.topics import EMAIL_OUTCOMES, PAGE_EMAILS
+from streams.recorder.alerts import TIMELINE, TimelineEntry
 from streams.recorder.rows import Incoming, Instant, SqlRow, clean, insert
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class EmailLogEntry(SqlRow, frozen=True, kw_only=True, gc=False):
@@ -31,10 +35,29 @@ class EmailLogEntry(SqlRow, frozen=True, kw_only=True, gc=False):
 
 
 LOG = insert(EmailLogEntry, "email_log", on_conflict="DO NOTHING")
+SINKS = (LOG, TIMELINE)
+
+
+def page_rows(record: Incoming) -> Sequence[SqlRow]:
+    """A page by e-mail, as it was requested."""
+    page = PAGE_EMAILS.decode(record.value)
+    if page.attempts or page.provider_failures:
+        return ()
+    detail = {"because": page.because.value, "text": clean(page.text)}
+    return _step(record, page, page.requested_at_ms, "email_requested", detail)
 
 
 def outcome_rows(record: Incoming) -> Sequence[SqlRow]:
     outcome = EMAIL_OUTCOMES.decode(record.value)
+    match outcome:
+        case m.PageEmailSent():
+            return _step(record, outcome, outcome.at_ms, "email_sent", {"because": outcome.because.value})
+        case m.PageEmailFailed():
+            detail = {"error_code": outcome.error_code, "error": clean(outcome.error)}
+            return _step(record, outcome, outcome.at_ms, "email_failed", detail)
+        case m.PageEmailDead():
+            detail = {"reason": outcome.reason, "error": clean(outcome.error)}
+            return _step(record, outcome, outcome.at_ms, "email_dead", detail)
     return (
         EmailLogEntry(
             request_id=outcome.request_id,
@@ -54,6 +77,30 @@ def outcome_rows(record: Incoming) -> Sequence[SqlRow]:
             source_offset=record.offset,
         ),
     )
+
+
+def _step(
+    record: Incoming,
+    page: m.PageEmail | m.PageMailOutcome,
+    at_ms: int,
+    event: str,
+    detail: Mapping[str, str],
+) -> Sequence[SqlRow]:
+    if page.alert_id is None:
+        return ()
+    step = TimelineEntry(
+        alert_id=page.alert_id,
+        organization_id=page.organization_id,
+        at=at_ms,
+        event=event,
+        user_id=page.user_id,
+        detail=m.encode(detail).decode(),
+        message_id=record.message_id,
+        source_topic=record.topic,
+        source_partition=record.partition,
+        source_offset=record.offset,
+    )
+    return (step,)
 
 
 def _words(outcome: m.MailOutcome) -> str | None:

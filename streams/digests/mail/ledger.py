@@ -33,11 +33,11 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
         begun_at_ms = self.begun_at_ms if redrives == self.redrives else 0
         return Entry(self.version + 1, state, attempt, redrives, now_ms, begun_at_ms or now_ms)
 
-    def begun_of(self, request: m.EmailRequest, now_ms: int) -> int:
+    def begun_of(self, request: m.EmailRequest | m.PageEmail, now_ms: int) -> int:
         """When `request`, or its newest redrive, was first looked at."""
         return self.begun_at_ms if self.begun_at_ms and request.redrives == self.redrives else now_ms
 
-    def may_try(self, request: m.EmailRequest) -> bool:
+    def may_try(self, request: m.EmailRequest | m.PageEmail) -> bool:
         return may_try(self, request)
 
 

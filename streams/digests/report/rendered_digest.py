@@ -74,18 +74,20 @@ class Mail(Struct, frozen=True, kw_only=True):
     html: str
     text: str
     enclosures: tuple[Enclosure, ...]
-    unsubscribe_url: str
+    unsubscribe_url: str | None
 
     @property
     def message_id(self) -> str:
         return f"<{self.mail_id}@{self.sender.email.rpartition('@')[2]}>"
 
     def headers(self) -> dict[str, str]:
-        """One-click unsubscription (RFC 8058, RFC 2369), and no automatic replies (RFC 3834)."""
-        return {
+        """One-click unsubscription (RFC 8058, RFC 2369) where there is any, and no automatic replies (RFC 3834)."""
+        headers = {"Auto-Submitted": "auto-generated"}
+        if self.unsubscribe_url is None:
+            return headers
+        return headers | {
             "List-Unsubscribe": f"<{self.unsubscribe_url}>",
             "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
-            "Auto-Submitted": "auto-generated",
         }
 
     def mime(self) -> EmailMessage:

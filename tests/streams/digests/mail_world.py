@@ -17,6 +17,7 @@ from streams.digests.job_work import JobWork
 from streams.digests.mail.conclusion import Conclusion
 from streams.digests.mail.copies import Copies, Links
 from streams.digests.mail.ledger import Ledger
+from streams.digests.mail.pause import Pause
 from streams.digests.mail.records import EmailRecords
 from streams.digests.metrics import DigestCounters
 from streams.digests.report.rendered_digest import Enclosure, Mailbox, RenderedDigest
@@ -138,8 +139,10 @@ class World:
         self.preferences = preferences
         records = EmailRecords(self.now)
         self.conclusion = Conclusion(records=records, ledger=self.ledger, publish=self.broker.publish, now_ms=self.now)
+        self.pause = Pause(self.now, self._sleep)
         self.mailing = Mailing(
             provider=self.provider,
+            pause=self.pause,
             copies=Copies(
                 self.store,
                 contacts,
@@ -157,7 +160,6 @@ class World:
             concurrency=5,
             now_ms=self.now,
             rng=random.Random(1),
-            sleep=self._sleep,
         )
         self.counters = DigestCounters()
         self.waiting = Waiting(self.store, wait_s, self.now, self._sleep)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -99,12 +100,13 @@ def test_the_worker_tells_what_it_has_done() -> None:
     world = World()
     world.send(mail_request())
     timers: Any = Timers()
-    collect = digests_metrics(DigestCounters(due=7), world.mailing, timers, [])
+    collect = digests_metrics(DigestCounters(due=7), world.mailing, Counter(page_email_sent=2), timers, [])
     samples = {
         (sample.name, *sample.labels.values()): sample.value for metric in collect() for sample in metric.samples
     }
     assert samples["freshtrack_digests_due_total",] == 7
     assert samples["freshtrack_emails_total", "sent"] == 1
+    assert samples["freshtrack_page_emails_total", "page_email_sent"] == 2
     assert (samples["freshtrack_timers_fired_total",], samples["freshtrack_timers_pending",]) == (3, 2)
 
 

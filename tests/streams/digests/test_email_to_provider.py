@@ -39,6 +39,7 @@ def test_a_mail_leaves_after_its_attempt_is_known_and_carries_the_users_own_link
     world.send(mail_request())
     (mail,) = world.provider.got
     assert (mail.recipient.email, mail.message_id) == ("ann@example.com", "<digest-ann@freshtrack.example.com>")
+    assert mail.unsubscribe_url is not None
     assert mail.unsubscribe_url.startswith("https://freshtrack.example.com/unsubscribe/")
     assert mail.unsubscribe_url in mail.text
     assert "links.invalid" not in mail.html + mail.text

@@ -17,6 +17,8 @@ from streams.notifications.alerts_to_sms import AllClear, Paging
 from streams.notifications.chain_times import ChainTimes
 from streams.notifications.escalation_states import EscalationStates, State, timer_id
 from streams.notifications.escalations_to_sms import Reminders
+from streams.notifications.fallback import Fallback
+from streams.notifications.page_emails import PageEmails
 from tests.streams.fakes import NOW_MS, FakeBatch, FakeBroker, FakeReference, FakeTable
 
 if TYPE_CHECKING:
@@ -159,7 +161,12 @@ class World:
     """`ada` and `ben` are told first, then `carl`."""
 
     def __init__(
-        self, *people: m.Contact, times: Times = FINAL, all_clear: AllClear = "none", own_wait_s: int | None = None
+        self,
+        *people: m.Contact,
+        times: Times = FINAL,
+        all_clear: AllClear = "none",
+        own_wait_s: int | None = None,
+        fallback_user_id: str | None = None,
     ) -> None:
         self.now_ms = NOW_MS
         self.broker = GatedBroker()
@@ -172,12 +179,17 @@ class World:
         self.states = EscalationStates(table=self.table, timers=timers, publish=self.broker.publish, now_ms=self._now)
         texts = AlertTexts(FakeReference(unit_1=UNIT), self.contacts, self._now)
         organization = m.Organization(
-            organization_id=ABOUT["organization_id"], name="Org", escalation_wait_s=own_wait_s
+            organization_id=ABOUT["organization_id"],
+            name="Org",
+            escalation_wait_s=own_wait_s,
+            fallback_user_id=fallback_user_id,
         )
-        chain_times = ChainTimes(times, FakeReference(**{ABOUT["organization_id"]: organization}))
-        self._alerts = Paging(self.states, texts, self._now, chain_times, all_clear)
+        organizations = FakeReference(**{ABOUT["organization_id"]: organization})
+        chain_times = ChainTimes(times, organizations)
+        fallback = Fallback(texts, PageEmails(self._now, 60.0), organizations, self._now)
+        self._alerts = Paging(self.states, texts, fallback, self._now, chain_times, all_clear)
         self._commands = AlertCommands(self.states, texts, self._now, chain_times)
-        self._escalations = Reminders(self.states, texts, self.closed, self._now, chain_times)
+        self._escalations = Reminders(self.states, texts, fallback, self.closed, self._now, chain_times)
 
     def _now(self) -> int:
         return self.now_ms
@@ -234,7 +246,9 @@ class World:
         return list({r.request_id: (r.user_id, r.level) for r in requests}.values())
 
     def events(self) -> list[m.Escalation]:
-        return [msgspec.json.decode(value, type=m.Escalation) for value in self.broker.values("escalations")]
+        """The chain's steps and ends."""
+        events = [msgspec.json.decode(value, type=m.Escalation) for value in self.broker.values("escalations")]
+        return [event for event in events if not isinstance(event, m.FallbackAsked)]
 
 
 def _batch(topic: str, messages: Sequence[object]) -> Batch:

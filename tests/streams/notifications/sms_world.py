@@ -15,6 +15,7 @@ from domain.notification.retry import BackOff, RetryPolicy
 from schemas import messages as m
 from schemas.topics import SMS_CRITICAL
 from streams.engine.timers import Timers
+from streams.notifications.page_emails import PageEmails
 from streams.notifications.rate_limiter import Limits
 from streams.notifications.sms_policy import SmsPolicy
 from streams.notifications.stages import Surroundings, build_stages
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 ADA = m.Contact(user_id="user-1", organization_id="org-1", name="Ada", phone_e164="+12025550101")
 BEN = m.Contact(user_id="user-2", organization_id="org-1", name="Ben", phone_e164="+12025550102")
+ORGANIZATION = m.Organization(organization_id="org-1", name="Org")
 ACCEPTED = Accepted("message-1", 1)
 NO_LIMITS = Limits(partitions=1, per_second=100_000, cap=1_000, per_worker=10)
 
@@ -102,6 +104,7 @@ class World:
         limits: Limits = NO_LIMITS,
         policy: SmsPolicy | None = None,
         people: Sequence[m.Contact] = (ADA, BEN),
+        organization: m.Organization = ORGANIZATION,
     ) -> None:
         policy = policy or sms_policy()
         self.now_ms = NOW_MS
@@ -116,6 +119,8 @@ class World:
                 table=self.table,
                 timers=Timers(self.timer_table, self.broker.publish, self.now),
                 contacts=FakeReference(**{contact.user_id: contact for contact in people}),
+                organizations=FakeReference(org_1=organization),
+                emails=PageEmails(self.now, 60.0),
                 closed=self.closed,
                 publish=self.broker.publish,
                 policy=policy,

@@ -149,7 +149,7 @@ async def test_an_overdue_receipt_comes_back_as_a_question() -> None:
 
     (timer,) = world.timer_table.rows.values()
     value = msgspec.msgpack.decode(timer)[4]
-    retries = Retries(world.stages.retries._timers, Polls(), world.broker.publish, world.now)
+    retries = Retries(world.stages.retries._timers, Polls(), world.stages.second_way, world.broker.publish, world.now)
     await retries.handle(cast("Batch", FakeBatch([value])))
     assert [due.request_id for due in asked] == ["request-1"]
 

@@ -26,7 +26,7 @@ def jobs(*requests: m.SmsRequest) -> tuple[FakeBatch, list[Job]]:
 
 
 async def test_critical_goes_first_and_a_user_has_one_message_under_way() -> None:
-    room = WaitingRoom()
+    room = WaitingRoom(lambda _: None)
     batch, made = jobs(request(1, severity=m.Severity.INFO), request(2), request(3, "user-2"))
     room.enter(cast("Batch", batch), made)
     turns = [room.next() for _ in range(3)]
@@ -40,7 +40,7 @@ async def test_critical_goes_first_and_a_user_has_one_message_under_way() -> Non
 
 
 async def test_a_message_that_must_wait_for_another_turn_gets_one() -> None:
-    room = WaitingRoom()
+    room = WaitingRoom(lambda _: None)
     batch, made = jobs(request(1))
     room.enter(cast("Batch", batch), made)
     turn = room.next()
@@ -52,7 +52,7 @@ async def test_a_message_that_must_wait_for_another_turn_gets_one() -> None:
 
 
 async def test_what_was_not_tried_of_a_partition_that_goes_is_given_back() -> None:
-    room = WaitingRoom()
+    room = WaitingRoom(lambda _: None)
     going, leaving = jobs(request(1))
     staying, kept = jobs(request(2, "user-2"))
     room.enter(cast("Batch", going), leaving)
