@@ -27,6 +27,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
 from benchmarks.scale import runs, scaled
+from broker.partition_counts import PartitionCounts
 from broker.topics import create_topics
 from local.kafka import EmbeddedKafka
 from schemas import messages as m
@@ -84,7 +85,8 @@ def load(bootstrap: str, prefix: str, case: Case) -> None:
     loop_topics = [
         msgspec.structs.replace(ALERTS, name=f"{READINGS.name}-loop-{what}") for what in ("alerts", "buckets")
     ]
-    create_topics({"bootstrap.servers": bootstrap}, prefix=prefix, topics=(*TOPICS, *loop_topics))
+    four = PartitionCounts(4)
+    create_topics({"bootstrap.servers": bootstrap}, prefix=prefix, partitions=four, topics=(*TOPICS, *loop_topics))
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,

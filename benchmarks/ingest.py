@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.authentication import make_key
 from benchmarks.scale import runs
+from broker.partition_counts import PartitionCounts
 from broker.topics import create_topics
 from database.configuration import ApiKeyRow, OrganizationRow, UnitRow
 from database.engine import DatabaseSettings, make_engine
@@ -170,7 +171,7 @@ def main() -> None:
         EmbeddedKafka(Path(folder) / "kafka") as broker,
         EmbeddedPostgres(Path(folder) / "postgres") as database,
     ):
-        create_topics({"bootstrap.servers": broker.bootstrap}, topics=[READINGS])
+        create_topics({"bootstrap.servers": broker.bootstrap}, partitions=PartitionCounts(4), topics=[READINGS])
         key = asyncio.run(furnish(database.url))
         environment = os.environ | {
             "DATABASE_URL": database.url,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Producer
 
+from broker.partition_counts import PartitionCounts
 from broker.topics import create_topics
 from schemas import messages as m
 from schemas.messages import encode
@@ -36,7 +37,7 @@ class Stack:
     def __init__(self, bootstrap: str, folder: Path, telnyx: TelnyxProcess) -> None:
         self._folder = folder
         self._prefix = f"latency{time.time_ns() % 1_000_000_000}."
-        create_topics({"bootstrap.servers": bootstrap}, prefix=self._prefix, replication_factor=1)
+        create_topics({"bootstrap.servers": bootstrap}, prefix=self._prefix, partitions=PartitionCounts(4))
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,

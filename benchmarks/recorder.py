@@ -25,6 +25,7 @@ from sqlalchemy import make_url
 
 from benchmarks.detect import forget
 from benchmarks.scale import runs, scaled
+from broker.partition_counts import PartitionCounts
 from broker.topics import create_topics
 from database.declarative import from_ms
 from database.engine import DatabaseSettings, make_engine
@@ -113,7 +114,7 @@ def _at(**times: int | None) -> dict[str, Any]:
 
 
 def produce(bootstrap: str) -> None:
-    create_topics({"bootstrap.servers": bootstrap}, prefix=PREFIX)
+    create_topics({"bootstrap.servers": bootstrap}, prefix=PREFIX, partitions=PartitionCounts(4))
     settings: dict[str, Any] = {"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 20}
     producer = Producer(settings | {"enable.idempotence": True, "queue.buffering.max.messages": 1_000_000})
     for row in made():

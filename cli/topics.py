@@ -31,16 +31,33 @@ def _fail(message: str) -> typer.Exit:
 @commands.command()
 def create(
     prefix: Prefix = None,
-    replication_factor: Annotated[int, typer.Option(min=1, help="copies of each partition; 3 in production")] = 1,
+    replication_factor: Annotated[
+        int, typer.Option(min=1, envvar="REPLICATION_FACTOR", help="copies of each partition; 3 in production")
+    ] = 1,
+    partitions: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            envvar="TOPIC_PARTITIONS",
+            help="of each topic that is made; by default what its declaration says, or those that it meets have",
+            show_default=False,
+        ),
+    ] = None,
+    partitions_of: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TOPIC=COUNT", help="of one topic and those that it meets in a worker; repeatable"),
+    ] = None,
     time_limit_s: TimeLimit = 30.0,
 ) -> None:
     """Make what is missing, set what differs, and say so; run it as often as you like.
 
-    Partitions are never added to a topic that exists: keys would move. Exits 1 when one has another count.
+    Partitions are never added to a topic that exists: keys would move. Exits 1 when one has another count than you
+    ask for; `topics grow` changes it.
     """
     from confluent_kafka import KafkaException
 
-    from broker.topics import BrokerUnreachableError, Did, TopicError, create_topics
+    from broker.partition_counts import BrokerUnreachableError, PartitionCounts, TopicError
+    from broker.topics import Did, create_topics
 
     settings = _settings()
     try:
@@ -48,6 +65,7 @@ def create(
             settings.librdkafka(),
             prefix=settings.topic_prefix if prefix is None else prefix,
             replication_factor=replication_factor,
+            partitions=PartitionCounts(partitions, dict(map(_count_of, partitions_of or ()))),
             time_limit_s=time_limit_s,
         )
     except (BrokerUnreachableError, TopicError) as error:
@@ -62,7 +80,8 @@ def create(
 @commands.command()
 def check(prefix: Prefix = None, time_limit_s: TimeLimit = 30.0) -> None:
     """Say what differs from the declarations; exits 1 when something does."""
-    from broker.topics import BrokerUnreachableError, check_topics
+    from broker.partition_counts import BrokerUnreachableError
+    from broker.topics import check_topics
     from schemas.topics import TOPICS
 
     settings = _settings()
@@ -77,6 +96,13 @@ def check(prefix: Prefix = None, time_limit_s: TimeLimit = 30.0) -> None:
     if problems:
         raise typer.Exit(1)
     typer.echo(f"all {len(TOPICS)} topics are as declared")
+
+
+def _count_of(option: str) -> tuple[str, int]:
+    name, _, count = option.partition("=")
+    if not count.isdecimal() or int(count) < 1:
+        raise _fail(f"--partitions-of {option}: expected TOPIC=COUNT, such as readings=32")
+    return name, int(count)
 
 
 def register(app: typer.Typer) -> None:

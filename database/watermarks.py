@@ -40,11 +40,10 @@ class RecorderWatermarkRow(Row):
 
 
 async def recorded_until(connection: AsyncConnection | AsyncSession, topic: AnyTopic = UNIT_AGGREGATES) -> datetime:
-    """The time up to which all partitions of `topic` are recorded; `NEVER` while one of them was not looked at yet."""
-    found = await connection.execute(
-        select(func.count(), func.min(RecorderWatermarkRow.recorded_until)).where(
-            RecorderWatermarkRow.topic == topic.name, RecorderWatermarkRow.partition < topic.partitions
-        )
-    )
-    known, until = found.one()
-    return until if known == topic.partitions else NEVER
+    """The time up to which all partitions of `topic` are recorded; `NEVER` while one of them was not looked at yet.
+
+    A recorder gives every partition a row, of `NEVER`, before it raises one.
+    """
+    lowest = select(func.min(RecorderWatermarkRow.recorded_until)).where(RecorderWatermarkRow.topic == topic.name)
+    until: datetime | None = await connection.scalar(lowest)
+    return until or NEVER

@@ -96,7 +96,7 @@ class DemoChildren:
             postgres_child(self._postgres),
             telnyx_child(self._telnyx_port, TELNYX_KEY),
             mailbox_child(self._smtp_port, self._mailbox_port),
-            self._command("topics", "topics", "create", after=("kafka",), job=True),
+            self._command("topics", "topics", "create", "--partitions", "4", after=("kafka",), job=True),
             self._command("schema", "db", "upgrade", after=("postgres",), job=True),
             Child(
                 name="api",
@@ -179,7 +179,8 @@ def wait_for_units(bootstrap: str, unit_ids: set[str]) -> None:
     }
     consumer = Consumer(dict(settings))
     try:
-        consumer.assign([TopicPartition(UNITS.name, number, OFFSET_BEGINNING) for number in range(UNITS.partitions)])
+        numbers = consumer.list_topics(UNITS.name, timeout=UNITS_WITHIN_S).topics[UNITS.name].partitions
+        consumer.assign([TopicPartition(UNITS.name, number, OFFSET_BEGINNING) for number in numbers])
         missing = set(unit_ids)
         deadline = time.monotonic() + UNITS_WITHIN_S
         while missing:

@@ -24,7 +24,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from prometheus_client import Counter, Gauge
 
-from broker.topics import BrokerUnreachableError, TopicError, check_partitions
+from broker.partition_counts import BrokerUnreachableError, TopicError, check_partitions
 from producers.errors import NotDeliveredError
 from producers.kafka import ReadingsProducer
 from producers.mqtt_payload import TOPIC, understand

@@ -35,8 +35,9 @@ class Writer(StrEnum):
 
 
 class Topic(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
-    """A declaration; `freshtrack topics create` makes the topic, workers refuse another partition count.
+    """A declaration; `freshtrack topics create` makes the topic.
 
+    `partitions` is the count where a deployment does not choose one; what the topic has at the broker is what counts.
     `T_co` is the type of the messages that it carries.
     """
 
@@ -45,7 +46,7 @@ class Topic(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     carries: type | UnionType
     writer: Writer
     about: str
-    partitions: int = 4
+    partitions: int = 12
     retention_ms: int = 7 * DAY_MS
     compacted: bool = False
     max_message_bytes: int = 1_048_576

@@ -197,3 +197,17 @@ TOPICS: tuple[AnyTopic, ...] = (
     EMAIL_OUTCOMES,
     EMAIL_DLQ,
 )
+
+CO_PARTITIONED: dict[str, tuple[AnyTopic, ...]] = {
+    "detection": (READINGS, UNIT_CONNECTIVITY, UNIT_AGGREGATES),
+    "notifications": (
+        ALERTS,
+        ALERT_COMMANDS,
+        ESCALATIONS,
+        *SMS_LANES.values(),
+        SMS_RETRIES,
+        SMS_RECEIPTS,
+    ),
+    "digests": (DIGEST_PREFERENCES, DIGEST_RUNS, DIGEST_JOBS, EMAIL_REQUESTS, EMAIL_RETRIES),
+}
+"""By worker: the topics that it reads, or writes by partition number; they have the same number of partitions."""

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.app import create_app
 from api.authentication import make_key
 from api.settings import ApiSettings, TrustSettings
+from broker.partition_counts import PartitionCounts
 from broker.settings import KafkaSettings
 from broker.topics import create_topics
 from database.configuration import ApiKeyRow, OrganizationRow
@@ -39,7 +40,12 @@ UNSUBSCRIBE_SECRET = "an unsubscribe secret of the tests"
 def kafka_settings(kafka: Kafka) -> KafkaSettings:
     """The session's broker with the topics that the api and the relay write, under a new prefix."""
     settings = KafkaSettings(bootstrap_servers=kafka.bootstrap, topic_prefix=f"{uuid.uuid4().hex[:8]}.")
-    create_topics(settings.librdkafka(), prefix=settings.topic_prefix, topics=[READINGS, SMS_RECEIPTS, *OUTBOX_TOPICS])
+    create_topics(
+        settings.librdkafka(),
+        prefix=settings.topic_prefix,
+        partitions=PartitionCounts(4),
+        topics=[READINGS, SMS_RECEIPTS, *OUTBOX_TOPICS],
+    )
     return settings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiokafka.partitioner import murmur2
@@ -28,8 +29,6 @@ from streams.engine.wiring import agent, now_ms, publisher, run_publisher
 if TYPE_CHECKING:
     import faust
 
-    from schemas.topic import AnyTopic
-
 
 def build() -> faust.App:
     settings = DetectionSettings()
@@ -38,14 +37,15 @@ def build() -> faust.App:
     )
     units = GlobalTable(t.UNITS, m.UnitConfig, settings, share=share_parts)
     load_before_work(app, [units])
-    states = UnitStates(_table(app, "unit-states", t.READINGS, buffer_mib=4), units)
-    buckets = BucketTable(run_publisher(app), _table(app, "unit-buckets", t.READINGS, buffer_mib=2), settings.policy())
+    count = settings.partitions(t.READINGS)
+    states = UnitStates(_table(app, "unit-states", count, buffer_mib=4), units)
+    buckets = BucketTable(run_publisher(app), _table(app, "unit-buckets", count, buffer_mib=2), settings.policy())
     send = publisher(app)
     flow = Detection(send, states, buckets, now_ms, settings.max_age_ms)
     lag = ConsumerLag(app, settings.topic(t.READINGS.name), now_ms)
-    rounds = UnitRounds(units, partition_of, LOOK_EVERY_S)
+    rounds = UnitRounds(units, partial(partition_of, count), LOOK_EVERY_S)
     offline_units = OfflineUnits(send, states, buckets, rounds, lag, now_ms, flow.counts)
-    groups = _table(app, "unit-groups", t.UNIT_CONNECTIVITY, buffer_mib=1)
+    groups = _table(app, "unit-groups", count, buffer_mib=1)
     offline_alerts = OfflineAlerts(send, groups, units, now_ms, flow.counts)
     agent(app, t.READINGS, flow.handle)
     agent(app, t.UNIT_CONNECTIVITY, offline_alerts.handle)
@@ -55,12 +55,12 @@ def build() -> faust.App:
     return app
 
 
-def _table(app: faust.App, name: str, topic: AnyTopic, *, buffer_mib: int) -> faust.Table:
+def _table(app: faust.App, name: str, partitions: int, *, buffer_mib: int) -> faust.Table:
     """A table whose store holds twice the buffer and as much cache in memory, for each partition."""
     options = ROCKSDB_OPTIONS | {"write_buffer_size": buffer_mib << 20, "block_cache_size": buffer_mib << 20}
-    return app.Table(name, partitions=topic.partitions, key_type=bytes, value_type=bytes, options=options)
+    return app.Table(name, partitions=partitions, key_type=bytes, value_type=bytes, options=options)
 
 
-def partition_of(unit_id: str) -> int:
+def partition_of(count: int, unit_id: str) -> int:
     """Where every producer puts the readings of the unit: all our producers use murmur2, as Java's clients do."""
-    return int(murmur2(unit_id.encode()) & 0x7FFFFFFF) % t.READINGS.partitions
+    return int(murmur2(unit_id.encode()) & 0x7FFFFFFF) % count

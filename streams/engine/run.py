@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pydantic
 import structlog
 
-from broker.topics import BrokerUnreachableError, TopicError, check_partitions
-from schemas.topics import TOPICS
+from broker.partition_counts import BrokerUnreachableError, TopicError, check_partitions
 from streams.engine import logs
 from streams.engine.settings import WorkerSettings
 from streams.engine.topic_identity import check_identity
@@ -35,7 +34,7 @@ def run(name: str, build: Callable[[str], faust.App]) -> None:
     logs.configure(worker=name)
     try:
         settings = WorkerSettings()
-        check_partitions(settings.librdkafka(), TOPICS, prefix=settings.topic_prefix)
+        check_partitions(settings.librdkafka(), prefix=settings.topic_prefix)
         app = build(name)
         check_identity(settings, app.batch_sizes.keys())
     except (TopicError, BrokerUnreachableError) as error:

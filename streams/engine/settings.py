@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from broker.partition_counts import partition_count
 from broker.settings import KafkaSettings
+
+if TYPE_CHECKING:
+    from schemas.topic import AnyTopic
 
 
 class Store(StrEnum):
@@ -55,6 +59,10 @@ class WorkerSettings(KafkaSettings):
     metrics_port: Annotated[
         int, Field(validation_alias="METRICS_PORT", description="0: a free one", ge=0, le=65_535)
     ] = 0
+
+    def partitions(self, topic: AnyTopic) -> int:
+        """How many the topic has at the broker. Raises TopicError, BrokerUnreachableError."""
+        return partition_count(self.librdkafka(), topic, prefix=self.topic_prefix)
 
     def faust_credentials(self) -> Any:  # noqa: ANN401 - Faust ships no types
         """What a Faust app needs to connect; None without authentication and encryption."""

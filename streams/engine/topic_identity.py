@@ -13,7 +13,7 @@ import msgspec
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from broker.topics import BrokerUnreachableError, TopicError
+from broker.partition_counts import BrokerUnreachableError, TopicError
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from streams.notifications.stages import Stages
 
-PARTITIONS = t.SMS_CRITICAL.partitions
 FLOWS = (t.ALERTS, t.ALERT_COMMANDS, t.ESCALATIONS, *t.SMS_LANES.values(), t.SMS_RETRIES, t.SMS_RECEIPTS)
 
 
@@ -50,8 +49,9 @@ def build() -> faust.App:
     organizations = GlobalTable(t.ORGANIZATIONS, m.Organization, settings)
     closed = ClosedAlerts(settings, now_ms, round(settings.acknowledgement_lapse_s * 1000))
     load_before_work(app, [units, contacts, organizations, closed])
+    count = settings.partitions(t.SMS_CRITICAL)
     ledger_table, timer_table, escalations = (
-        app.Table(name, partitions=PARTITIONS, key_type=bytes, value_type=bytes)
+        app.Table(name, partitions=count, key_type=bytes, value_type=bytes)
         for name in ("sms-ledger", "sms-timers", "escalations")
     )
     publish, policy = publisher(app), settings.policy()
@@ -70,7 +70,7 @@ def build() -> faust.App:
             now_ms=now_ms,
             rng=random.SystemRandom(),
         ),
-        limits=settings.limits(PARTITIONS),
+        limits=settings.limits(count),
         owned=lambda: [slot.partition for slot in ledger_table.owned()],
         polls_at_once=POLLS_AT_ONCE,
     )
@@ -81,7 +81,7 @@ def build() -> faust.App:
     agent(app, t.ALERTS, Paging(states, texts, fallback, now_ms, times, settings.all_clear).handle)
     agent(app, t.ALERT_COMMANDS, AlertCommands(states, texts, now_ms, times).handle)
     agent(app, t.ESCALATIONS, Reminders(states, texts, fallback, closed, now_ms, times).handle)
-    _send(app, settings, stages)
+    _send(app, settings.queued_batches, count, stages)
     app.task(timers.run)
     app.task(Expiry("escalations", escalations, lambda _, raw: is_over(raw, now_ms())).run)
     app.task(Expiry("sms-ledger", ledger_table, lambda key, raw: row_is_over(key, raw, now_ms(), policy.window_ms)).run)
@@ -90,11 +90,11 @@ def build() -> faust.App:
     return app
 
 
-def _send(app: faust.App, settings: NotificationsSettings, stages: Stages) -> None:
+def _send(app: faust.App, at_once: int, partitions: int, stages: Stages) -> None:
     """The flows of the SMS themselves."""
     for lane in t.SMS_LANES.values():
-        agent(app, lane, partial(stages.sms.handle, lane), at_once=settings.queued_batches)
-    agent(app, t.SMS_RETRIES, stages.retries.handle, at_once=PARTITIONS)
-    agent(app, t.SMS_RECEIPTS, stages.receipts.handle, at_once=PARTITIONS)
+        agent(app, lane, partial(stages.sms.handle, lane), at_once=at_once)
+    agent(app, t.SMS_RETRIES, stages.retries.handle, at_once=partitions)
+    agent(app, t.SMS_RECEIPTS, stages.receipts.handle, at_once=partitions)
     app.task(stages.sms.run)
     app.task(stages.second_way.run)

@@ -36,7 +36,8 @@ def build() -> faust.App:
         flow = Recorder(engine, route, availability, counts, rewind=rewind, try_limit_s=settings.try_limit_s)
         agent(app, route.topic, flow.handle)
     topics = [route.topic for route in ROUTES]
-    watermarks = Watermarks(engine, topics, WATERMARKED, ends_of(app, settings.topic), now_ms, rewind, availability)
+    kept = {topic.name: settings.partitions(topic) for topic in WATERMARKED}
+    watermarks = Watermarks(engine, topics, kept, ends_of(app, settings.topic), now_ms, rewind, availability)
     app.task(watermarks.run)
     serve_metrics(app, settings.metrics_port, recorder_metrics(counts, availability, watermarks))
     return app

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     import faust
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from schemas.topic import AnyTopic
     from streams.engine.group_member import GroupMember
@@ -104,13 +104,16 @@ _RISE = text(
 
 
 class Watermarks:
-    """Raises the watermarks of `kept` about once a second, and watches all `topics`."""
+    """Raises the watermarks of `kept` topics about once a second, and watches all `topics`.
+
+    `kept` has names and counts of partitions. One that no worker has looked at holds back what is promised.
+    """
 
     def __init__(
         self,
         engine: AsyncEngine,
         topics: Sequence[AnyTopic],
-        kept: Sequence[AnyTopic],
+        kept: Mapping[str, int],
         ends: Callable[[Sequence[AnyTopic]], Awaitable[Mapping[Place, Ends]]],
         now_ms: Callable[[], int],
         rewind: Callable[[str, int, int, int], Awaitable[bool]],
@@ -120,7 +123,8 @@ class Watermarks:
         self._availability = availability
         self._rewind = rewind
         self._topics = topics
-        self._kept = {topic.name for topic in kept}
+        self._kept = kept
+        self._have_rows = False
         self._ends = ends
         self._now_ms = now_ms
         self._pending = Pending()
@@ -167,20 +171,22 @@ class Watermarks:
         async with self._engine.begin() as connection:
             rows = await connection.execute(_NEXT, {"topics": [topic.name for topic in self._topics]})
             self._next_offsets = {Place(topic, partition): next_offset for topic, partition, next_offset in rows}
+            if not self._have_rows:
+                every = [Place(name, number) for name, count in self._kept.items() for number in range(count)]
+                await self._rise(connection, dict.fromkeys(every, 0))
             reached = self._pending.reached(self._next_offsets)
-            if kept := {place: at for place, at in reached.items() if place.topic in self._kept}:
-                await connection.execute(
-                    _RISE,
-                    {
-                        "topics": [place.topic for place in kept],
-                        "partitions": [place.partition for place in kept],
-                        "times": [from_ms(at) for at in kept.values()],
-                    },
-                )
+            await self._rise(connection, {place: at for place, at in reached.items() if place.topic in self._kept})
+        self._have_rows = True
         self._marks = self._marks | reached
         for place, found in ends.items():
             if (wanted := self._next_offsets.get(place, 0)) < found.finished:
                 await self._rewind(place.topic, place.partition, wanted, found.finished)
+
+    async def _rise(self, connection: AsyncConnection, marks: Mapping[Place, int]) -> None:
+        if marks:
+            topics, partitions = [place.topic for place in marks], [place.partition for place in marks]
+            times = [from_ms(at) for at in marks.values()]
+            await connection.execute(_RISE, {"topics": topics, "partitions": partitions, "times": times})
 
 
 def ends_of(app: faust.App, topic_name: Callable[[str], str]) -> Callable[[Sequence[AnyTopic]], Awaitable[Any]]:

@@ -83,7 +83,7 @@ class System:
             [
                 kafka_child(self._kafka),
                 postgres_child(self._postgres),
-                self._child("topics", "topics", "create", after=("kafka",), job=True),
+                self._child("topics", "topics", "create", "--partitions", "4", after=("kafka",), job=True),
                 self._child("schema", "db", "upgrade", after=("postgres",), job=True),
                 # Alive is enough: what it needs may be away.
                 self._child("api", "api", "--port", str(port), after=both, healthy=f"{self.url}/healthz"),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
+from broker.partition_counts import PartitionCounts
 from broker.topics import create_topics
 from local.mailbox.client import MailboxProcess
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
 ROOT = Path(__file__).resolve().parents[2]
+PARTITIONS = 4
 
 
 class HasBootstrap(Protocol):
@@ -37,7 +39,7 @@ class Space:
         self.bootstrap = bootstrap
         self.folder = folder
         self.prefix = f"t{uuid.uuid4().hex[:8]}."
-        create_topics({"bootstrap.servers": bootstrap}, prefix=self.prefix, replication_factor=1)
+        create_topics({"bootstrap.servers": bootstrap}, prefix=self.prefix, partitions=PartitionCounts(PARTITIONS))
         self.producer = Producer(
             {
                 "bootstrap.servers": bootstrap,

@@ -14,6 +14,7 @@ from confluent_kafka import Producer
 from schemas import messages as m
 from schemas.messages import encode
 from streams.detection.app import partition_of
+from tests.pipeline.conftest import PARTITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,7 +77,7 @@ def test_silence_is_told_by_unit_or_by_gateway_and_resolved_and_nobody_is_wronge
     space: Space, start_worker: Callable[..., Worker], eventually: Eventually
 ) -> None:
     units = [unit("alone"), unit("never"), unit("alive"), unit("g-1", "g"), unit("g-2", "g"), unit("g-3", "g")]
-    assert len({partition_of(unit.unit_id) for unit in units[3:]}) > 1
+    assert len({partition_of(PARTITIONS, unit.unit_id) for unit in units[3:]}) > 1
     for config in units:
         space.send("units", config.unit_id, encode(config))
     space.flush()

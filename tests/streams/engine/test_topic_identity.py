@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from broker.topics import TopicError
+from broker.partition_counts import TopicError
 from streams.engine.settings import WorkerSettings
 from streams.engine.topic_identity import check_identity
 

@@ -87,7 +87,13 @@ class Broker:
 async def test_the_watermark_of_a_topic_is_that_of_its_slowest_partition(database: AsyncEngine) -> None:
     world, broker, now_ms = World(database), Broker(), 1_000
     watermarks = Watermarks(
-        database, [t.UNIT_AGGREGATES], [t.UNIT_AGGREGATES], broker, lambda: now_ms, world.rewind, world.availability
+        database,
+        [t.UNIT_AGGREGATES],
+        {t.UNIT_AGGREGATES.name: 4},
+        broker,
+        lambda: now_ms,
+        world.rewind,
+        world.availability,
     )
 
     async def told() -> datetime:
@@ -114,11 +120,39 @@ async def test_the_watermark_of_a_topic_is_that_of_its_slowest_partition(databas
 
 @pytest.mark.anyio
 @pytest.mark.postgres
+async def test_a_partition_that_nobody_has_looked_at_holds_back_what_is_promised(database: AsyncEngine) -> None:
+    world, broker = World(database), Broker()
+    watermarks = Watermarks(
+        database,
+        [t.UNIT_AGGREGATES],
+        {t.UNIT_AGGREGATES.name: 5},
+        broker,
+        lambda: 1_000,
+        world.rewind,
+        world.availability,
+    )
+    await watermarks.once()
+    async with database.connect() as connection:
+        assert await recorded_until(connection) == NEVER
+    broker.ends[Place(t.UNIT_AGGREGATES.name, 4)] = Ends(0, 0)
+    await watermarks.once()
+    async with database.connect() as connection:
+        assert await recorded_until(connection) == datetime.fromtimestamp(1, UTC)
+
+
+@pytest.mark.anyio
+@pytest.mark.postgres
 async def test_a_topic_that_was_made_anew_is_not_taken_for_recorded(database: AsyncEngine) -> None:
     world, broker = World(database), Broker()
     broker.ends[P0] = Ends(0, 2)
     watermarks = Watermarks(
-        database, [t.UNIT_AGGREGATES], [t.UNIT_AGGREGATES], broker, lambda: 1_000, world.rewind, world.availability
+        database,
+        [t.UNIT_AGGREGATES],
+        {t.UNIT_AGGREGATES.name: 4},
+        broker,
+        lambda: 1_000,
+        world.rewind,
+        world.availability,
     )
     await world.record(records_of(t.UNIT_AGGREGATES, bucket(), bucket(revision=2)))
     await watermarks.once()
@@ -133,7 +167,13 @@ async def test_what_was_finished_and_is_not_in_sql_is_read_again(database: Async
     world, broker = World(database), Broker()
     broker.ends[P0], broker.ends[P1] = Ends(0, 2, finished=2), Ends(0, 2, finished=1)
     watermarks = Watermarks(
-        database, [t.UNIT_AGGREGATES], [t.UNIT_AGGREGATES], broker, lambda: 1_000, world.rewind, world.availability
+        database,
+        [t.UNIT_AGGREGATES],
+        {t.UNIT_AGGREGATES.name: 4},
+        broker,
+        lambda: 1_000,
+        world.rewind,
+        world.availability,
     )
     await world.record(records_of(t.UNIT_AGGREGATES, bucket(), bucket(revision=2)))
     await watermarks.once()
