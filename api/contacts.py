@@ -5,11 +5,11 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api import entity_tags, idempotency, paging
+from api import entity_tags, erasures, idempotency, paging
 from api.authentication import CONFIGURE, Caller
 from api.organizations import organization_of
 from api.ownership import assign, insert_row, must_have_room, row_of
@@ -20,6 +20,7 @@ from domain.notification.phone import masked, phone_problem
 from outbox import configuration, writer
 from schemas import messages as m
 from schemas.http.contacts import ContactBody, ContactView, NewContact
+from schemas.http.erasures import ErasureReceipt
 from schemas.http.fields import ID_PATTERN
 from schemas.http.paging import Page
 
@@ -160,11 +161,22 @@ async def replace_contact(
 @router.delete(
     "/v1/contacts/{user_id}",
     status_code=HTTPStatus.NO_CONTENT,
-    responses=entity_tags.guarded(),
+    responses={**entity_tags.guarded(), 200: {"model": ErasureReceipt, "description": "The receipt of an erasure"}},
     openapi_extra=entity_tags.GUARDED,
 )
-async def delete_contact(user_id: UserId, caller: Configurer, services: Used, request: Request) -> None:
-    """Delete a contact, with its place in the escalation chain and its digest preference; its keys are revoked."""
+async def delete_contact(
+    user_id: UserId,
+    caller: Configurer,
+    services: Used,
+    request: Request,
+    erase: Annotated[bool, Query(description="Erase the person from all records too, for good; for admins")] = False,  # noqa: FBT002 - a query parameter
+) -> Response:
+    """Delete a contact, with its place in the escalation chain and its digest preference; its keys are revoked.
+
+    The records of alerts and SMS keep the user id, unless `erase` puts a pseudonym in its place.
+    """
+    if erase:
+        return await erasures.erase(caller, services, user_id)
     async with services.transaction() as session:
         row = await row_of(session, ContactRow, caller, user_id, lock=True)
         await _must_match(session, row, request)
@@ -174,3 +186,4 @@ async def delete_contact(user_id: UserId, caller: Configurer, services: Used, re
             services.keys.forget(key_id)
         await writer.publish_contacts(session, [user_id])
         await writer.publish_digest_preferences(session, [user_id])
+    return Response(status_code=HTTPStatus.NO_CONTENT)

@@ -16,6 +16,7 @@ from cli import (
     digests,
     keys,
     mqtt,
+    personal_data,
     produce,
     relay,
     retention,
@@ -49,6 +50,7 @@ digests.register(app)
 sms.register(app)
 why.register(app)
 audit_trail.register(app)
+personal_data.register(app)
 topics.register(app)
 schemas.register(app)
 check.register(app)

@@ -22,6 +22,11 @@ RETURNS jsonb LANGUAGE sql IMMUTABLE AS $body$
     WHERE (name = ANY(names)) = inside
 $body$;
 
+CREATE OR REPLACE FUNCTION freshtrack_hashed(number text) RETURNS text LANGUAGE sql IMMUTABLE AS $body$
+    SELECT CASE WHEN number LIKE 'sha256:%' THEN number
+    ELSE 'sha256:' || encode(sha256(convert_to(number, 'UTF8')), 'hex') END
+$body$;
+
 CREATE OR REPLACE FUNCTION freshtrack_audit_row() RETURNS trigger LANGUAGE plpgsql AS $body$
 DECLARE
     kind text := TG_ARGV[0];
@@ -36,6 +41,10 @@ DECLARE
     owner text := any_row->>'organization_id';
     entry bigint;
 BEGIN
+    -- What concerns nobody in particular cannot be erased either, so it belongs to the entry itself.
+    IF any_row->>'user_id' IS NULL THEN
+        personal := '{{}}';
+    END IF;
     IF TG_OP = 'UPDATE' THEN
         SELECT jsonb_object_agg(name, value), jsonb_object_agg(name, new_row->name) INTO old_part, new_part
         FROM jsonb_each(old_row - left_out) AS found(name, value) WHERE value IS DISTINCT FROM new_row->name;
@@ -53,7 +62,9 @@ BEGIN
         {ORIGIN},
         kind || CASE TG_OP WHEN 'INSERT' THEN '.created' WHEN 'UPDATE' THEN '.changed' ELSE '.deleted' END,
         kind,
-        (SELECT coalesce(string_agg(any_row->>name, ' ' ORDER BY place), '')
+        (SELECT string_agg(
+            CASE name WHEN 'phone_e164' THEN freshtrack_hashed(any_row->>name) ELSE any_row->>name END,
+            ' ' ORDER BY place)
          FROM unnest(keys) WITH ORDINALITY AS named(name, place)),
         freshtrack_masked(freshtrack_part(old_part, personal, false)),
         freshtrack_masked(freshtrack_part(new_part, personal, false))

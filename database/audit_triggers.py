@@ -31,12 +31,13 @@ AUDITED = (
     Audited("organizations", "organization", "organization_id"),
     Audited("users", "contact", "user_id", personal="name phone_e164 email"),
     Audited("escalation_steps", "escalation_step", "user_id"),
-    Audited("opt_outs", "opt_out", "", personal="phone_e164", left_out=""),
+    # Its key is a number, of which the trail has the digest only.
+    Audited("opt_outs", "opt_out", "phone_e164", left_out="phone_e164"),
     Audited("units", "unit", "unit_id"),
     Audited("rules", "rule", "unit_id rule_id"),
     Audited("maintenance_windows", "maintenance_window", "window_id"),
     Audited("digest_preferences", "digest_preference", "user_id"),
-    Audited("api_keys", "api_key", "key_id", personal="name", left_out="created_at last_used_at"),
+    Audited("api_keys", "api_key", "key_id", personal="name", left_out="created_at created_by last_used_at"),
 )
 
 

@@ -66,7 +66,10 @@ class EscalationStepRow(Row):
 
 
 class OptOutRow(Row):
-    """A number whose owner answered STOP. It outlives the contact: whoever adds the number again must not text it."""
+    """A number whose owner answered STOP. It outlives the contact: whoever adds the number again must not text it.
+
+    After the owner's erasure only the digest of the number is here (`freshtrack_hashed`).
+    """
 
     __tablename__ = "opt_outs"
 

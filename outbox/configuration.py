@@ -101,7 +101,10 @@ async def contacts(session: AsyncSession, user_ids: Collection[str]) -> dict[str
         )
         .join(OrganizationRow, OrganizationRow.organization_id == ContactRow.organization_id)
         .outerjoin(EscalationStepRow, EscalationStepRow.user_id == ContactRow.user_id)
-        .outerjoin(OptOutRow, OptOutRow.phone_e164 == ContactRow.phone_e164)
+        .outerjoin(
+            OptOutRow,
+            OptOutRow.phone_e164.in_([ContactRow.phone_e164, func.freshtrack_hashed(ContactRow.phone_e164)]),
+        )
         .where(ContactRow.user_id.in_(list(user_ids)))
     )
     return {

@@ -1,4 +1,4 @@
-"""Deletes rows that are older than their retention, once a day."""
+"""Deletes rows that are older than their retention, and what was deleted from Kafka's segments, once a day."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from database.retention import prune
+from outbox.compaction import close_segments
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -49,6 +50,7 @@ class Pruning:
         while True:
             try:
                 deleted = await prune(self._engine, self._settings, now=self._now())
+                await close_segments(self._engine)
             except FAILURES as error:
                 log.warning("relay.pruning_failed", error=f"{type(error).__name__}: {error}", retry_s=AGAIN_S)
                 await self._wait(AGAIN_S)

@@ -92,6 +92,12 @@ async def publish_digest_command(session: AsyncSession, command: m.SendDigestNow
     await _publish(session, DIGEST_RUNS, [command.user_id], {command.user_id: command})
 
 
+async def publish_tombstones(session: AsyncSession, topic: AnyTopic, keys: Collection[str]) -> None:
+    """Enqueue a tombstone for each key, whatever the database has."""
+    await lock_keys(session, topic, keys)
+    await _publish(session, topic, keys, {})
+
+
 class QueuedRecord(NamedTuple):
     """A complete record for Kafka; the same input gives the same `message_id`."""
 

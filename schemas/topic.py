@@ -16,6 +16,8 @@ T_co = TypeVar("T_co", covariant=True)
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 FOR_EVER = -1
+# Deleted people and organizations are gone from a compacted topic after this, and the closing of its segment.
+MAX_COMPACTION_LAG_MS = 7 * DAY_MS
 
 
 class Writer(StrEnum):
@@ -61,11 +63,10 @@ class Topic(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
         """The topic's settings at the broker."""
         settings = {"max.message.bytes": str(self.max_message_bytes)}
         if self.compacted:
-            # Deleted people and organizations are gone from the topic within the longest lag.
             return settings | {
                 "cleanup.policy": "compact",
                 "min.compaction.lag.ms": str(HOUR_MS),
-                "max.compaction.lag.ms": str(7 * DAY_MS),
+                "max.compaction.lag.ms": str(MAX_COMPACTION_LAG_MS),
             }
         return settings | {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
 

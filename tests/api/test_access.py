@@ -61,6 +61,7 @@ USES = [
     Use("GET", "/v1/contacts/{user_id}", READERS),
     Use("PUT", "/v1/contacts/{user_id}", CONFIGURERS, body={"name": "Renamed"}),
     Use("DELETE", "/v1/contacts/{user_id}", CONFIGURERS, 204),
+    Use("GET", "/v1/contacts/{user_id}/export", ADMINS),
     Use("GET", "/v1/escalation", READERS),
     Use("PUT", "/v1/escalation", CONFIGURERS, body={"levels": []}),
     Use("GET", "/v1/digest-preferences", READERS),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from database.configuration import ContactRow, OptOutRow
@@ -37,7 +37,9 @@ async def heed(session: AsyncSession, number: str, reply: Reply, at: datetime) -
             stopped = insert(OptOutRow).values(phone_e164=number, via=VIA, opted_out_at=at).on_conflict_do_nothing()
             changed = (await session.execute(stopped.returning(OptOutRow.phone_e164))).first() is not None
         case Started():
-            started = delete(OptOutRow).where(OptOutRow.phone_e164 == number, OptOutRow.opted_out_at <= at)
+            started = delete(OptOutRow).where(
+                OptOutRow.phone_e164.in_([number, func.freshtrack_hashed(number)]), OptOutRow.opted_out_at <= at
+            )
             changed = (await session.execute(started.returning(OptOutRow.phone_e164))).first() is not None
         case _:
             pass
