@@ -78,13 +78,16 @@ class Escalation(msgspec.Struct, frozen=True, array_like=True):
     silenced_until_ms: int = 0
     round: int = 0
     """How often the chain began again: nobody had answered, or an acknowledgement lapsed."""
+    lapses_at_ms: int | None = None
+    """Until when the acknowledgement counts; None for one that is final, or was written before they lapsed."""
 
     @property
     def next_at_ms(self) -> int | None:
         """When the next step is due; None when none is, as things stand."""
-        if self.ended is End.RESOLVED or self.due_at_ms is None:
+        due_at_ms = self.lapses_at_ms if self.ended is End.ACKNOWLEDGED else self.due_at_ms
+        if self.ended is End.RESOLVED or due_at_ms is None:
             return None
-        return max(self.due_at_ms, self.silenced_until_ms)
+        return max(due_at_ms, self.silenced_until_ms)
 
     @property
     def open(self) -> bool:
@@ -143,7 +146,7 @@ def ended(escalation: Escalation, why: End, lapses_at_ms: int | None = None) -> 
     """What ended stays ended, for the most final of the reasons; an acknowledgement until it lapses."""
     if escalation.ended and _FINALITY[escalation.ended] >= _FINALITY[why]:
         return escalation
-    return msgspec.structs.replace(escalation, ended=why, due_at_ms=lapses_at_ms)
+    return msgspec.structs.replace(escalation, ended=why, due_at_ms=None, lapses_at_ms=lapses_at_ms)
 
 
 def silenced(escalation: Escalation, until_ms: int) -> Escalation:
@@ -185,6 +188,9 @@ def stepped(escalation: Escalation, levels: tuple[Level, ...], now_ms: int, time
     """
     if escalation.next_at_ms is None or now_ms < escalation.next_at_ms:
         return escalation, NotDue()
+    if escalation.ended is End.ACKNOWLEDGED and times.lapse_ms is None:
+        # The command was taken before its alert was known, as if that were critical.
+        return msgspec.structs.replace(escalation, lapses_at_ms=None), NotDue()
     again = escalation.ended if escalation.ended is not End.NOBODY_ON_DUTY else None
     first = escalation.level == UNNOTIFIED
     following = next_level(UNNOTIFIED if again else escalation.level, levels)
@@ -194,8 +200,12 @@ def stepped(escalation: Escalation, levels: tuple[Level, ...], now_ms: int, time
         return going_on, Remind(following, first, round_, again)
     if first or again:
         # Nobody is on duty: the chain waits for somebody, and says so once.
+        look_at_ms = now_ms + times.look_again_ms
         waiting = msgspec.structs.replace(
-            escalation, ended=escalation.ended or End.NOBODY_ON_DUTY, due_at_ms=now_ms + times.look_again_ms
+            escalation,
+            ended=escalation.ended or End.NOBODY_ON_DUTY,
+            due_at_ms=look_at_ms,
+            lapses_at_ms=None if escalation.lapses_at_ms is None else look_at_ms,
         )
         return waiting, NotDue() if escalation.ended else Ended(End.NOBODY_ON_DUTY)
     due_at_ms = None if times.again_ms is None else now_ms + times.again_ms

@@ -41,16 +41,16 @@ T = TypeVar("T")
 class Closed(Protocol):
     """What a flow asks about alerts that need no reminder any more; see `ClosedAlerts`."""
 
-    def why_closed(self, alert_id: str, now_ms: int) -> str | None: ...
+    def why_closed(self, alert_id: str, severity: m.Severity, now_ms: int) -> str | None: ...
     def silenced_until_ms(self, alert_id: str) -> int | None: ...
     async def up_to_date(self) -> None: ...
 
 
-class Command(msgspec.Struct, frozen=True):
-    """An acknowledgement, or a silence until `until_ms`; `at_ms` is when the broker got it."""
+class Silence(msgspec.Struct, frozen=True):
+    """`at_ms` is when the broker got it."""
 
     at_ms: int
-    until_ms: int | None = None
+    until_ms: int
 
 
 class ClosedAlerts(TopicTailer):
@@ -69,26 +69,29 @@ class ClosedAlerts(TopicTailer):
         self._now_ms = now_ms
         self._lapse_ms = lapse_ms
         # Oldest first, for expiry.
-        self._commands: dict[str, Command] = {}
+        self._acknowledged: dict[str, int] = {}
+        self._silences: dict[str, Silence] = {}
         self._resolved: dict[str, int] = {}
         self._asker: Any = None
         self._question: asyncio.Task[Mapping[aiokafka.TopicPartition, int]] | None = None
 
-    def why_closed(self, alert_id: str, now_ms: int) -> str | None:
-        """One of "acknowledged", "resolved", "silenced" (see `silenced_until_ms`); None: a reminder is wanted."""
-        command = self._commands.get(alert_id)
-        if command is not None and command.until_ms is None and now_ms < command.at_ms + self._lapse_ms:
+    def why_closed(self, alert_id: str, severity: m.Severity, now_ms: int) -> str | None:
+        """One of "acknowledged", "resolved", "silenced" (see `silenced_until_ms`); None: a reminder is wanted.
+
+        Only the acknowledgement of a critical alert lapses.
+        """
+        at_ms = self._acknowledged.get(alert_id)
+        if at_ms is not None and (severity is not m.Severity.CRITICAL or now_ms < at_ms + self._lapse_ms):
             return "acknowledged"
         if alert_id in self._resolved:
             return "resolved"
-        return (
-            "silenced" if command is not None and command.until_ms is not None and command.until_ms > now_ms else None
-        )
+        silence = self._silences.get(alert_id)
+        return "silenced" if silence is not None and silence.until_ms > now_ms else None
 
     def silenced_until_ms(self, alert_id: str) -> int | None:
         """When the newest silence of an alert ends; None when there is none, or when it is closed for good."""
-        command = self._commands.get(alert_id)
-        return None if command is None or alert_id in self._resolved else command.until_ms
+        silence = self._silences.get(alert_id)
+        return None if silence is None or alert_id in self._resolved else silence.until_ms
 
     async def up_to_date(self, limit_s: float = 2.0) -> None:
         """Returns when everything is known that was published before this call.
@@ -135,34 +138,37 @@ class ClosedAlerts(TopicTailer):
             return  # the flow of that topic makes a dead letter of it
         match message:
             case m.Acknowledge(alert_id=alert_id):
-                self._note(alert_id, Command(record.timestamp))
+                self._acknowledge(alert_id, record.timestamp)
             case m.Silence(alert_id=alert_id, until_at_ms=until_ms):
-                self._note(alert_id, Command(record.timestamp, until_ms))
-            case m.NotifyNow(alert_id=alert_id) if not self._is_acknowledged(alert_id):
+                self._silences.pop(alert_id, None)
+                self._silences[alert_id] = Silence(record.timestamp, until_ms)
+            case m.NotifyNow(alert_id=alert_id):
                 # The newer command counts: it ends a silence.
-                self._commands.pop(alert_id, None)
+                self._silences.pop(alert_id, None)
             case m.AlertResolved(alert_id=alert_id):
                 self._resolved.setdefault(alert_id, record.timestamp)
         self._forget()
 
-    def _note(self, alert_id: str, command: Command) -> None:
-        if not self._is_acknowledged(alert_id):
-            self._commands.pop(alert_id, None)
-            self._commands[alert_id] = command
-
-    def _is_acknowledged(self, alert_id: str) -> bool:
-        command = self._commands.get(alert_id)
-        return command is not None and command.until_ms is None and self._now_ms() < command.at_ms + self._lapse_ms
+    def _acknowledge(self, alert_id: str, at_ms: int) -> None:
+        """The first one counts until it would lapse, as in the escalation."""
+        former_ms = self._acknowledged.get(alert_id)
+        if former_ms is None or at_ms >= former_ms + self._lapse_ms:
+            self._acknowledged.pop(alert_id, None)
+            self._acknowledged[alert_id] = at_ms
+            # Taking an alert on ends its silence.
+            self._silences.pop(alert_id, None)
 
     def _forget(self) -> None:
         now_ms = self._now_ms()
         while self._resolved and _oldest(self._resolved) < now_ms - ENDS_REMEMBERED_MS:
             del self._resolved[next(iter(self._resolved))]
-        while self._commands and _oldest(self._commands).at_ms < now_ms - COMMANDS_REMEMBERED_MS:
-            del self._commands[next(iter(self._commands))]
+        while self._acknowledged and _oldest(self._acknowledged) < now_ms - COMMANDS_REMEMBERED_MS:
+            del self._acknowledged[next(iter(self._acknowledged))]
+        while self._silences and _oldest(self._silences).at_ms < now_ms - COMMANDS_REMEMBERED_MS:
+            del self._silences[next(iter(self._silences))]
 
     def __len__(self) -> int:
-        return len(self._commands) + len(self._resolved)
+        return len(self._acknowledged) + len(self._silences) + len(self._resolved)
 
 
 def _oldest(entries: Mapping[str, T]) -> T:

@@ -109,7 +109,7 @@ class Reminders:
         """With the commands that are at the broker, but perhaps not yet through their own flow."""
         lapse_ms = self._times.lapse_ms(severity)
         lapses_at_ms = None if lapse_ms is None else now_ms + lapse_ms
-        match self._closed.why_closed(escalation.alert_id, now_ms):
+        match self._closed.why_closed(escalation.alert_id, severity, now_ms):
             case "acknowledged":
                 return ended(escalation, End.ACKNOWLEDGED, lapses_at_ms)
             case "resolved":

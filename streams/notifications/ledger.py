@@ -17,11 +17,11 @@ from domain.notification.lanes import HourlyCap
 from domain.notification.rate_limit import Window
 from domain.notification.receipts import Attempt  # noqa: TC001 - msgspec reads the annotation
 from domain.notification.request_state import RequestState, may_try
+from schemas import messages as m
 from schemas.topic import DAY_MS
 from schemas.topics import SMS_CRITICAL
 
 if TYPE_CHECKING:
-    from schemas import messages as m
     from streams.engine.interfaces import Rows, Slot
 
 NOTIFIED_AT_MOST = 20
@@ -67,6 +67,9 @@ class NotifiedAlert(msgspec.Struct, frozen=True, array_like=True):
     unit_id: str
     organization_id: str
     at_ms: int
+    kind: m.AlertKind = m.AlertKind.TEMPERATURE_HIGH
+    severity: m.Severity = m.Severity.CRITICAL
+    label: str = ""
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True):
@@ -122,7 +125,15 @@ class Change:
         # One step may notify of several alerts.
         pending = self.items.get(key)
         row = stored if pending is None else _decode_notified(pending)
-        notified = NotifiedAlert(request.alert_id, request.unit_id, request.organization_id, now_ms)
+        notified = NotifiedAlert(
+            request.alert_id,
+            request.unit_id,
+            request.organization_id,
+            now_ms,
+            request.kind,
+            request.severity,
+            request.label,
+        )
         kept = [a for a in row.alerts if a.alert_id != notified.alert_id and a.at_ms > now_ms - NOTIFIED_FOR_MS]
         alerts = (*kept, notified)[-NOTIFIED_AT_MOST:]
         self.items[key] = _encode(NotifiedRow(stored.version + 1, alerts))

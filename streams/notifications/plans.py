@@ -73,7 +73,7 @@ def revocation(closed: Closed, request: m.SmsRequest, now_ms: int, *, held: bool
 
     What its window `held` back is sent even if the alert is over: nothing that was held back stays untold.
     """
-    why = closed.why_closed(request.alert_id, now_ms)
+    why = closed.why_closed(request.alert_id, request.severity, now_ms)
     if why is None or (held and why == "resolved"):
         return None
     until_ms = closed.silenced_until_ms(request.alert_id)
@@ -136,7 +136,7 @@ class Planner:
             notified = {alert.alert_id for alert in self._ledger.notified(slot, request.user_id, now_ms)}
             return None if request.alert_id in notified else Cancelled("not_paged")
         late = now_ms - request.requested_at_ms >= self._policy.late_ms
-        over = self._closed.why_closed(request.alert_id, now_ms) == "resolved"
+        over = self._closed.why_closed(request.alert_id, request.severity, now_ms) == "resolved"
         return Cancelled("resolved") if late and over and not entry.waited_for_window else None
 
     def _wait_for_receipt(self, now_ms: int) -> AwaitReceipt:

@@ -39,7 +39,7 @@ class Replies:
         notified = {
             alert.alert_id: alert
             for alert in self._ledger.notified(slot, reply.user_id, now_ms)
-            if self._closed.why_closed(alert.alert_id, now_ms) in (None, "silenced")
+            if self._closed.why_closed(alert.alert_id, alert.severity, now_ms) in (None, "silenced")
         }
         meant = acknowledged(meaning, reply.user_id, notified)
         if not meant:

@@ -118,7 +118,7 @@ class SecondWay:
             entry = self._ledger.entry(slot, request.request_id).of(request)
             if entry.mailed or entry.state.settled or not slot.still_ours():
                 return
-            if self._closed.why_closed(request.alert_id, self._now_ms()) is not None:
+            if self._closed.why_closed(request.alert_id, request.severity, self._now_ms()) is not None:
                 return
             await self._publish(self._records(request, m.PageEmailCause.SMS_NOT_ACCEPTED))
             change = self._ledger.change(slot)

@@ -82,7 +82,7 @@ class Windows:
         return at_time(request.text, request.breach_at_ms) if late and counts_for_window(request) else request.text
 
     def _line(self, request: m.SmsRequest, now_ms: int) -> Line:
-        over = self._closed.why_closed(request.alert_id, now_ms) == "resolved"
+        over = self._closed.why_closed(request.alert_id, request.severity, now_ms) == "resolved"
         return Line(request.label or request.unit_id, ack_code(request.alert_id, request.user_id), over)
 
     def carried(self, slot: Slot, request: m.SmsRequest, entry: Entry, now_ms: int) -> tuple[m.SmsRequest, ...]:
@@ -92,4 +92,4 @@ class Windows:
         raw = (held.request for held in self._ledger.window(slot, request).held)
         found = [one for one in map(_decode_request, (*entry.carried, *raw)) if one.request_id != request.request_id]
         wanted = (None, "resolved")
-        return tuple(one for one in found if self._closed.why_closed(one.alert_id, now_ms) in wanted)
+        return tuple(one for one in found if self._closed.why_closed(one.alert_id, one.severity, now_ms) in wanted)

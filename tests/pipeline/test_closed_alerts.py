@@ -72,12 +72,12 @@ async def test_what_was_published_before_the_start_is_known_at_once_but_no_end_t
     publish(space, "alert-commands", acknowledge("alert-1"))
     publish(space, "alerts", resolved("alert-2"))
     async with following(space) as closed:
-        assert closed.why_closed("alert-1", NOW_MS) == "acknowledged"
-        assert closed.why_closed("alert-2", NOW_MS) == "resolved"
-        assert closed.why_closed("last week", NOW_MS) == "silenced"
-        assert closed.why_closed("yesterday", NOW_MS) is None
-        assert closed.why_closed("yesterday, too", NOW_MS) is None
-        assert closed.why_closed("alert-3", NOW_MS) is None
+        assert closed.why_closed("alert-1", m.Severity.CRITICAL, NOW_MS) == "acknowledged"
+        assert closed.why_closed("alert-2", m.Severity.CRITICAL, NOW_MS) == "resolved"
+        assert closed.why_closed("last week", m.Severity.CRITICAL, NOW_MS) == "silenced"
+        assert closed.why_closed("yesterday", m.Severity.CRITICAL, NOW_MS) is None
+        assert closed.why_closed("yesterday, too", m.Severity.CRITICAL, NOW_MS) is None
+        assert closed.why_closed("alert-3", m.Severity.CRITICAL, NOW_MS) is None
 
 
 async def test_whatever_was_published_before_the_question_is_known_after_it(space: Space) -> None:
@@ -85,7 +85,7 @@ async def test_whatever_was_published_before_the_question_is_known_after_it(spac
         for number in range(20):
             publish(space, "alert-commands", acknowledge(f"alert-{number}"), key=f"unit-{number}")
             await closed.up_to_date()
-            assert closed.why_closed(f"alert-{number}", NOW_MS) == "acknowledged"
+            assert closed.why_closed(f"alert-{number}", m.Severity.CRITICAL, NOW_MS) == "acknowledged"
 
 
 async def test_many_who_ask_at_once_are_all_answered(space: Space) -> None:
@@ -93,7 +93,7 @@ async def test_many_who_ask_at_once_are_all_answered(space: Space) -> None:
         publish(space, "alert-commands", acknowledge("alert-1"))
         begin = time.monotonic()
         await asyncio.gather(*(closed.up_to_date() for _ in range(200)))
-        assert closed.why_closed("alert-1", NOW_MS) == "acknowledged"
+        assert closed.why_closed("alert-1", m.Severity.CRITICAL, NOW_MS) == "acknowledged"
         assert time.monotonic() - begin < 1
 
 
@@ -104,12 +104,12 @@ async def test_a_silence_ends_by_its_time_or_by_a_newer_order(space: Space) -> N
         publish(space, "alert-commands", b"not a command")
         publish(space, "alert-commands", m.NotifyNow(alert_id="alert-2", user_id="ada", at_ms=NOW_MS, **ABOUT))
         await closed.up_to_date()
-        assert closed.why_closed("alert-1", NOW_MS + 999) == "silenced"
+        assert closed.why_closed("alert-1", m.Severity.CRITICAL, NOW_MS + 999) == "silenced"
         assert closed.silenced_until_ms("alert-1") == NOW_MS + 1000
-        assert closed.why_closed("alert-1", NOW_MS + 1000) is None
-        assert closed.why_closed("alert-2", NOW_MS) is None
+        assert closed.why_closed("alert-1", m.Severity.CRITICAL, NOW_MS + 1000) is None
+        assert closed.why_closed("alert-2", m.Severity.CRITICAL, NOW_MS) is None
         publish(space, "alert-commands", acknowledge("alert-1"))
         publish(space, "alert-commands", silence("alert-1", NOW_MS + 1000))
         await closed.up_to_date()
-        assert closed.why_closed("alert-1", NOW_MS + 1000) == "acknowledged"
+        assert closed.why_closed("alert-1", m.Severity.CRITICAL, NOW_MS + 1000) == "acknowledged"
         assert closed.silenced_until_ms("alert-1") is None

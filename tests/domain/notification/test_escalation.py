@@ -183,6 +183,19 @@ def test_a_timer_that_fires_late_gives_the_next_level_its_whole_time() -> None:
     assert (step, late.due_at_ms) == (Remind(CHAIN[1]), 10 * WAIT_MS)
 
 
+def test_an_acknowledgement_that_was_written_before_they_lapsed_pages_nobody() -> None:
+    """Older states kept the time of the next step beside it."""
+    old = msgspec.structs.replace(BEGUN, ended=End.ACKNOWLEDGED, due_at_ms=0)
+    assert stepped(old, CHAIN, 10 * 24 * 3_600_000, CRITICAL) == (old, NotDue())
+
+
+def test_an_acknowledgement_before_its_warning_was_known_does_not_lapse() -> None:
+    """It was taken as if the alert were critical."""
+    lapses_at_ms = 4 * 3_600_000
+    taken = ended(NEW, End.ACKNOWLEDGED, lapses_at_ms)
+    assert stepped(taken, CHAIN, lapses_at_ms, CRITICAL.of(m.Severity.WARNING))[1] == NotDue()
+
+
 @pytest.mark.parametrize("why", [End.ACKNOWLEDGED, End.RESOLVED])
 def test_an_acknowledgement_or_the_alerts_end_cancels(why: End) -> None:
     cancelled = ended(BEGUN, why)

@@ -75,7 +75,7 @@ class FakeClosed:
         self.answers = True
         self.asked = 0
 
-    def why_closed(self, alert_id: str, now_ms: int) -> str | None:
+    def why_closed(self, alert_id: str, severity: m.Severity, now_ms: int) -> str | None:
         return self.why.get(alert_id)
 
     def silenced_until_ms(self, alert_id: str) -> int | None:

@@ -86,7 +86,7 @@ class ClosedByHand:
         self.silent_until_ms: dict[str, int] = {}
         self.published: dict[str, str] = {}
 
-    def why_closed(self, alert_id: str, now_ms: int) -> str | None:
+    def why_closed(self, alert_id: str, severity: m.Severity, now_ms: int) -> str | None:
         return self.closed.get(alert_id)
 
     def silenced_until_ms(self, alert_id: str) -> int | None:

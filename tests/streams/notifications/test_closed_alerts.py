@@ -127,10 +127,10 @@ async def test_an_alerts_end_is_forgotten_after_a_day() -> None:
     world.read(resolved("first"))
     world.now_ms += DAY_MS
     world.read(resolved("second"))
-    assert world.closed.why_closed("first", world.now_ms) == "resolved"
+    assert world.closed.why_closed("first", m.Severity.CRITICAL, world.now_ms) == "resolved"
     world.now_ms += 1
     world.read(resolved("third"))
-    assert world.closed.why_closed("first", world.now_ms) is None
+    assert world.closed.why_closed("first", m.Severity.CRITICAL, world.now_ms) is None
     assert len(world.closed) == 2
 
 
@@ -138,11 +138,30 @@ async def test_an_acknowledgement_lapses_and_a_newer_one_counts_again() -> None:
     world = World()
     world.read(acknowledge("alert-1"))
     world.now_ms += LAPSE_MS - 1
-    assert world.closed.why_closed("alert-1", world.now_ms) == "acknowledged"
+    assert world.closed.why_closed("alert-1", m.Severity.CRITICAL, world.now_ms) == "acknowledged"
     world.now_ms += 1
-    assert world.closed.why_closed("alert-1", world.now_ms) is None
+    assert world.closed.why_closed("alert-1", m.Severity.CRITICAL, world.now_ms) is None
     world.read(acknowledge("alert-1"))
-    assert world.closed.why_closed("alert-1", world.now_ms) == "acknowledged"
+    assert world.closed.why_closed("alert-1", m.Severity.CRITICAL, world.now_ms) == "acknowledged"
+
+
+@pytest.mark.parametrize("severity", [m.Severity.WARNING, m.Severity.INFO])
+async def test_only_the_acknowledgement_of_a_critical_alert_lapses(severity: m.Severity) -> None:
+    world = World()
+    world.read(acknowledge("alert-1"))
+    world.now_ms += 2 * LAPSE_MS
+    assert world.closed.why_closed("alert-1", severity, world.now_ms) == "acknowledged"
+    assert world.closed.why_closed("alert-1", m.Severity.CRITICAL, world.now_ms) is None
+
+
+async def test_a_second_acknowledgement_does_not_prolong_the_first_one() -> None:
+    """The escalation counts from the first: a reminder that it asks for must not be held back here."""
+    world = World()
+    world.read(acknowledge("alert-1"))
+    world.now_ms += LAPSE_MS - 1
+    world.read(acknowledge("alert-1"))
+    world.now_ms += 1
+    assert world.closed.why_closed("alert-1", m.Severity.CRITICAL, world.now_ms) is None
 
 
 async def test_a_command_is_remembered_for_longer_than_the_longest_silence() -> None:
@@ -155,7 +174,7 @@ async def test_a_command_is_remembered_for_longer_than_the_longest_silence() -> 
     world.read(silence)
     world.now_ms = until_ms - 1
     world.read(acknowledge("second"))
-    assert world.closed.why_closed("first", world.now_ms) == "silenced"
+    assert world.closed.why_closed("first", m.Severity.CRITICAL, world.now_ms) == "silenced"
     world.now_ms += COMMANDS_REMEMBERED_MS + 1
     world.read(acknowledge("third"))
     assert len(world.closed) == 1
