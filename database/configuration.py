@@ -69,13 +69,15 @@ class OptOutRow(Row):
     """A number whose owner answered STOP. It outlives the contact: whoever adds the number again must not text it.
 
     After the owner's erasure only the digest of the number is here (`freshtrack_hashed`).
+    Opted out is what answered STOP after its newest START; the times are the provider's.
     """
 
     __tablename__ = "opt_outs"
 
     phone_e164: Mapped[str] = mapped_column(primary_key=True)
     via: Mapped[str]
-    opted_out_at: Mapped[datetime]
+    opted_out_at: Mapped[datetime | None]
+    opted_in_at: Mapped[datetime | None]
 
 
 class UnitRow(Row):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, text
+from sqlalchemy import and_, false, func, or_, select, text
 
 from database.configuration import (
     ContactRow,
@@ -96,7 +96,13 @@ async def contacts(session: AsyncSession, user_ids: Collection[str]) -> dict[str
         select(
             ContactRow.__table__,
             func.coalesce(EscalationStepRow.level, 1).label("level"),
-            OptOutRow.phone_e164.is_not(None).label("opted_out"),
+            func.coalesce(
+                and_(
+                    OptOutRow.opted_out_at.is_not(None),
+                    or_(OptOutRow.opted_in_at.is_(None), OptOutRow.opted_out_at > OptOutRow.opted_in_at),
+                ),
+                false(),
+            ).label("opted_out"),
             OrganizationRow.sms_per_hour,
         )
         .join(OrganizationRow, OrganizationRow.organization_id == ContactRow.organization_id)

@@ -25,6 +25,7 @@ class Writer(StrEnum):
 
     PRODUCERS = "producers, api; relay for redrives"
     API = "api"
+    API_AND_NOTIFICATIONS = "api; worker notifications for replies, once it knows whose they are"
     RELAY = "relay"
     DETECTION = "worker detection"
     NOTIFICATIONS = "worker notifications"

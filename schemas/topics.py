@@ -89,8 +89,15 @@ SMS_RECEIPTS: Topic[m.Receipt] = Topic(
     name="sms-receipts",
     key="user id",
     carries=m.Receipt,
+    writer=Writer.API_AND_NOTIFICATIONS,
+    about="The provider's webhooks by user: sent, finalized, replies",
+)
+SMS_INBOUND: Topic[m.InboundSms] = Topic(
+    name="sms-inbound",
+    key="event id",
+    carries=m.InboundSms,
     writer=Writer.API,
-    about="The provider's webhooks: sent, finalized, inbound replies",
+    about="SMS that people sent us, as they came: replies, STOP and START",
 )
 SMS_DLQ: Topic[m.SmsDeadLetter | m.UnreadableRecord] = Topic(
     name="sms-dlq",
@@ -179,6 +186,7 @@ TOPICS: tuple[AnyTopic, ...] = (
     SMS_RETRIES,
     SMS_OUTCOMES,
     SMS_RECEIPTS,
+    SMS_INBOUND,
     SMS_DLQ,
     PAGE_EMAILS,
     OPERATOR_NOTICES,

@@ -21,6 +21,11 @@ def all_clear_request_id(alert_id: str, user_id: str) -> str:
     return derived_id("sms request", alert_id, user_id, "all clear")
 
 
+def confirmation_request_id(event_id: str, alert_id: str, user_id: str) -> str:
+    """The SMS that answers an acknowledgement by SMS."""
+    return derived_id("sms request", alert_id, user_id, "confirmation", event_id)
+
+
 def worse_request_id(alert_id: str, user_id: str, severity: m.Severity) -> str:
     """The SMS that notifies somebody that an alert, known to page, rose to `severity`: once a severity."""
     return derived_id("sms request", alert_id, user_id, "worse", severity)

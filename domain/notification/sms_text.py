@@ -131,6 +131,11 @@ def resolved_text(alert: m.AlertResolved, unit: m.UnitConfig | None) -> str:
     return _one_part("RESOLVED", unit, alert.unit_id, f" {what}{after}{worst}.")
 
 
+def confirmation_text(label: str) -> str:
+    """What somebody reads who acknowledged by SMS."""
+    return f"ACKNOWLEDGED: {label}. Nobody gets further reminders while it is in your hands."
+
+
 def _what(alert: m.AlertEvent, display_unit: str) -> str:
     lasted_ms = alert.at_ms - alert.started_at_ms
     since = f" for {_duration(lasted_ms)}" if lasted_ms >= 60_000 else ""

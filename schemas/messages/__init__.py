@@ -105,6 +105,7 @@ from schemas.messages.severity import (
 from schemas.messages.sms import (
     DeliveryReceipt,
     InboundReply,
+    InboundSms,
     Outcome,
     PageOverdue,
     Receipt,
@@ -180,6 +181,7 @@ __all__ = [
     "FallbackAsked",
     "Id",
     "InboundReply",
+    "InboundSms",
     "Limit",
     "LocalDate",
     "MailOutcome",

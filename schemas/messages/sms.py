@@ -27,6 +27,9 @@ class SmsRequest(Struct, frozen=True, kw_only=True, tag_field="type", tag="sms")
     text: Annotated[str, Meta(min_length=1, max_length=1600)]
     label: Annotated[str, Meta(description="What an SMS that names several alerts says of this one")] = ""
     all_clear: Annotated[bool, Meta(description="It tells of the alert's end; it never counts for a window")] = False
+    confirms: Annotated[bool, Meta(description="It answers an acknowledgement by SMS; never counts for a window")] = (
+        False
+    )
     forced: Annotated[bool, Meta(description="A person ordered it now: it passes the window")] = False
     round: Annotated[int, Meta(ge=0, description="How often the chain began again before this request")] = 0
     breach_at_ms: AtMs
@@ -97,9 +100,12 @@ class SmsRetryScheduled(SmsOutcome, frozen=True, kw_only=True, tag="retry_schedu
 
 
 class SmsOptedOut(SmsOutcome, frozen=True, kw_only=True, tag="opted_out"):
-    """The person wants no SMS. `at_the_provider`: only the provider knew, so our own list must learn it."""
+    """The person wants no SMS. `at_the_provider`: only the provider knew, so our own list must learn the number."""
 
     at_the_provider: bool = False
+    phone_e164: Annotated[
+        str | None, Meta(description="The number that the provider refused; its user may have another one by now")
+    ] = None
 
 
 class SmsUnconfirmed(SmsOutcome, frozen=True, kw_only=True, tag="unconfirmed"):
@@ -191,6 +197,18 @@ class InboundReply(SmsReceipt, frozen=True, kw_only=True, tag="inbound"):
 
 
 Receipt = DeliveryReceipt | InboundReply
+
+
+class InboundSms(Struct, frozen=True, kw_only=True, tag_field="type", tag="inbound_sms"):
+    """An SMS that somebody sent us, as the provider's signed webhook has it; key: event id.
+
+    Whose number it is the workers know, so that replies need no database.
+    """
+
+    event_id: Id
+    phone_e164: Annotated[str, Meta(pattern=r"^\+[1-9]\d{1,14}$")]
+    occurred_at_ms: Annotated[int, Meta(description="By the provider's clock")]
+    text: Annotated[str, Meta(max_length=1600)]
 
 
 class SmsDeadLetter(Struct, frozen=True, kw_only=True, tag_field="type", tag="sms_dead"):

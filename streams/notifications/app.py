@@ -24,6 +24,7 @@ from streams.notifications.closed_alerts import ClosedAlerts
 from streams.notifications.escalation_states import EscalationStates, is_over
 from streams.notifications.escalations_to_sms import Reminders
 from streams.notifications.fallback import Fallback
+from streams.notifications.inbound_to_replies import Inbound
 from streams.notifications.ledger import is_over as row_is_over
 from streams.notifications.metrics import notifications_metrics
 from streams.notifications.page_emails import PageEmails
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from streams.notifications.stages import Stages
 
-FLOWS = (t.ALERTS, t.ALERT_COMMANDS, t.ESCALATIONS, *t.SMS_LANES.values(), t.SMS_RETRIES, t.SMS_RECEIPTS)
+FLOWS = (t.ALERTS, t.ALERT_COMMANDS, t.ESCALATIONS, *t.SMS_LANES.values(), t.SMS_RETRIES, t.SMS_RECEIPTS, t.SMS_INBOUND)
 
 
 def build() -> faust.App:
@@ -82,6 +83,8 @@ def build() -> faust.App:
     agent(app, t.ALERT_COMMANDS, AlertCommands(states, texts, now_ms, times).handle)
     agent(app, t.ESCALATIONS, Reminders(states, texts, fallback, closed, now_ms, times).handle)
     _send(app, settings.queued_batches, count, stages)
+    inbound = Inbound(contacts=contacts, organizations=organizations, emails=emails, publish=publish, now_ms=now_ms)
+    agent(app, t.SMS_INBOUND, inbound.handle)
     app.task(timers.run)
     app.task(Expiry("escalations", escalations, lambda _, raw: is_over(raw, now_ms())).run)
     app.task(Expiry("sms-ledger", ledger_table, lambda key, raw: row_is_over(key, raw, now_ms(), policy.window_ms)).run)

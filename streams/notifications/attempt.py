@@ -129,6 +129,7 @@ class Attempts:
             request=m.encode(request) if self._policy.receipts else b"",
             begun_at_ms=entry.begun_at_ms or now_ms,
             carried=tuple(m.encode(named) for named in send.carried),
+            to_e164=send.phone_e164,
         )
         change = self._ledger.change(batch)
         change.entry(request.request_id, sending)

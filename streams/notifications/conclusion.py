@@ -72,7 +72,7 @@ class Conclusion:
     ) -> None:
         """`attempt` counts the attempts that are used up by now, `asked` whether the provider answered just now."""
         now_ms = self._now_ms()
-        follows = self._consequences.of(request, attempt, decision, origin, asked=asked)
+        follows = self._consequences.of(request, attempt, decision, origin, asked=asked, number=entry.to_e164)
         after = msgspec.structs.replace(
             entry,
             state=follows.state,

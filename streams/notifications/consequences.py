@@ -51,9 +51,19 @@ class Consequences:
         self._now_ms = now_ms
 
     def of(  # noqa: C901, PLR0911 - one for each decision
-        self, request: m.SmsRequest, attempt: int, decision: Decision, origin: Origin | None, *, asked: bool
+        self,
+        request: m.SmsRequest,
+        attempt: int,
+        decision: Decision,
+        origin: Origin | None,
+        *,
+        asked: bool,
+        number: str,
     ) -> Follows:
-        """`attempt` counts the attempts that are used up by now, `asked` whether the provider answered just now."""
+        """`attempt` counts the attempts that are used up by now, `asked` whether the provider answered just now.
+
+        `number` is where the last attempt went.
+        """
         outcomes, unused = self._outcomes, request.attempts
         match decision:
             case Sent(provider_message_id, parts):
@@ -65,7 +75,7 @@ class Consequences:
             case Cancelled(because):
                 return _closed(outcomes.cancelled(request, because), attempt)
             case OptedOut(at_the_provider):
-                given_up = outcomes.opted_out(request, at_the_provider=at_the_provider)
+                given_up = outcomes.opted_out(request, number if at_the_provider else None)
                 return Follows(given_up, RequestState.CLOSED, attempt, gives_up=True)
             case Dead(reason, code, error):
                 failure = Failure(code, error)

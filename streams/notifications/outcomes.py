@@ -77,9 +77,11 @@ class Outcomes:
         outcome = m.SmsUnconfirmed(provider_message_id=provider_message_id, **self._about(request, attempt))
         return [self._outcome(outcome), self.undelivered(request, attempt, "unconfirmed")]
 
-    def opted_out(self, request: m.SmsRequest, *, at_the_provider: bool) -> list[Outgoing]:
+    def opted_out(self, request: m.SmsRequest, refused_e164: str | None) -> list[Outgoing]:
+        """`refused_e164`: the number that the provider refused; None where our own list knew."""
         about = self._about(request, request.attempts)
-        outcome = m.SmsOptedOut(at_the_provider=at_the_provider, **about)
+        at_the_provider = refused_e164 is not None
+        outcome = m.SmsOptedOut(at_the_provider=at_the_provider, phone_e164=refused_e164 or None, **about)
         return [self._outcome(outcome), self.undelivered(request, request.attempts, "opted_out")]
 
     def rate_limited(self, request: m.SmsRequest, until_at_ms: int, by_request_id: str) -> list[Outgoing]:

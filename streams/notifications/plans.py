@@ -19,7 +19,7 @@ from domain.notification.decisions import (
 from domain.notification.request_ids import attempt_id
 from domain.notification.request_state import RequestState
 from domain.notification.suppression import sms_suppression
-from streams.notifications.windows import Windows, is_reminder
+from streams.notifications.windows import Windows, is_aside, is_reminder
 
 if TYPE_CHECKING:
     from schemas import messages as m
@@ -65,7 +65,7 @@ def is_revocable(request: m.SmsRequest, entry: Entry) -> bool:
 
     The first SMS about an alert goes out also when the alert was over before: people must know that it happened.
     """
-    return not request.all_clear and (is_reminder(request) or entry.waited_for_window)
+    return not is_aside(request) and (is_reminder(request) or entry.waited_for_window)
 
 
 def revocation(closed: Closed, request: m.SmsRequest, now_ms: int, *, held: bool) -> Cancelled | Deferred | None:
@@ -136,6 +136,8 @@ class Planner:
             notified = {alert.alert_id for alert in self._ledger.notified(slot, request.user_id, now_ms)}
             return None if request.alert_id in notified else Cancelled("not_paged")
         late = now_ms - request.requested_at_ms >= self._policy.late_ms
+        if request.confirms:
+            return Cancelled("late") if late else None
         over = self._closed.why_closed(request.alert_id, request.severity, now_ms) == "resolved"
         return Cancelled("resolved") if late and over and not entry.waited_for_window else None
 

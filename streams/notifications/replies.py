@@ -1,4 +1,4 @@
-"""What people answer by SMS: an acknowledgement. The opt-out words are the api's, which keeps the list."""
+"""What people answer by SMS: an acknowledgement, which is confirmed. The recorder keeps the list of opt-outs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING
 import structlog
 
 from domain.notification.replies import Acknowledged, acknowledged, name_of, understand
+from domain.notification.request_ids import confirmation_request_id
+from domain.notification.sms_text import confirmation_text
+from schemas import messages as m
+from schemas.headers import event_headers
+from schemas.topics import SMS_LANES
+from streams.engine.publish import Outgoing
 
 if TYPE_CHECKING:
-    from schemas import messages as m
     from streams.engine.interfaces import Clock, Publish, Slot
     from streams.notifications.closed_alerts import Closed
-    from streams.notifications.ledger import Ledger
+    from streams.notifications.ledger import Ledger, NotifiedAlert
     from streams.notifications.outcomes import Outcomes
 
 log = structlog.get_logger(__name__)
@@ -45,10 +50,27 @@ class Replies:
         if not meant:
             log.warning("reply.matches_no_alert", user=reply.user_id, code=meaning.code, open=len(notified))
             return
-        await self._publish(
-            [
-                self._outcomes.acknowledged(notified[alert_id], reply.user_id, reply.event_id, now_ms)
-                for alert_id in meant
-            ]
-        )
+        outgoing = [
+            self._outcomes.acknowledged(notified[alert_id], reply.user_id, reply.event_id, now_ms) for alert_id in meant
+        ]
+        outgoing += [_confirmation(notified[alert_id], reply, now_ms) for alert_id in meant]
+        await self._publish(outgoing)
         log.info("reply.acknowledged", user=reply.user_id, alerts=list(meant))
+
+
+def _confirmation(alert: NotifiedAlert, reply: m.InboundReply, now_ms: int) -> Outgoing:
+    request = m.SmsRequest(
+        request_id=confirmation_request_id(reply.event_id, alert.alert_id, reply.user_id),
+        alert_id=alert.alert_id,
+        unit_id=alert.unit_id,
+        organization_id=alert.organization_id,
+        user_id=reply.user_id,
+        kind=alert.kind,
+        severity=alert.severity,
+        text=confirmation_text(alert.label or alert.unit_id),
+        confirms=True,
+        breach_at_ms=now_ms,
+        requested_at_ms=now_ms,
+    )
+    headers = event_headers(request.request_id, "sms")
+    return Outgoing(SMS_LANES[alert.severity], reply.user_id.encode(), m.encode(request), headers)

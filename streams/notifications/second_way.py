@@ -20,6 +20,7 @@ from schemas.topics import SMS_RETRIES
 from streams.engine.consumer import Stale
 from streams.engine.publish import PublishError
 from streams.engine.timers import Timer
+from streams.notifications.windows import is_aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -144,7 +145,7 @@ class SecondWay:
 
 def is_page(request: m.SmsRequest) -> bool:
     """Whether it tells of a critical alert that goes on."""
-    return request.severity is m.Severity.CRITICAL and not request.all_clear
+    return request.severity is m.Severity.CRITICAL and not is_aside(request)
 
 
 def _timer(request: m.SmsRequest, due_at_ms: int) -> Timer:

@@ -22,8 +22,13 @@ _decode_request = msgspec.json.Decoder(m.SmsRequest).decode
 
 
 def counts_for_window(request: m.SmsRequest) -> bool:
-    """Only first SMS about an alert use up a window: no reminder or all-clear hides a breach."""
-    return not request.all_clear and not is_reminder(request)
+    """Only first SMS about an alert use up a window: no reminder, all-clear or confirmation hides a breach."""
+    return not is_aside(request) and not is_reminder(request)
+
+
+def is_aside(request: m.SmsRequest) -> bool:
+    """An SMS that pages nobody: an all-clear, or the answer to an acknowledgement."""
+    return request.all_clear or request.confirms
 
 
 def is_reminder(request: m.SmsRequest) -> bool:
@@ -38,7 +43,7 @@ class Windows:
 
     def limit(self, slot: Slot, request: m.SmsRequest, now_ms: int) -> RateLimited | Deferred | HeldBack | None:
         """Why the request may not go out now; None when it may."""
-        if not self._policy.window_ms or request.all_clear or request.forced:
+        if not self._policy.window_ms or is_aside(request) or request.forced:
             return None
         limited = self._limited(slot, request, now_ms)
         if limited is None or isinstance(limited, Deferred):

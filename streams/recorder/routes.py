@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from domain.redrive.dead_letters import DEAD_LETTER_TOPICS
 from schemas import topics as t
-from streams.recorder import aggregates, alerts, digests, email, failures, settlements, sms
+from streams.recorder import aggregates, alerts, digests, email, failures, inbound, settlements, sms
 from streams.recorder.rows import Route
 
 ROUTES = (
@@ -12,6 +12,7 @@ ROUTES = (
     Route(t.ALERT_COMMANDS, alerts.command_rows, alerts.SINKS, together="alerts"),
     Route(t.ESCALATIONS, alerts.escalation_rows, alerts.SINKS, together="alerts"),
     *(Route(lane, sms.request_rows, (sms.REQUESTS,)) for lane in t.SMS_LANES.values()),
+    Route(t.SMS_INBOUND, inbound.inbound_rows, inbound.SINKS),
     Route(t.SMS_OUTCOMES, sms.outcome_rows, sms.SINKS),
     Route(t.UNIT_AGGREGATES, aggregates.bucket_rows, (aggregates.BUCKETS,)),
     Route(t.EMAIL_OUTCOMES, email.outcome_rows, email.SINKS),

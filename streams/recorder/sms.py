@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from outbox.writer import publish_contacts
 from schemas import messages as m
 from schemas.topics import SMS_CRITICAL, SMS_OUTCOMES
+from streams.recorder.inbound import Wish, Wishes
 from streams.recorder.rows import Incoming, Instant, SqlRow, Statement, clean, insert
 
 if TYPE_CHECKING:
@@ -59,9 +57,10 @@ class LogEntry(SqlRow, frozen=True, kw_only=True, gc=False):
 
 
 class OptedOut(SqlRow, frozen=True, kw_only=True, gc=False):
-    """The provider refuses this user's number, because its owner once answered STOP."""
+    """The provider refuses this user's number; records of earlier versions do not say which one it was."""
 
     user_id: str
+    phone_e164: str | None
     opted_out_at: Instant
 
 
@@ -70,20 +69,19 @@ class OptOuts:
 
     row = OptedOut
     table = "opt_outs"
-    _learn = Statement(
+    _number = Statement(
         OptedOut,
         table,
-        "WITH learned AS (INSERT INTO opt_outs (phone_e164, via, opted_out_at)"
-        " SELECT users.phone_e164, 'provider', min(to_timestamp(new.opted_out_at / 1000.0::float8))"
-        " FROM {rows} JOIN users USING (user_id) WHERE users.phone_e164 IS NOT NULL"
-        " GROUP BY users.phone_e164 ORDER BY users.phone_e164 ON CONFLICT (phone_e164) DO NOTHING RETURNING phone_e164)"
-        " SELECT users.user_id FROM users JOIN learned USING (phone_e164) ORDER BY users.user_id",
+        "SELECT coalesce(new.phone_e164, users.phone_e164), new.opted_out_at FROM {rows}"
+        " LEFT JOIN users ON users.user_id = new.user_id"
+        " WHERE coalesce(new.phone_e164, users.phone_e164) IS NOT NULL",
     )
 
     async def write(self, connection: AsyncConnection, rows: Sequence[OptedOut]) -> None:
-        concerned = [str(user_id) for (user_id,) in await self._learn.fetch(connection, rows)]
-        async with AsyncSession(connection) as session:
-            await publish_contacts(session, concerned)
+        found = await self._number.fetch(connection, rows)
+        if found:
+            wishes = [Wish(phone_e164=str(row[0]), via="provider", opted_out_at=row[1]) for row in found]
+            await Wishes().write(connection, wishes)
 
 
 # A retry in the lane changes nothing; a redrive replaces the request that it repeats.
@@ -145,7 +143,7 @@ def outcome_rows(record: Incoming) -> Sequence[SqlRow]:
         source_offset=record.offset,
     )
     if isinstance(outcome, m.SmsOptedOut) and outcome.at_the_provider:
-        return entry, OptedOut(user_id=outcome.user_id, opted_out_at=outcome.at_ms)
+        return entry, OptedOut(user_id=outcome.user_id, phone_e164=outcome.phone_e164, opted_out_at=outcome.at_ms)
     return (entry,)
 
 

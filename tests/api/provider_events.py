@@ -12,7 +12,7 @@ import msgspec
 from nacl.signing import SigningKey
 
 from schemas import messages as m
-from schemas.topics import SMS_RECEIPTS
+from schemas.topics import SMS_INBOUND, SMS_RECEIPTS
 from tests.api.topic_records import records
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ ANN, OURS = "+12025550101", "+12025550100"
 ABOUT = {"user": "ann", "request": "r1", "attempt": "r1-1"}
 URL = "/webhooks/telnyx"
 
+_decode_inbound = msgspec.json.Decoder(m.InboundSms)
 _decode: msgspec.json.Decoder[m.Receipt] = msgspec.json.Decoder(m.Receipt)
 
 
@@ -71,6 +72,11 @@ async def send(
         if answer.status_code < 500:
             break
     return answer
+
+
+def inbound(kafka: KafkaSettings) -> list[m.InboundSms]:
+    """What people sent, as it is in the topic."""
+    return [_decode_inbound.decode(record.value or b"") for record in records(kafka, SMS_INBOUND)]
 
 
 def receipts(kafka: KafkaSettings) -> list[m.Receipt]:

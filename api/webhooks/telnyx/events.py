@@ -130,11 +130,11 @@ def receipt_of(event: Event, payload: Payload, about: Addressed, now_ms: int) ->
     )
 
 
-def reply_of(event: Event, payload: Payload, user_id: str, now_ms: int) -> m.InboundReply:
+def inbound_of(event: Event, payload: Payload, now_ms: int) -> m.InboundSms:
     """An MMS without text becomes an empty text."""
-    return m.InboundReply(
+    return m.InboundSms(
         event_id=event.id,
-        user_id=user_id,
+        phone_e164=payload.from_number,
         occurred_at_ms=occurred_at_ms(event, now_ms),
         text=(payload.text or "")[:LONGEST_TEXT],
     )

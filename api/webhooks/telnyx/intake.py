@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from enum import StrEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from api import acting
 from api.problems import Problem, unavailable
 from api.single_flight import SingleFlight
 from api.webhooks.telnyx import events
 from api.webhooks.telnyx.event_log import SeenEvents
-from api.webhooks.telnyx.opt_outs import heed
 from api.webhooks.telnyx.signature import (
     SIGNATURE_HEADER,
     TIMESTAMP_HEADER,
@@ -29,15 +25,17 @@ from domain.notification.replies import HelpWanted, understand
 from producers.errors import NotDeliveredError, QueueFullError
 from schemas import messages as m
 from schemas.headers import type_name
-from schemas.topics import SMS_RECEIPTS
+from schemas.topics import SMS_INBOUND, SMS_RECEIPTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from nacl.signing import VerifyKey
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from producers.kafka import KafkaProducer
+    from schemas.topic import AnyTopic
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +65,6 @@ class TelnyxWebhooks:
         clock: Callable[[], float],
         now: Callable[[], datetime],
     ) -> None:
-        self._engine = engine
         self._producer = producer
         self._key: VerifyKey | None = None if key_base64 is None else public_key(key_base64)
         self._now = now
@@ -130,48 +127,34 @@ class TelnyxWebhooks:
         if about is None:
             log.warning("telnyx.unaddressed", event_type=event.event_type, message=payload.id[:60])
             return Result.UNADDRESSED
-        await self._publish([events.receipt_of(event, payload, about, self._now_ms())])
+        receipt = events.receipt_of(event, payload, about, self._now_ms())
+        await self._publish(SMS_RECEIPTS, receipt.user_id, receipt)
         return Result.RECEIPT
 
     async def _inbound(self, event: events.Event) -> Result:
+        """What people sent goes on as it is: whose number it is, and what follows, the workers know."""
         payload = events.payload_of(event)
-        number, reply = payload.from_number, understand(payload.text or "")
-        if isinstance(reply, HelpWanted):
+        number = payload.from_number
+        if isinstance(understand(payload.text or ""), HelpWanted):
             log.info("telnyx.help_wanted", number=masked(number))
             return Result.HELP
-        users: list[str] = []
         # Short codes and alphanumeric senders are not contacts.
-        if phone_problem(number) is None:
-            at = datetime.fromtimestamp(events.occurred_at_ms(event, self._now_ms()) / 1000, UTC)
-            async with AsyncSession(self._engine) as session, session.begin():
-                await acting.tell(session)
-                users = await heed(session, number, reply, at)
-        if not users:
-            log.warning("telnyx.unknown_number", number=masked(number), reply=type(reply).__name__)
+        if phone_problem(number) is not None:
+            log.warning("telnyx.unknown_number", number=masked(number))
             return Result.UNKNOWN_NUMBER
-        await self._publish([events.reply_of(event, payload, user, self._now_ms()) for user in users])
+        inbound = events.inbound_of(event, payload, self._now_ms())
+        await self._publish(SMS_INBOUND, inbound.event_id, inbound)
         return Result.REPLY
 
-    async def _publish(self, receipts: Sequence[m.Receipt]) -> None:
-        """Returns when the broker has acknowledged them all; raises Problem (503) otherwise."""
+    async def _publish(self, topic: AnyTopic, key: str, message: m.Receipt | m.InboundSms) -> None:
+        """Returns when the broker has acknowledged it; raises Problem (503) otherwise."""
         try:
-            deliveries = [
-                asyncio.wrap_future(
-                    self._producer.publish(
-                        SMS_RECEIPTS,
-                        receipt.user_id,
-                        m.encode(receipt),
-                        message_type=type_name(type(receipt)),
-                        wait_s=0,
-                    )
-                )
-                for receipt in receipts
-            ]
-            for error in await asyncio.gather(*deliveries, return_exceptions=True):
-                if isinstance(error, BaseException):
-                    raise error
+            delivery = self._producer.publish(
+                topic, key, m.encode(message), message_type=type_name(type(message)), wait_s=0
+            )
+            await asyncio.wrap_future(delivery)
         except (QueueFullError, NotDeliveredError) as error:
-            log.warning("telnyx.not_stored", error=type(error).__name__, records=len(receipts))
+            log.warning("telnyx.not_stored", error=type(error).__name__, topic=topic.name)
             raise unavailable("Kafka did not acknowledge this. Send it again: repetitions have no effect.") from None
 
     def _now_ms(self) -> int:

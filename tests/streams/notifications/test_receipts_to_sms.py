@@ -181,3 +181,26 @@ async def test_a_receipt_that_cannot_be_read_is_a_dead_letter() -> None:
     await world.report(b"{", receipt("delivered"))
     assert len(world.broker.decoded("sms-dlq", m.UnreadableRecord)) == 1
     assert world.outcomes[-1] == "delivered"
+
+
+async def test_an_acknowledgement_is_confirmed_by_an_sms_that_no_window_holds_back() -> None:
+    world = await sent_world()
+    await world.report(reply("ok"))
+    await world.report(reply("ok"))
+    requests = world.broker.decoded("sms-critical", m.SmsRequest)
+    assert {request.request_id for request in requests} == {requests[0].request_id}
+    assert requests[0].confirms
+    world.closed.closed["alert-1"] = "acknowledged"
+    await world.handle(requests[0])
+    assert world.texts[-1].startswith("ACKNOWLEDGED: unit-1")
+    # It hides no breach that comes after it.
+    await world.handle(request(2, kind=m.AlertKind.TEMPERATURE_LOW))
+    assert world.texts[-1] == "text 2"
+
+
+async def test_the_number_that_the_provider_refused_is_told_with_the_opt_out() -> None:
+    """Its user may have another one when that is recorded."""
+    world = await sent_world()
+    await world.report(receipt("delivery_failed", "40300"))
+    opted_out = msgspec.json.decode(world.broker.values("sms-outcomes")[-1], type=m.SmsOptedOut)
+    assert (opted_out.at_the_provider, opted_out.phone_e164) == (True, "+12025550101")

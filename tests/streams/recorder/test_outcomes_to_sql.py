@@ -165,6 +165,22 @@ async def test_a_number_that_only_the_provider_knew_opts_out_for_everybody_who_h
     assert await world.value("SELECT count(*) FROM sms_alert_log") == 9
 
 
+async def people(world: World, values: str) -> None:
+    async with world.engine.begin() as connection:
+        await connection.exec_driver_sql("INSERT INTO organizations (organization_id, name) VALUES ('acme', 'Acme')")
+        await connection.exec_driver_sql(
+            f"INSERT INTO users (user_id, organization_id, name, phone_e164) VALUES {values}"
+        )
+
+
+async def test_an_opt_out_belongs_to_the_number_that_was_refused_not_to_the_users_present_one(world: World) -> None:
+    await people(world, "('ada', 'acme', 'Ada', '+12025550109'), ('new', 'acme', 'New', '+12025550101')")
+    refused = outcome(m.SmsOptedOut, at_the_provider=True, user_id="ada", phone_e164="+12025550101")
+    await world.take(t.SMS_OUTCOMES, refused)
+    assert await world.rows("SELECT phone_e164 FROM opt_outs") == [("+12025550101",)]
+    assert await world.rows("SELECT key FROM outbox WHERE topic = 'contacts'") == [("new",)]
+
+
 async def test_dead_letters_are_job_failures_with_their_payload(world: World) -> None:
     letter = dead_sms()
     unreadable = m.UnreadableRecord(topic="sms-critical", partition=1, offset=7, at_ms=NOW_MS, detail="no JSON")
