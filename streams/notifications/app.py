@@ -83,13 +83,12 @@ def build() -> faust.App:
     agent(app, t.ALERT_COMMANDS, AlertCommands(states, texts, now_ms, times).handle)
     agent(app, t.ESCALATIONS, Reminders(states, texts, fallback, closed, now_ms, times).handle)
     _send(app, settings.queued_batches, count, stages)
-    inbound = Inbound(contacts=contacts, organizations=organizations, emails=emails, publish=publish, now_ms=now_ms)
-    agent(app, t.SMS_INBOUND, inbound.handle)
+    agent(app, t.SMS_INBOUND, Inbound(contacts, organizations, emails, publish, now_ms).handle)
     app.task(timers.run)
     app.task(Expiry("escalations", escalations, lambda _, raw: is_over(raw, now_ms())).run)
     app.task(Expiry("sms-ledger", ledger_table, lambda key, raw: row_is_over(key, raw, now_ms(), policy.window_ms)).run)
-    metrics = notifications_metrics(stages, texts, timers, (units, contacts, organizations))
-    serve_metrics(app, settings.metrics_port, metrics)
+    tables = (units, contacts, organizations)
+    serve_metrics(app, settings.metrics_port, notifications_metrics(stages, texts, timers, tables))
     return app
 
 

@@ -50,7 +50,7 @@ class Consequences:
         self._outcomes = outcomes
         self._now_ms = now_ms
 
-    def of(  # noqa: C901, PLR0911 - one for each decision
+    def of(  # noqa: PLR0911 - one for each decision
         self,
         request: m.SmsRequest,
         attempt: int,
@@ -89,19 +89,24 @@ class Consequences:
             case AwaitReceipt(until_at_ms, code, error):
                 retry = outcomes.retry(_of_provider(request), unused, until_at_ms, Failure(code, error), origin)
                 return _waiting(retry, unused, until_at_ms)
-            case Deferred(until_at_ms, code, error):
-                failure = Failure(code, error)
-                if code == "silenced":
-                    # A silence is somebody's wish: the deadline runs from its end.
-                    request = msgspec.structs.replace(request, requested_at_ms=until_at_ms)
-            case Paused(code, error):
-                until_at_ms, failure = self._now_ms() + FIRST_PROBE_MS, Failure(code, error)
+            case Deferred() | Paused():
+                return self._put_off(request, attempt, decision, origin, asked=asked)
             case _:
                 assert_never(decision)
-        # No attempt is used up: the same one comes again.
+
+    def _put_off(
+        self, request: m.SmsRequest, attempt: int, decision: Deferred | Paused, origin: Origin | None, *, asked: bool
+    ) -> Follows:
+        """No attempt is used up: the same one comes again."""
+        outcomes, unused = self._outcomes, request.attempts
+        failure = Failure(decision.error_code, decision.error)
+        wished = failure.code == "silenced"
+        until_at_ms = decision.until_at_ms if isinstance(decision, Deferred) else self._now_ms() + FIRST_PROBE_MS
+        if wished:
+            # A silence is somebody's wish: the deadline runs from its end.
+            request = msgspec.structs.replace(request, requested_at_ms=until_at_ms)
         retry = outcomes.retry(_of_provider(request) if asked else request, unused, until_at_ms, failure, origin)
         failed = outcomes.failed(request, attempt, failure) if asked else []
-        wished = isinstance(decision, Deferred) and decision.error_code == "silenced"
         return _waiting([*failed, *retry], unused, None if wished else until_at_ms)
 
     def _held_back(self, request: m.SmsRequest, held: HeldBack, origin: Origin | None) -> list[Outgoing]:

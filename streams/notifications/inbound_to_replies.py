@@ -35,7 +35,6 @@ class Inbound:
 
     def __init__(
         self,
-        *,
         contacts: Entries[m.Contact],
         organizations: Entries[m.Organization],
         emails: PageEmails,

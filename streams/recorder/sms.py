@@ -80,7 +80,7 @@ class OptOuts:
     async def write(self, connection: AsyncConnection, rows: Sequence[OptedOut]) -> None:
         found = await self._number.fetch(connection, rows)
         if found:
-            wishes = [Wish(phone_e164=str(row[0]), via="provider", opted_out_at=row[1]) for row in found]
+            wishes = [Wish(phone_e164=str(row[0]), via="provider", opted_out_at=row[1]) for row in map(tuple, found)]
             await Wishes().write(connection, wishes)
 
 

@@ -25,13 +25,8 @@ class World:
     def __init__(self, *people: m.Contact, organization: m.Organization = ORGANIZATION) -> None:
         self.broker = FakeBroker()
         self.contacts = FakeReference(**{contact.user_id: contact for contact in people})
-        self.flow = Inbound(
-            contacts=self.contacts,
-            organizations=FakeReference(org_1=organization),
-            emails=PageEmails(lambda: NOW_MS, 60.0),
-            publish=self.broker.publish,
-            now_ms=lambda: NOW_MS,
-        )
+        organizations, emails = FakeReference(org_1=organization), PageEmails(lambda: NOW_MS, 60.0)
+        self.flow = Inbound(self.contacts, organizations, emails, self.broker.publish, lambda: NOW_MS)
 
     async def handle(self, text: str, number: str = "+12025550101") -> None:
         sms = m.InboundSms(event_id="event-1", phone_e164=number, occurred_at_ms=NOW_MS - 5, text=text)
