@@ -93,8 +93,10 @@ async def hash_opt_outs(session: AsyncSession, numbers: Collection[str], *, of: 
     await session.execute(
         text(
             "WITH gone AS (DELETE FROM opt_outs WHERE phone_e164 = ANY(:numbers) RETURNING *)"
-            " INSERT INTO opt_outs (phone_e164, via, opted_out_at)"
-            " SELECT freshtrack_hashed(phone_e164), via, opted_out_at FROM gone ON CONFLICT DO NOTHING"
+            " INSERT INTO opt_outs (phone_e164, via, opted_out_at, opted_in_at)"
+            " SELECT freshtrack_hashed(phone_e164), via, opted_out_at, opted_in_at FROM gone ON CONFLICT (phone_e164)"
+            " DO UPDATE SET opted_out_at = greatest(opt_outs.opted_out_at, excluded.opted_out_at),"
+            " opted_in_at = greatest(opt_outs.opted_in_at, excluded.opted_in_at)"
         ),
         {"numbers": sorted(set(numbers) - others)},
     )

@@ -25,7 +25,7 @@ class Writer(StrEnum):
 
     PRODUCERS = "producers, api; relay for redrives"
     API = "api"
-    API_AND_NOTIFICATIONS = "api; worker notifications for replies, once it knows whose they are"
+    API_AND_NOTIFICATIONS = "api; worker notifications for whose replies are, and for numbers that the provider refuses"
     RELAY = "relay"
     DETECTION = "worker detection"
     NOTIFICATIONS = "worker notifications"

@@ -96,7 +96,7 @@ SMS_INBOUND: Topic[m.InboundSms] = Topic(
     name="sms-inbound",
     key="event id",
     carries=m.InboundSms,
-    writer=Writer.API,
+    writer=Writer.API_AND_NOTIFICATIONS,
     about="SMS that people sent us, as they came: replies, STOP and START",
 )
 SMS_DLQ: Topic[m.SmsDeadLetter | m.UnreadableRecord] = Topic(

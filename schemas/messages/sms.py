@@ -100,12 +100,12 @@ class SmsRetryScheduled(SmsOutcome, frozen=True, kw_only=True, tag="retry_schedu
 
 
 class SmsOptedOut(SmsOutcome, frozen=True, kw_only=True, tag="opted_out"):
-    """The person wants no SMS. `at_the_provider`: only the provider knew, so our own list must learn the number."""
+    """The person wants no SMS. `at_the_provider`: only the provider knew, so our own list must learn it."""
 
     at_the_provider: bool = False
-    phone_e164: Annotated[
-        str | None, Meta(description="The number that the provider refused; its user may have another one by now")
-    ] = None
+    number_told: Annotated[
+        bool, Meta(description="The number that was refused is in `sms-inbound`; its user may have another one by now")
+    ] = False
 
 
 class SmsUnconfirmed(SmsOutcome, frozen=True, kw_only=True, tag="unconfirmed"):
@@ -209,6 +209,9 @@ class InboundSms(Struct, frozen=True, kw_only=True, tag_field="type", tag="inbou
     phone_e164: Annotated[str, Meta(pattern=r"^\+[1-9]\d{1,14}$")]
     occurred_at_ms: Annotated[int, Meta(description="By the provider's clock")]
     text: Annotated[str, Meta(max_length=1600)]
+    via: Annotated[
+        str, Meta(description="`sms`; `provider`: it refused the number, because its owner once answered STOP")
+    ] = "sms"
 
 
 class SmsDeadLetter(Struct, frozen=True, kw_only=True, tag_field="type", tag="sms_dead"):

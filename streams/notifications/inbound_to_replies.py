@@ -57,7 +57,8 @@ class Inbound:
                 log.warning("reply.unknown_number", number=masked(inbound.phone_e164))
             stopped = isinstance(understand(inbound.text), Stopped)
             for contact in people:
-                outgoing.append(_reply(inbound, contact.user_id))
+                if inbound.via == "sms":
+                    outgoing.append(_reply(inbound, contact.user_id))
                 if stopped and contact.on_duty and not contact.sms_opted_out:
                     outgoing.extend(self._silent(inbound, contact))
         await self._publish(outgoing)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
 
+from domain.identity import derived_id
 from schemas import messages as m
 from schemas.headers import event_headers, failure_headers
-from schemas.topics import ALERT_COMMANDS, ESCALATIONS, SMS_DLQ, SMS_OUTCOMES, SMS_RETRIES
+from schemas.topics import ALERT_COMMANDS, ESCALATIONS, SMS_DLQ, SMS_INBOUND, SMS_OUTCOMES, SMS_RETRIES
 from streams.engine.publish import Outgoing
 
 if TYPE_CHECKING:
@@ -81,8 +82,16 @@ class Outcomes:
         """`refused_e164`: the number that the provider refused; None where our own list knew."""
         about = self._about(request, request.attempts)
         at_the_provider = refused_e164 is not None
-        outcome = m.SmsOptedOut(at_the_provider=at_the_provider, phone_e164=refused_e164 or None, **about)
-        return [self._outcome(outcome), self.undelivered(request, request.attempts, "opted_out")]
+        outcome = m.SmsOptedOut(at_the_provider=at_the_provider, number_told=bool(refused_e164), **about)
+        outgoing = [self._outcome(outcome), self.undelivered(request, request.attempts, "opted_out")]
+        if refused_e164:
+            event_id = derived_id("refused number", request.request_id, request.redrives)
+            stop = m.InboundSms(
+                event_id=event_id, phone_e164=refused_e164, occurred_at_ms=about["at_ms"], text="STOP", via="provider"
+            )
+            headers = event_headers(event_id, "inbound_sms")
+            outgoing.append(Outgoing(SMS_INBOUND, event_id.encode(), m.encode(stop), headers))
+        return outgoing
 
     def rate_limited(self, request: m.SmsRequest, until_at_ms: int, by_request_id: str) -> list[Outgoing]:
         about = self._about(request, request.attempts)

@@ -38,18 +38,22 @@ class Wishes:
         Wish,
         table,
         "WITH new_wishes AS (SELECT new.phone_e164, min(new.via) AS via,"
+        # After its owner's erasure a number is known by its digest.
+        " CASE WHEN EXISTS (SELECT FROM opt_outs AS known WHERE known.phone_e164 = freshtrack_hashed(new.phone_e164))"
+        " THEN freshtrack_hashed(new.phone_e164) ELSE new.phone_e164 END AS kept_as,"
         " max(to_timestamp(new.opted_out_at / 1000.0::float8)) AS opted_out_at,"
         " max(to_timestamp(new.opted_in_at / 1000.0::float8)) AS opted_in_at"
         " FROM {rows} GROUP BY new.phone_e164),"
         " learned AS (INSERT INTO opt_outs (phone_e164, via, opted_out_at, opted_in_at)"
-        " SELECT phone_e164, via, opted_out_at, opted_in_at FROM new_wishes ORDER BY phone_e164"
+        " SELECT kept_as, via, opted_out_at, opted_in_at FROM new_wishes ORDER BY kept_as"
         " ON CONFLICT (phone_e164) DO UPDATE SET"
         " opted_out_at = greatest(opt_outs.opted_out_at, excluded.opted_out_at),"
         " opted_in_at = greatest(opt_outs.opted_in_at, excluded.opted_in_at)"
         " WHERE greatest(opt_outs.opted_out_at, excluded.opted_out_at) IS DISTINCT FROM opt_outs.opted_out_at"
         " OR greatest(opt_outs.opted_in_at, excluded.opted_in_at) IS DISTINCT FROM opt_outs.opted_in_at"
         " RETURNING phone_e164)"
-        " SELECT users.user_id FROM users JOIN learned USING (phone_e164) ORDER BY users.user_id",
+        " SELECT users.user_id FROM users JOIN new_wishes USING (phone_e164)"
+        " JOIN learned ON learned.phone_e164 = new_wishes.kept_as ORDER BY users.user_id",
     )
 
     async def write(self, connection: AsyncConnection, rows: Sequence[Wish]) -> None:
@@ -65,8 +69,8 @@ def inbound_rows(record: Incoming) -> Sequence[SqlRow]:
     inbound = SMS_INBOUND.decode(record.value)
     match understand(inbound.text):
         case Stopped():
-            return (Wish(phone_e164=inbound.phone_e164, via="sms", opted_out_at=inbound.occurred_at_ms),)
+            return (Wish(phone_e164=inbound.phone_e164, via=inbound.via, opted_out_at=inbound.occurred_at_ms),)
         case Started():
-            return (Wish(phone_e164=inbound.phone_e164, via="sms", opted_in_at=inbound.occurred_at_ms),)
+            return (Wish(phone_e164=inbound.phone_e164, via=inbound.via, opted_in_at=inbound.occurred_at_ms),)
         case _:
             return ()

@@ -57,10 +57,9 @@ class LogEntry(SqlRow, frozen=True, kw_only=True, gc=False):
 
 
 class OptedOut(SqlRow, frozen=True, kw_only=True, gc=False):
-    """The provider refuses this user's number; records of earlier versions do not say which one it was."""
+    """The provider refuses this user's number, says a record of an earlier version; now `sms-inbound` says which."""
 
     user_id: str
-    phone_e164: str | None
     opted_out_at: Instant
 
 
@@ -72,9 +71,8 @@ class OptOuts:
     _number = Statement(
         OptedOut,
         table,
-        "SELECT coalesce(new.phone_e164, users.phone_e164), new.opted_out_at FROM {rows}"
-        " LEFT JOIN users ON users.user_id = new.user_id"
-        " WHERE coalesce(new.phone_e164, users.phone_e164) IS NOT NULL",
+        "SELECT users.phone_e164, new.opted_out_at FROM {rows} JOIN users USING (user_id)"
+        " WHERE users.phone_e164 IS NOT NULL",
     )
 
     async def write(self, connection: AsyncConnection, rows: Sequence[OptedOut]) -> None:
@@ -142,8 +140,8 @@ def outcome_rows(record: Incoming) -> Sequence[SqlRow]:
         source_partition=record.partition,
         source_offset=record.offset,
     )
-    if isinstance(outcome, m.SmsOptedOut) and outcome.at_the_provider:
-        return entry, OptedOut(user_id=outcome.user_id, phone_e164=outcome.phone_e164, opted_out_at=outcome.at_ms)
+    if isinstance(outcome, m.SmsOptedOut) and outcome.at_the_provider and not outcome.number_told:
+        return entry, OptedOut(user_id=outcome.user_id, opted_out_at=outcome.at_ms)
     return (entry,)
 
 

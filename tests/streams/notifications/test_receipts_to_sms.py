@@ -203,4 +203,6 @@ async def test_the_number_that_the_provider_refused_is_told_with_the_opt_out() -
     world = await sent_world()
     await world.report(receipt("delivery_failed", "40300"))
     opted_out = msgspec.json.decode(world.broker.values("sms-outcomes")[-1], type=m.SmsOptedOut)
-    assert (opted_out.at_the_provider, opted_out.phone_e164) == (True, "+12025550101")
+    assert (opted_out.at_the_provider, opted_out.number_told) == (True, True)
+    (stop,) = world.broker.decoded("sms-inbound", m.InboundSms)
+    assert (stop.phone_e164, stop.text, stop.via) == ("+12025550101", "STOP", "provider")

@@ -175,8 +175,10 @@ async def people(world: World, values: str) -> None:
 
 async def test_an_opt_out_belongs_to_the_number_that_was_refused_not_to_the_users_present_one(world: World) -> None:
     await people(world, "('ada', 'acme', 'Ada', '+12025550109'), ('new', 'acme', 'New', '+12025550101')")
-    refused = outcome(m.SmsOptedOut, at_the_provider=True, user_id="ada", phone_e164="+12025550101")
+    refused = outcome(m.SmsOptedOut, at_the_provider=True, number_told=True, user_id="ada")
+    stop = m.InboundSms(event_id="e1", phone_e164="+12025550101", occurred_at_ms=NOW_MS, text="STOP", via="provider")
     await world.take(t.SMS_OUTCOMES, refused)
+    await world.take(t.SMS_INBOUND, stop)
     assert await world.rows("SELECT phone_e164 FROM opt_outs") == [("+12025550101",)]
     assert await world.rows("SELECT key FROM outbox WHERE topic = 'contacts'") == [("new",)]
 
