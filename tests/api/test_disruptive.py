@@ -134,7 +134,7 @@ BODY = b'{"event":{}}'
         ("", "is missing"),
         ("no.token.atall", "not made with this secret"),
         (signature(BODY, "another secret of another data connector"), "not made with this secret"),
-        (jwt.encode({"exp": int(time.time()) + 3600}, None, algorithm="none"), "not made with this secret"),
+        (jwt.encode({"exp": int(time.time()) + 3600}, "", algorithm="none"), "not made with this secret"),
         (signature(BODY, exp=int(time.time()) - 3600), "has expired"),
         (signature(BODY, exp=None), "not made with this secret"),
         (signature(BODY + b" "), "another body"),
