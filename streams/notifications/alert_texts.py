@@ -10,6 +10,7 @@ import structlog
 
 from domain.notification.escalation import UNNOTIFIED, End, Ended, Escalation, Level, Remind, as_staffed_now, chain
 from domain.notification.paging import Roster, roster
+from domain.notification.reachability import number_mark
 from domain.notification.request_ids import (
     all_clear_request_id,
     notify_now_request_id,
@@ -58,6 +59,10 @@ class AlertTexts:
             self._roster_version = self._contacts.version
             self._roster = roster(self._contacts.values())
         return chain(self._roster.get(alert.organization_id, ()), alert.severity)
+
+    def numbers(self, user_ids: Iterable[str]) -> dict[str, str]:
+        """A mark of the number that each of these people has now."""
+        return {user_id: number_mark(self._contacts.get(user_id)) for user_id in user_ids}
 
     def step(self, alert: Breach, step: Remind) -> Iterator[Outgoing]:
         """Notifies the people of a level. Whoever is first reads of a breach, whatever the level's number."""

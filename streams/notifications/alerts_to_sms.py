@@ -89,8 +89,7 @@ class Paging:
                 alert=newest,
                 notify_now=None,
                 trace=trace,
-                paged=tuple(dict.fromkeys((*state.paged, *paged))),
-            )
+            ).paging(paged, self._texts.numbers(paged))
         )
 
     def _resolve(self, changes: Changes, alert: m.AlertResolved) -> None:
@@ -99,4 +98,4 @@ class Paging:
         if self._all_clear == "all" or (self._all_clear == "critical" and alert.severity is m.Severity.CRITICAL):
             changes.send(self._texts.all_clear(alert, state.paged) if state.paged else (), state.trace)
         over = ended(state.escalation, End.RESOLVED)
-        changes.put(msgspec.structs.replace(state, escalation=over, alert=None, notify_now=None, paged=()))
+        changes.put(msgspec.structs.replace(state, escalation=over, alert=None, notify_now=None, paged=(), numbers={}))

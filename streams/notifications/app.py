@@ -21,6 +21,7 @@ from streams.notifications.alert_texts import AlertTexts
 from streams.notifications.alerts_to_sms import Paging
 from streams.notifications.chain_times import ChainTimes
 from streams.notifications.closed_alerts import ClosedAlerts
+from streams.notifications.contact_changes import ContactChanges
 from streams.notifications.escalation_states import EscalationStates, is_over
 from streams.notifications.escalations_to_sms import Reminders
 from streams.notifications.fallback import Fallback
@@ -75,16 +76,16 @@ def build() -> faust.App:
         owned=lambda: [slot.partition for slot in ledger_table.owned()],
         polls_at_once=POLLS_AT_ONCE,
     )
-    texts = AlertTexts(units, contacts, now_ms)
+    texts, times = AlertTexts(units, contacts, now_ms), ChainTimes(settings.escalation(), organizations)
     fallback = Fallback(texts, emails, organizations, now_ms)
     states = EscalationStates(table=escalations, timers=timers, publish=publish, now_ms=now_ms)
-    times = ChainTimes(settings.escalation(), organizations)
     agent(app, t.ALERTS, Paging(states, texts, fallback, now_ms, times, settings.all_clear).handle)
     agent(app, t.ALERT_COMMANDS, AlertCommands(states, texts, now_ms, times).handle)
     agent(app, t.ESCALATIONS, Reminders(states, texts, fallback, closed, now_ms, times).handle)
     _send(app, settings.queued_batches, count, stages)
     agent(app, t.SMS_INBOUND, Inbound(contacts, organizations, emails, publish, now_ms).handle)
     app.task(timers.run)
+    app.task(ContactChanges(escalations, contacts, publish, now_ms).run)
     app.task(Expiry("escalations", escalations, lambda _, raw: is_over(raw, now_ms())).run)
     app.task(Expiry("sms-ledger", ledger_table, lambda key, raw: row_is_over(key, raw, now_ms(), policy.window_ms)).run)
     tables = (units, contacts, organizations)

@@ -49,10 +49,17 @@ class State(msgspec.Struct, frozen=True, array_like=True):
     trace: bytes = b""
     paged: tuple[str, ...] = ()
     """Who was sent an SMS about the alert: they read its all-clear."""
+    numbers: dict[str, str] = {}
+    """A mark of the number of each at that time (`reachability.number_mark`)."""
+
+    def paging(self, users: Iterable[str], numbers: dict[str, str]) -> State:
+        """An SMS goes to these people, at the numbers that they have now."""
+        paged = tuple(dict.fromkeys((*self.paged, *users)))
+        return msgspec.structs.replace(self, paged=paged, numbers=self.numbers | numbers)
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(State).decode
+decode_state = msgspec.msgpack.Decoder(State).decode
 
 
 class Changes:
@@ -113,7 +120,7 @@ class EscalationStates:
 
     def _stored(self, slot: Slot, alert_id: str) -> State | None:
         raw = self._table.read(slot, alert_id.encode())
-        return None if raw is None else _decode(raw)
+        return None if raw is None else decode_state(raw)
 
     def _row(self, state: State) -> tuple[bytes, bytes]:
         changed = msgspec.structs.replace(state, version=state.version + 1, changed_at_ms=self._now_ms())
@@ -166,6 +173,6 @@ def timer_id(alert_id: str) -> str:
 
 def is_over(raw: bytes, now_ms: int) -> bool:
     """Whether a state may be forgotten: of a resolved alert, or of one that never came, a good week later."""
-    state = _decode(raw)
+    state = decode_state(raw)
     over = state.escalation.ended is End.RESOLVED or state.alert is None
     return over and state.changed_at_ms < now_ms - REMEMBERED_MS

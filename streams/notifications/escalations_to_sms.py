@@ -78,7 +78,8 @@ class Reminders:
             log.warning("escalation.unknown", alert=event.alert_id, what=event.__struct_config__.tag)
             return
         now_ms = self._now_ms()
-        escalation, paged = state.escalation, state.paged
+        escalation = state.escalation
+        paged: tuple[str, ...] = ()
         match event:
             case m.PageDelivered():
                 escalation = delivered(escalation, event.user_id, event.level)
@@ -95,15 +96,15 @@ class Reminders:
             match step:
                 case Remind():
                     log.info("escalation.stepped", alert=event.alert_id, level=step.level.number)
-                    paged = tuple(dict.fromkeys((*state.paged, *step.level.user_ids)))
+                    paged = step.level.user_ids
                     changes.send(
                         [*self._texts.step(state.alert, step), self._texts.stepped(state.alert, step)], state.trace
                     )
                 case Ended():
-                    records, asked = self._fallback.asked(state.alert, step, escalation)
-                    paged = tuple(dict.fromkeys((*state.paged, *asked)))
+                    records, paged = self._fallback.asked(state.alert, step, escalation)
                     changes.send([self._texts.ended(state.alert, step, escalation.level), *records], state.trace)
-        changes.put(msgspec.structs.replace(state, escalation=escalation, paged=paged))
+        moved = msgspec.structs.replace(state, escalation=escalation)
+        changes.put(moved.paging(paged, self._texts.numbers(paged)))
 
     def _as_commanded(self, escalation: Escalation, now_ms: int, severity: m.Severity) -> Escalation:
         """With the commands that are at the broker, but perhaps not yet through their own flow."""
