@@ -88,9 +88,10 @@ class Detection:
                 continue
             state = unit.state
             fresh = run if run.pairs[0][0].offset > state.applied_offset else run.after(state.applied_offset)
-            touched_ms = unit.buckets.touched_at_ms
+            unit_buckets = unit.buckets
+            touched_ms = unit_buckets.touched_at_ms
             if fresh is not None:
-                step = take(unit.buckets, fresh.times, fresh.temperatures, watch, load, now_ms, policy)
+                step = take(unit_buckets, fresh.times, fresh.temperatures, watch, load, now_ms, policy)
                 if step is not None:
                     buckets.add(step, watch, fresh.last_offset, closings)
             after = settled(watch, state, run, now_ms)
@@ -98,10 +99,10 @@ class Detection:
                 after = self._evaluate(watch, state, run, work, now_ms, touched_ms or now_ms)
             else:
                 counts.evaluated += len(run.times)
-            unit.state = after
-            # A state that stays as it was is written too: the changelog may not have what the local store has.
-            # Encoded at once, while it is in the processor's cache.
-            encoded[key] = encode_state(after)
+            if after is not state:
+                unit.state = after
+                # At once, while it is in the processor's cache.
+                encoded[key] = encode_state(after)
 
     def _evaluate(
         self, watch: Watch, state: UnitState, run: Run, work: Work, now_ms: int, touched_ms: int

@@ -9,7 +9,7 @@ from streams.engine.publish import RecordTooLargeError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     import faust
 
@@ -31,15 +31,20 @@ class BatchWriter:
         """The rows in closed batches. Raises RecordTooLargeError for a row that the broker would refuse."""
         now_ms = int(time.time() * 1000)
         batches: list[Any] = []
-        for row in rows:
-            if batches and _append(batches[-1], row, now_ms):
+        append: Callable[..., object] | None = None
+        for key, value, headers in rows:
+            # aiokafka takes a list only, and no other kind of `str`, such as that of `schemas.headers.Header`.
+            plain = [(str(name), content) for name, content in headers] if headers else []
+            if append is not None and append(timestamp=now_ms, key=key, value=value, headers=plain) is not None:
                 continue
             # aiokafka takes the first record of a batch whatever its size.
-            batches.append(self._producer.create_batch())
-            _append(batches[-1], row, now_ms)
-            if batches[-1].size() > self._limit:
+            batch = self._producer.create_batch()
+            batches.append(batch)
+            append = batch.append
+            append(timestamp=now_ms, key=key, value=value, headers=plain)
+            if batch.size() > self._limit:
                 raise RecordTooLargeError(
-                    f"the record of key {row[0]!r} for {self._topic} takes {batches[-1].size():,} bytes, the limit is"
+                    f"the record of key {key!r} for {self._topic} takes {batch.size():,} bytes, the limit is"
                     f" {self._limit:,}; nothing was sent"
                 )
         for batch in batches:
@@ -50,10 +55,3 @@ class BatchWriter:
         """Queue a batch; its future gives the offset of the batch's first record."""
         sent: Awaitable[asyncio.Future[Any]] = self._producer.send_batch(batch, self._topic, partition=self._partition)
         return sent
-
-
-def _append(batch: Any, row: Row, now_ms: int) -> bool:  # noqa: ANN401 - aiokafka ships no types
-    key, value, headers = row
-    # aiokafka takes a list only, and no other kind of `str`, such as that of `schemas.headers.Header`.
-    plain = [(str(name), content) for name, content in headers] if headers else []
-    return batch.append(timestamp=now_ms, key=key, value=value, headers=plain) is not None

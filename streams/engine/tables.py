@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from functools import partial
-from itertools import islice
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import structlog
@@ -161,7 +161,7 @@ class BulkTable(Table):  # type: ignore[misc]
         """Show the rows to reads and queue their changelog records, in the same order as any other writer's."""
         sends = self._member.sends
         writer = BatchWriter(self.app, self.changelog_topic_name, partition)
-        batches = writer.filled((key, value, ()) for key, value in items.items())
+        batches = writer.filled(zip(items, items.values(), repeat(()), strict=False))
         rows = iter(items.items())
         runs = [dict(islice(rows, batch.record_count())) for batch in batches]
         for run in runs:

@@ -86,7 +86,7 @@ class Changes:
         ]
 
     def put(self, state: State) -> None:
-        """Also what did not change is put, and written again: the store may be ahead of its changelog."""
+        """Also what did not change is put: its timer may be lost, where a crash came when the state had arrived."""
         self.states[state.escalation.alert_id] = state
 
 
