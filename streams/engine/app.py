@@ -147,7 +147,7 @@ def _faust_settings(settings: WorkerSettings) -> dict[str, Any]:
         "topic_allow_declare": False,
         "topic_disable_leader": True,
         "topic_replication_factor": settings.replication_factor,
-        # A flow's queue never fills: `Delivery` gives it less than this.
+        # A flow's queue never fills, so Faust's back-pressure never acts: `Delivery` gives it less than this.
         "stream_buffer_maxsize": 4_096,
         "stream_wait_empty": True,
         "stream_recovery_delay": 0.0,

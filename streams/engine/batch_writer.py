@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from streams.engine.publish import RecordTooLargeError
+from streams.engine.publish import RecordTooLargeError, sending
 
 if TYPE_CHECKING:
     import asyncio
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     import faust
 
+    from schemas.topic import AnyTopic
+    from streams.engine.publish import Outgoing
 
 Row: TypeAlias = "tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]"
 """Key, value and headers; a value of None deletes the key from a compacted topic."""
@@ -55,3 +57,17 @@ class BatchWriter:
         """Queue a batch; its future gives the offset of the batch's first record."""
         sent: Awaitable[asyncio.Future[Any]] = self._producer.send_batch(batch, self._topic, partition=self._partition)
         return sent
+
+
+async def publish_run(app: faust.App, topic: AnyTopic, partition: int, records: Sequence[Outgoing]) -> None:
+    """Send the records, in order, to the partition of `topic`; their own topics are ignored.
+
+    Returns when the broker has all of them. Raises PublishError when one was refused or not acknowledged within the
+    app's `send_limit_s`, RecordTooLargeError, before anything is sent, for one that no batch can hold.
+    """
+    name = app.worker_settings.topic(topic.name)
+    writer = BatchWriter(app, name, partition)
+    batches = writer.filled((record.key, record.value, record.headers) for record in records)
+    async with sending(f"{len(records)} records to {name}[{partition}]", app.send_limit_s) as sent:
+        for batch in batches:
+            sent.append(await writer.send(batch))

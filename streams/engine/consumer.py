@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
+from streams.engine.bounded import look_at
 from streams.engine.freeze_guard import end_if_frozen
 
 if TYPE_CHECKING:
@@ -125,19 +126,14 @@ async def each_batch(
                 continue
             task = asyncio.create_task(_one_batch(app, batch, handle))
             running.add(task)
-            task.add_done_callback(_look_at)
+            # What it raised has ended the worker already.
+            look_at(task, "a batch")
             task.add_done_callback(running.discard)
             if len(running) >= at_once:
                 await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in running:
             task.cancel()
-
-
-def _look_at(task: asyncio.Task[None]) -> None:
-    """What it raised has ended the worker already; nobody else takes it."""
-    if not task.cancelled():
-        task.exception()
 
 
 async def _one_batch(app: faust.App, batch: Batch, handle: Callable[[Batch], Awaitable[None]]) -> None:

@@ -60,7 +60,6 @@ class Partition:
         "committed",
         "completed",
         "epoch",
-        "gap_offsets",
         "in_hand",
         "must_seek",
         "position",
@@ -71,7 +70,6 @@ class Partition:
         self.committed = completed if committed is None else committed
         self.epoch = epoch
         self.in_hand = 0
-        self.gap_offsets = 0
         self._ranges: deque[OffsetRange] = deque()
         self._read_from(completed)
 
@@ -134,7 +132,6 @@ class Partition:
             return None
         self._index += len(run)
         taken = OffsetRange(self.assigned, run[-1].offset + 1)
-        self.gap_offsets += taken.end - taken.first - len(run)
         self.assigned = taken.end
         self._ranges.append(taken)
         self.in_hand += 1
@@ -150,16 +147,14 @@ class Partition:
             self.completed = self._ranges.popleft().end
         return True
 
-    def return_all(self, epoch: int) -> int:
-        """What is in hand has no further effect and is read again from `completed` on. Tells how many batches."""
-        returned = self.in_hand
+    def return_all(self, epoch: int) -> None:
+        """What is in hand has no further effect and is read again from `completed` on."""
         for taken in self._ranges:
             taken.state = RangeState.RETURNED
         self._ranges.clear()
         self.in_hand = 0
         self.epoch = epoch
         self._read_from(self.completed)
-        return returned
 
     def return_one(self, taken: OffsetRange) -> None:
         """The flow gave the batch up. Nothing behind it is committed; the other batches in hand may be completed."""

@@ -58,7 +58,7 @@ class Sends:
             self.fail(failure)
             raise failure from error
         except asyncio.CancelledError:
-            # The values are in the table of this worker already, and will never be in the changelog.
+            # Reads may see these values already, and the changelog may never have them.
             self.fail(PublishError("a write was cancelled before its records were sent"))
             raise
 

@@ -12,7 +12,7 @@ from faust.stores import memory, rocksdb
 from streams.engine.changelog import HOUR_MS, TOMBSTONES_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from faust.types import TP
 
@@ -38,7 +38,6 @@ class PartitionStore(Protocol):
     """What a table asks of its store. `offset` is that of the newest changelog record that the values contain."""
 
     def read(self, partition: int, key: bytes) -> bytes | None: ...
-    def read_many(self, partition: int, keys: Iterable[bytes]) -> list[bytes | None]: ...
     def apply(self, partition: int, items: Mapping[bytes, bytes | None], offset: int | None = None) -> None: ...
     def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]: ...
     def offset(self, partition: int) -> int | None: ...
@@ -55,10 +54,6 @@ class MemoryStore(memory.Store):  # type: ignore[misc]
     def read(self, partition: int, key: bytes) -> bytes | None:
         return self._of(partition).get(key)
 
-    def read_many(self, partition: int, keys: Iterable[bytes]) -> list[bytes | None]:
-        get = self._of(partition).get
-        return [get(key) for key in keys]
-
     def apply(self, partition: int, items: Mapping[bytes, bytes | None], offset: int | None = None) -> None:
         values = self._of(partition)
         for key, value in items.items():
@@ -74,10 +69,6 @@ class MemoryStore(memory.Store):  # type: ignore[misc]
 
     def offset(self, partition: int) -> int | None:
         return self._offsets.get(partition)
-
-    def persisted_offset(self, tp: TP) -> int | None:
-        """Faust asks for it when recovery begins."""
-        return self._offsets.get(tp.partition)
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
@@ -115,10 +106,6 @@ class RocksDBStore(rocksdb.Store):  # type: ignore[misc]
     def read(self, partition: int, key: bytes) -> bytes | None:
         value: bytes | None = self._db_for_partition(partition).get(key)
         return value
-
-    def read_many(self, partition: int, keys: Iterable[bytes]) -> list[bytes | None]:
-        values: list[bytes | None] = self._db_for_partition(partition).get(list(keys))
-        return values
 
     def apply(self, partition: int, items: Mapping[bytes, bytes | None], offset: int | None = None) -> None:
         batch: Any = rocksdict.WriteBatch(raw_mode=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from streams.engine.consumer import Record
     from streams.engine.partition import OffsetRange, Partition
     from streams.engine.settings import WorkerSettings
+    from streams.engine.tables import BulkTable
 
 
 class BatchMessage(ConsumerMessage):  # type: ignore[misc]
@@ -48,14 +49,14 @@ class StreamConsumer(driver.Consumer):  # type: ignore[misc]
         return int(self.app.batch_sizes.get(topic, 1))
 
     def stored_offset(self, tp: TP) -> int | None:
-        offset: int | None = self._table(tp).persisted_offset(tp)
-        return offset
+        return self._table(tp).store.offset(tp.partition)
 
     def restore(self, tp: TP, records: Sequence[Record]) -> None:
         self._table(tp).restore(tp, records)
 
-    def _table(self, tp: TP) -> Any:  # noqa: ANN401 - Faust ships no types
-        return self.app.tables._changelogs[tp.topic]  # noqa: SLF001 - no lookup by topic
+    def _table(self, tp: TP) -> BulkTable:
+        table: BulkTable = self.app.tables._changelogs[tp.topic]  # noqa: SLF001 - no lookup by topic
+        return table
 
     def begin(self) -> None:
         # Faust clears every queue when it resumes: nothing may be delivered earlier.
@@ -116,12 +117,6 @@ class StreamConsumer(driver.Consumer):  # type: ignore[misc]
         message.acked = True
         self._unacked_messages.discard(message)
         return False
-
-    async def perform_seek(self) -> None:
-        """Faust's placing; ours is in `placement.py`."""
-
-    def on_buffer_full(self, tp: TP) -> None:
-        """Faust's back-pressure; ours is in `delivery.py`."""
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust's stall detector, which never fires; ours is in `lag_watchdog.py`."""

@@ -27,15 +27,15 @@ import structlog
 from faust.tables.table import Table
 from yarl import URL
 
+from streams.engine.applied_offset import newest_by_applied_offset
 from streams.engine.batch_writer import BatchWriter
 from streams.engine.changelog import declare
 from streams.engine.consumer import Stale
-from streams.engine.restore import newest_by_applied_offset
 from streams.engine.stores import ROCKSDB_OPTIONS, MemoryStore, PartitionStore, RocksDBStore
-from streams.engine.unacknowledged import Absent, Unacknowledged
+from streams.engine.unacknowledged import Unacknowledged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from faust.types import TP
@@ -74,7 +74,6 @@ class BulkTable(Table):  # type: ignore[misc]
                 " another type stalls recovery for ever"
             )
         self._one_at_a_time: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._contained: dict[int, int] = {}
         self._ahead = Unacknowledged()
 
     @property
@@ -107,12 +106,7 @@ class BulkTable(Table):  # type: ignore[misc]
 
     def read(self, slot: Slot, key: bytes) -> bytes | None:
         """The value of the key in the slot's partition."""
-        found = self._ahead.find(slot.partition, key)
-        return self.store.read(slot.partition, key) if isinstance(found, Absent) else found
-
-    def read_many(self, slot: Slot, keys: Sequence[bytes]) -> list[bytes | None]:
-        """The values of the keys, in their order."""
-        return self._ahead.over(slot.partition, keys, lambda rest: self.store.read_many(slot.partition, rest))
+        return self._ahead.read(self.store, slot.partition, key)
 
     def owned(self) -> Sequence[OwnedPartition]:
         """The partitions that are ours now and completely restored; none while they are about to go."""
@@ -130,7 +124,7 @@ class BulkTable(Table):  # type: ignore[misc]
     def scan(self, slot: Slot) -> Iterator[tuple[bytes, bytes]]:
         """Every key and value of the slot's partition, as they are now. Raises Stale when it is not ours any more."""
         self._check(slot)
-        return self._ahead.over_all(slot.partition, self.store.scan(slot.partition))
+        return self._ahead.scan(self.store, slot.partition)
 
     async def write(self, slot: Slot, items: Mapping[bytes, bytes | None], *, durable: bool = False) -> None:
         """Write the values; None deletes. Raises Stale, and has no effect, when the partition is not ours any more.
@@ -148,8 +142,7 @@ class BulkTable(Table):  # type: ignore[misc]
         """Delete the rows whose values are still the `judged` ones; returns how many. Raises Stale as `write` does."""
         async with self._one_at_a_time[slot.partition]:
             self._check(slot)
-            now = self.read_many(slot, list(judged))
-            gone = [key for key, value in zip(judged, now, strict=True) if value == judged[key]]
+            gone = [key for key, value in judged.items() if self.read(slot, key) == value]
             await self._put(slot.partition, dict.fromkeys(gone))
         return len(gone)
 
@@ -182,22 +175,16 @@ class BulkTable(Table):  # type: ignore[misc]
         """
         if future.cancelled() or future.exception() is not None or self.should_stop:
             return
-        if not self._ahead.arrived(partition, run):
-            return  # after a rebalance the next recovery reads it
-        contained = self._contained.get(partition)
-        if contained is None:
-            contained = self.store.offset(partition)
-            contained = -1 if contained is None else contained
-        complete = future.result().offset == contained + 1
-        if complete:
-            contained += len(run)
         try:
-            self.store.apply(partition, run, contained if complete else None)
+            if not self._ahead.arrived(partition, run):
+                return  # after a rebalance the next recovery reads it
+            first, contained = future.result().offset, self.store.offset(partition)
+            complete = first == (0 if contained is None else contained + 1)
+            self.store.apply(partition, run, first + len(run) - 1 if complete else None)
         except Exception as error:
             # Nobody else sees what a callback raises.
+            log.exception("store.not_written", table=self.name, partition=partition)
             self._member.sends.fail(error)
-            raise
-        self._contained[partition] = contained
 
     def restore(self, tp: TP, records: Sequence[Record]) -> None:
         """Apply a run of changelog records in recovery; called by the consumer."""
@@ -205,18 +192,10 @@ class BulkTable(Table):  # type: ignore[misc]
         stored = self.store.read
         values = newest_by_applied_offset(records, applied_offset_of, lambda key: stored(tp.partition, key))
         self.store.apply(tp.partition, values, records[-1].offset)
-        self._contained.pop(tp.partition, None)
-
-    def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
-        """Faust's own way of recovery, one event a record; ours leaves nothing for it."""
-        left = list(batch)
-        for event in left:
-            self.restore(event.message.tp, [event.message])
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
-        self._contained.clear()
         self._ahead.clear()
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
+
+    from streams.engine.stores import PartitionStore
 
 Run: TypeAlias = "Mapping[bytes, bytes | None]"
 
 
-class Absent:
-    """Stands for a key that no run has: None is a deletion."""
-
-
-ABSENT: Final = Absent()
+class OutOfOrderError(RuntimeError):
+    """The broker has a later run and not the one before it: the store would be what the changelog never was."""
 
 
 class Unacknowledged:
-    """Runs of rows by partition, oldest first. They arrive in the order in which they were added."""
+    """Runs of rows by partition, oldest first, over the store that gets them when they arrive; None: deleted."""
 
     def __init__(self) -> None:
         self._runs: defaultdict[int, deque[Run]] = defaultdict(deque)
@@ -28,38 +27,31 @@ class Unacknowledged:
         self._runs[partition].append(run)
 
     def arrived(self, partition: int, run: Run) -> bool:
-        """Take the oldest run out. False for another one: its partition went, or an earlier run failed."""
+        """Take the oldest run out. False for one that is not here any more, because its partition went meanwhile.
+
+        Raises OutOfOrderError while an earlier run has not arrived.
+        """
         runs = self._runs[partition]
-        if not runs or runs[0] is not run:
-            return False
-        runs.popleft()
-        return True
+        if runs and runs[0] is run:
+            runs.popleft()
+            return True
+        if any(waiting is run for waiting in runs):
+            raise OutOfOrderError(f"partition {partition}: {len(run)} rows were acknowledged before earlier ones")
+        return False
 
     def clear(self) -> None:
         self._runs.clear()
 
-    def find(self, partition: int, key: bytes) -> bytes | Absent | None:
+    def read(self, store: PartitionStore, partition: int, key: bytes) -> bytes | None:
+        """The newest value of the key."""
         for run in reversed(self._runs[partition]):
             if key in run:
                 return run[key]
-        return ABSENT
+        return store.read(partition, key)
 
-    def over(
-        self, partition: int, keys: Sequence[bytes], stored: Callable[[list[bytes]], list[bytes | None]]
-    ) -> list[bytes | None]:
-        """The values of the keys; `stored` gives those that no run has."""
-        if not self._runs[partition]:
-            return stored(list(keys))
-        found = {key: self.find(partition, key) for key in keys}
-        absent = [key for key, value in found.items() if value is ABSENT]
-        found |= dict(zip(absent, stored(absent), strict=True))
-        return [None if isinstance(value, Absent) else value for value in map(found.__getitem__, keys)]
-
-    def over_all(self, partition: int, stored: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-        """Every key and value, given all that is `stored`."""
-        if not self._runs[partition]:
-            return stored
-        rows: dict[bytes, bytes | None] = dict(stored)
+    def scan(self, store: PartitionStore, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Every key and its newest value."""
+        rows: dict[bytes, bytes | None] = dict(store.scan(partition))
         for run in self._runs[partition]:
             rows |= run
         return ((key, value) for key, value in rows.items() if value is not None)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from streams.engine.batch_writer import publish_run
 from streams.engine.consumer import each_batch
 from streams.engine.publish import Outgoing, publish
-from streams.engine.publish_run import publish_run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -48,9 +48,6 @@ class SimStore:
     def read(self, partition: int, key: bytes) -> bytes | None:
         return self._of(partition).get(key)
 
-    def read_many(self, partition: int, keys: Iterable[bytes]) -> list[bytes | None]:
-        return [self._of(partition).get(key) for key in keys]
-
     def apply(self, partition: int, items: Mapping[bytes, bytes | None], offset: int | None = None) -> None:
         values = self._of(partition)
         for key, value in items.items():

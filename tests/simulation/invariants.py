@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from streams.engine.applied_offset import applied_offset_of
-from streams.engine.restore import newest_by_applied_offset
+from streams.engine.applied_offset import applied_offset_of, newest_by_applied_offset
 from streams.engine.timer_rows import decode as decode_timer
 from tests.simulation.flow import (
     FIRED,

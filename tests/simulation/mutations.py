@@ -133,12 +133,12 @@ MUTATIONS = (
     Mutation(
         "the local store's offset moves over gaps",
         "tables:BulkTable._answered",
-        "complete = future.result().offset == contained + 1",
+        "complete = first == (0 if contained is None else contained + 1)",
         "complete = True",
     ),
     Mutation(
         "the local store is not read as the changelog has it: lower applied offsets win",
-        "restore:newest_by_applied_offset",
+        "applied_offset:newest_by_applied_offset",
         "applied_offset_of(known) > applied_offset_of(value)",
         "False",
     ),
@@ -169,7 +169,7 @@ MUTATIONS = (
     Mutation(
         "a snapshot is deleted whatever was written since (defect 6)",
         "tables:BulkTable.delete_unchanged",
-        "if value == judged[key]]",
+        " if self.read(slot, key) == value]",
         "]",
     ),
     Mutation(
@@ -181,7 +181,7 @@ MUTATIONS = (
     Mutation(
         "reads do not see what the changelog has not yet",
         "tables:BulkTable.read",
-        "return self.store.read(slot.partition, key) if isinstance(found, Absent) else found",
+        "return self._ahead.read(self.store, slot.partition, key)",
         "return self.store.read(slot.partition, key)",
     ),
     Mutation(

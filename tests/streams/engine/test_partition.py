@@ -32,7 +32,7 @@ def test_a_gap_at_the_current_position_is_the_brokers_word() -> None:
     assert partition.take(fetched(12, 13, at=10))
     taken, records = partition.assign(5) or pytest.fail("nothing was assigned")
     assert [record.offset for record in records] == [12, 13]
-    assert (taken.first, taken.end, partition.gap_offsets) == (10, 14, 2)
+    assert (taken.first, taken.end) == (10, 14)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ class AnySchedule(RuleBasedStateMachine):
     @rule()
     def return_all(self) -> None:
         self.epoch += 1
-        assert self.partition.return_all(self.epoch) == len(self.live)
+        self.partition.return_all(self.epoch)
         self.void += [taken for taken, _ in self.live]
         self.live.clear()
 

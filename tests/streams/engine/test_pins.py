@@ -18,7 +18,6 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust.app.base import App
-from faust.stores.memory import Store as FaustMemoryStore
 from faust.stores.rocksdb import Store as FaustRocksDBStore
 from faust.streams import Stream
 from faust.tables.base import Collection
@@ -41,7 +40,6 @@ PINNED = {"faust-streaming": "0.15.3", "mode-streaming": "0.7.1", "aiokafka": "0
 # What we override or call: the parameters without `self`, and the module that relies on it.
 SIGNATURES: list[tuple[Callable[..., Any], str, str]] = [
     (Consumer._drain_messages, "fetcher", "stream_consumer.py"),
-    (Consumer.perform_seek, "", "stream_consumer.py"),
     (Consumer.commit, "topics start_new_transaction", "stream_consumer.py"),
     (Consumer.ack, "message", "stream_consumer.py"),
     (Consumer.wait_empty, "", "stream_consumer.py"),
@@ -49,7 +47,6 @@ SIGNATURES: list[tuple[Callable[..., Any], str, str]] = [
     (Consumer.on_partitions_assigned, "assigned generation_id", "stream_consumer.py"),
     (Consumer.stop_flow, "", "stream_consumer.py"),
     (Consumer.resume_flow, "", "stream_consumer.py"),
-    (Consumer.on_buffer_full, "tp", "stream_consumer.py"),
     (DriverConsumer._new_consumer_thread, "", "stream_consumer.py"),
     (DriverConsumer.verify_event_path, "now tp", "stream_consumer.py"),
     (AIOKafkaConsumerThread._create_worker_consumer, "transport", "kafka_client.py"),
@@ -64,15 +61,13 @@ SIGNATURES: list[tuple[Callable[..., Any], str, str]] = [
     (TableManager.on_rebalance, "assigned revoked newly_assigned generation_id", "app.py"),
     (TableManager.on_partitions_revoked, "revoked", "app.py"),
     (Collection._new_store_by_url, "url", "tables.py"),
-    (Collection.apply_changelog_batch, "batch", "tables.py"),
     (Collection.on_rebalance, "assigned revoked newly_assigned generation_id", "tables.py"),
-    (FaustMemoryStore.persisted_offset, "tp", "stores.py"),
     (FaustRocksDBStore._db_for_partition, "partition", "stores.py"),
     (Fetcher.fetched_records, "partitions timeout max_records", "kafka_client.py"),
     (GroupCoordinator._send_req, "request", "kafka_client.py"),
     (AIOKafkaConnection.send, "request expect_response", "freeze_guard.py"),
-    (AIOKafkaProducer.send_batch, "batch topic partition", "changelog.py"),
-    (AIOKafkaProducer.create_batch, "", "changelog.py"),
+    (AIOKafkaProducer.send_batch, "batch topic partition", "batch_writer.py"),
+    (AIOKafkaProducer.create_batch, "", "batch_writer.py"),
 ]
 
 # Lines of code on which one of our arguments rests: where, the line, and the argument.

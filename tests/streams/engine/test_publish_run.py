@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from schemas.topics import UNIT_AGGREGATES
+from streams.engine.batch_writer import publish_run
 from streams.engine.publish import Outgoing, PublishError, RecordTooLargeError
-from streams.engine.publish_run import publish_run
 
 pytestmark = pytest.mark.anyio
 

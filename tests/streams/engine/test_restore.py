@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.engine.restore import newest_by_applied_offset
+from streams.engine.applied_offset import newest_by_applied_offset
 from tests.streams.engine.engine_fakes import Rec
 
 
