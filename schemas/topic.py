@@ -56,7 +56,10 @@ class Topic(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
 
     def decode(self, value: bytes | None) -> T_co:
         """The message that a record's value says; raises msgspec.MsgspecError for what is none of this topic's."""
-        message: T_co = _decoder(self.carries).decode(value or b"")
+        try:
+            message: T_co = _decoder(self.carries).decode(value or b"")
+        except (RecursionError, UnicodeError) as error:
+            raise msgspec.DecodeError(str(error)) from error
         return message
 
     @property

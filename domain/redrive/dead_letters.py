@@ -119,13 +119,14 @@ def _request_facts(
 
 def _unreadable_facts(dead: m.UnreadableRecord) -> Facts:
     return Facts(
-        lane=dead.topic, reason="unreadable", error_code="unreadable", error=dead.detail, at_ms=dead.at_ms, attempts=0
+        lane=dead.topic, reason=dead.reason, error_code=dead.reason, error=dead.detail, at_ms=dead.at_ms, attempts=0
     )
 
 
 def _redrive_unreadable(dead: m.UnreadableRecord) -> NotRedrivable:
+    failed = "could not be decoded" if dead.reason is m.Unusable.UNREADABLE else f"made build {dead.build} fail"
     return NotRedrivable(
-        f"the record at {dead.topic}/{dead.partition}/{dead.offset} could not be decoded ({dead.detail});"
+        f"the record at {dead.topic}/{dead.partition}/{dead.offset} {failed} ({dead.detail});"
         " its writer must send it again"
     )
 

@@ -80,9 +80,14 @@ def _kept(dead: m.DeadReading) -> list[m.Reading]:
         return []
 
 
-# Reasons that a change of configuration, or the passing of time, may have removed.
+# Reasons that a change of configuration, the passing of time, or another version of ours may have removed.
 _MAY_HAVE_CHANGED = frozenset(
-    {m.DeadLetterReason.UNKNOWN_UNIT, m.DeadLetterReason.FUTURE_TIME, m.DeadLetterReason.MISSING_KEY}
+    {
+        m.DeadLetterReason.UNKNOWN_UNIT,
+        m.DeadLetterReason.FUTURE_TIME,
+        m.DeadLetterReason.MISSING_KEY,
+        m.DeadLetterReason.QUARANTINED,
+    }
 )
 
 

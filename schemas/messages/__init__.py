@@ -131,6 +131,7 @@ from schemas.messages.sms import (
 )
 from schemas.messages.unreadable import (
     UnreadableRecord,
+    Unusable,
 )
 
 encode = msgspec.json.Encoder().encode
@@ -232,5 +233,6 @@ __all__ = [
     "UnitOffline",
     "UnitOnline",
     "UnreadableRecord",
+    "Unusable",
     "encode",
 ]

@@ -41,6 +41,7 @@ class DeadLetterReason(StrEnum):
     UNKNOWN_UNIT = "unknown_unit"
     TOO_OLD = "too_old"
     TOO_MANY = "too_many"
+    QUARANTINED = "quarantined"
 
 
 class DeadReading(Struct, frozen=True, kw_only=True, tag_field="type", tag="dead_reading"):
@@ -56,3 +57,4 @@ class DeadReading(Struct, frozen=True, kw_only=True, tag_field="type", tag="dead
     value_bytes: Annotated[int, Meta(ge=0, description="The record's full size")] = 0
     readings: Annotated[tuple[Reading, ...], Meta(description="The refused readings, where only some were")] = ()
     redrives: Annotated[int, Meta(ge=0, description="How often a person sent it again from the dead letters")] = 0
+    build: Annotated[str, Meta(description="The version that failed on a quarantined record")] = ""

@@ -10,6 +10,7 @@ from aiokafka.partitioner import murmur2
 from schemas import messages as m
 from schemas import topics as t
 from streams.detection.consumer_lag import ConsumerLag
+from streams.detection.dead_readings import quarantine_in
 from streams.detection.metrics import detection_metrics
 from streams.detection.offline_to_alerts import OfflineAlerts
 from streams.detection.offline_units import LOOK_EVERY_S, OfflineUnits
@@ -47,8 +48,9 @@ def build() -> faust.App:
     offline_units = OfflineUnits(send, states, buckets, rounds, lag, now_ms, flow.counts)
     groups = _table(app, "unit-groups", count, buffer_mib=1)
     offline_alerts = OfflineAlerts(send, groups, units, now_ms, flow.counts)
-    agent(app, t.READINGS, flow.handle)
-    agent(app, t.UNIT_CONNECTIVITY, offline_alerts.handle)
+    set_aside = quarantine_in(send, settings.build, now_ms)
+    agent(app, t.READINGS, flow.handle, set_aside=set_aside)
+    agent(app, t.UNIT_CONNECTIVITY, offline_alerts.handle, set_aside=set_aside)
     app.task(offline_units.run)
     app.task(offline_alerts.run)
     serve_metrics(app, settings.metrics_port, detection_metrics(flow.counts, lag, [units]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -36,7 +37,7 @@ from streams.engine.expiry import Expiry
 from streams.engine.global_table import GlobalTable, load_before_work
 from streams.engine.metrics import serve_metrics
 from streams.engine.timers import Timers
-from streams.engine.wiring import agent, now_ms, publisher
+from streams.engine.wiring import agent, dead_letters, now_ms, publisher
 
 if TYPE_CHECKING:
     import faust
@@ -86,12 +87,13 @@ def build() -> faust.App:
     conclusion = PageConclusion(ledger=ledger, timers=timers, publish=send, now_ms=now_ms)
     pages = _pages(settings, (out, pause), mail.mailbox(), contacts, ledger, conclusion, send)
     retries = EmailRetries(timers, send, now_ms)
-    agent(app, t.DIGEST_PREFERENCES, PreferencesToRuns(send, plans, now_ms).handle)
-    agent(app, t.DIGEST_RUNS, RunsToJobs(send, plans, counters, now_ms).handle)
-    agent(app, t.DIGEST_JOBS, jobs.handle, at_once=count)
-    agent(app, t.EMAIL_REQUESTS, mailing.handle)
-    agent(app, t.EMAIL_RETRIES, retries.handle)
-    agent(app, t.PAGE_EMAILS, pages.handle)
+    flow = partial(agent, app, set_aside=dead_letters(app, t.EMAIL_DLQ, send))
+    flow(t.DIGEST_PREFERENCES, PreferencesToRuns(send, plans, now_ms).handle)
+    flow(t.DIGEST_RUNS, RunsToJobs(send, plans, counters, now_ms).handle)
+    flow(t.DIGEST_JOBS, jobs.handle, at_once=count)
+    flow(t.EMAIL_REQUESTS, mailing.handle)
+    flow(t.EMAIL_RETRIES, retries.handle)
+    flow(t.PAGE_EMAILS, pages.handle)
     app.task(timers.run)
     app.task(Expiry("email-ledger", entries, lambda _, raw: is_over(raw, now_ms())).run)
     metrics = digests_metrics(counters, mailing, conclusion.decided, timers, [units, contacts, preferences])

@@ -13,6 +13,7 @@ from faust.tables import TableManager
 from faust.transport.drivers import aiokafka as driver
 
 from streams.engine import deadline, freeze_guard
+from streams.engine.recent_failures import RecentFailures
 from streams.engine.stream_consumer import StreamConsumer
 from streams.engine.tables import BulkTable
 
@@ -79,6 +80,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
 
     worker_settings: WorkerSettings
     batch_sizes: Mapping[str, int]
+    failures: RecentFailures
     applied_offset_of: Callable[[bytes], int] | None
     _in_worker = False
 
@@ -127,6 +129,7 @@ def create_app(
     app = StreamApp(settings.topic(name), **_faust_settings(settings))
     app.worker_settings = settings
     app.batch_sizes = sizes
+    app.failures = RecentFailures(settings.data_dir / "failures.json", settings.quarantine_limit)
     app.applied_offset_of = applied_offset_of
     return app
 

@@ -5,13 +5,15 @@
         await each_batch(app, stream, detection.handle)
 
 A flow's `handle` first publishes what follows from the batch, then writes its tables, then returns. It catches what is
-wrong with a single record; whatever it raises ends the worker, and the batch is read again by the next one. So it must
-give the same result when it sees a batch twice: see `streams/engine/tables.py` about applied offsets.
+wrong with a single record; for what it did not think of there is `quarantine.py`. Whatever it raises here ends the
+worker, and the batch is read again by the next one. So it must give the same result when it sees a batch twice: see
+`streams/engine/tables.py` about applied offsets.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -71,6 +73,12 @@ class Batch:
         self.topic: str = message.topic
         self.partition: int = message.partition
         self.records: Sequence[Record] = message.value
+
+    def part(self, records: Sequence[Record]) -> Batch:
+        """Some of its records: it lasts as long as the whole, which alone can be completed or returned."""
+        part = copy.copy(self)
+        part.records = records
+        return part
 
     def still_ours(self) -> bool:
         """Whether effects of this batch are still wanted. Asked before anything leaves that cannot be taken back.

@@ -8,6 +8,8 @@ import structlog
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+from streams.engine import alarms
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -33,6 +35,7 @@ def serve_metrics(app: faust.App, port: int, collect: Callable[[], Iterable[Metr
     def with_engine() -> Iterable[Metric]:
         yield from collect()
         yield engine_metric(app.consumer.member.counts)
+        yield alarm_metric()
 
     registry = CollectorRegistry()
     registry.register(_Collector(with_engine))
@@ -50,6 +53,12 @@ def engine_metric(counts: Mapping[str, int]) -> Metric:
     always = dict.fromkeys(("returned", "sought", "void", "lost to retention", "stalled"), 0)
     about = "What happened to batches and positions"
     return labelled("freshtrack_engine_events", about, "event", always | dict(counts))
+
+
+def alarm_metric() -> Metric:
+    return labelled(
+        "freshtrack_alarms", "What somebody must look at, by name", "alarm", {"record.quarantined": 0} | alarms.raised
+    )
 
 
 def configuration_metrics(tables: Sequence[GlobalTable[Any]]) -> Iterable[Metric]:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from broker.partition_counts import partition_count
 from broker.settings import KafkaSettings
+from streams.engine.build import version
 
 if TYPE_CHECKING:
     from schemas.topic import AnyTopic
@@ -56,6 +57,17 @@ class WorkerSettings(KafkaSettings):
     drain_limit_s: Annotated[
         float, Field(validation_alias="DRAIN_LIMIT_S", description="from SIGTERM to the end", gt=0, le=60)
     ] = 30.0
+    quarantine_limit: Annotated[
+        int,
+        Field(
+            validation_alias="QUARANTINE_LIMIT",
+            description="so many records of one minute on which our code fails end the worker; fewer are set aside",
+            ge=1,
+        ),
+    ] = 3
+    build: Annotated[
+        str, Field(validation_alias="BUILD", description="what runs, as dead letters name it", default_factory=version)
+    ]
     metrics_port: Annotated[
         int, Field(validation_alias="METRICS_PORT", description="0: a free one", ge=0, le=65_535)
     ] = 0

@@ -15,7 +15,7 @@ from streams.engine.expiry import Expiry
 from streams.engine.global_table import GlobalTable, load_before_work
 from streams.engine.metrics import serve_metrics
 from streams.engine.timers import Timers
-from streams.engine.wiring import agent, now_ms, publisher
+from streams.engine.wiring import agent, dead_letters, now_ms, publisher
 from streams.notifications.alert_commands_to_sms import AlertCommands
 from streams.notifications.alert_texts import AlertTexts
 from streams.notifications.alerts_to_sms import Paging
@@ -34,6 +34,8 @@ from streams.notifications.stages import Surroundings, build_stages
 from streams.notifications.telnyx.client import TelnyxClient
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import faust
 
     from streams.notifications.stages import Stages
@@ -79,25 +81,31 @@ def build() -> faust.App:
     texts, times = AlertTexts(units, contacts, now_ms), ChainTimes(settings.escalation(), organizations)
     fallback = Fallback(texts, emails, organizations, now_ms)
     states = EscalationStates(table=escalations, timers=timers, publish=publish, now_ms=now_ms)
-    agent(app, t.ALERTS, Paging(states, texts, fallback, now_ms, times, settings.all_clear).handle)
-    agent(app, t.ALERT_COMMANDS, AlertCommands(states, texts, now_ms, times).handle)
-    agent(app, t.ESCALATIONS, Reminders(states, texts, fallback, closed, now_ms, times).handle)
-    _send(app, settings.queued_batches, count, stages)
-    agent(app, t.SMS_INBOUND, Inbound(contacts, organizations, emails, publish, now_ms).handle)
+    flow = partial(agent, app, set_aside=dead_letters(app, t.SMS_DLQ, publish))
+    flow(t.ALERTS, Paging(states, texts, fallback, now_ms, times, settings.all_clear).handle)
+    flow(t.ALERT_COMMANDS, AlertCommands(states, texts, now_ms, times).handle)
+    flow(t.ESCALATIONS, Reminders(states, texts, fallback, closed, now_ms, times).handle)
+    _send(app, flow, settings.queued_batches, count, stages)
+    flow(t.SMS_INBOUND, Inbound(contacts, organizations, emails, publish, now_ms).handle)
     app.task(timers.run)
     app.task(ContactChanges(escalations, contacts, publish, now_ms).run)
-    app.task(Expiry("escalations", escalations, lambda _, raw: is_over(raw, now_ms())).run)
-    app.task(Expiry("sms-ledger", ledger_table, lambda key, raw: row_is_over(key, raw, now_ms(), policy.window_ms)).run)
+    _forget(app, escalations, ledger_table, policy.window_ms)
     tables = (units, contacts, organizations)
     serve_metrics(app, settings.metrics_port, notifications_metrics(stages, texts, timers, tables))
     return app
 
 
-def _send(app: faust.App, at_once: int, partitions: int, stages: Stages) -> None:
+def _send(app: faust.App, flow: Callable[..., None], at_once: int, partitions: int, stages: Stages) -> None:
     """The flows of the SMS themselves."""
     for lane in t.SMS_LANES.values():
-        agent(app, lane, partial(stages.sms.handle, lane), at_once=at_once)
-    agent(app, t.SMS_RETRIES, stages.retries.handle, at_once=partitions)
-    agent(app, t.SMS_RECEIPTS, stages.receipts.handle, at_once=partitions)
+        flow(lane, partial(stages.sms.handle, lane), at_once=at_once)
+    flow(t.SMS_RETRIES, stages.retries.handle, at_once=partitions)
+    flow(t.SMS_RECEIPTS, stages.receipts.handle, at_once=partitions)
     app.task(stages.sms.run)
     app.task(stages.second_way.run)
+
+
+def _forget(app: faust.App, escalations: faust.Table, ledger: faust.Table, window_ms: int) -> None:
+    """What is over expires from the tables."""
+    app.task(Expiry("escalations", escalations, lambda _, raw: is_over(raw, now_ms())).run)
+    app.task(Expiry("sms-ledger", ledger, lambda key, raw: row_is_over(key, raw, now_ms(), window_ms)).run)

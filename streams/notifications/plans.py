@@ -94,6 +94,13 @@ class Planner:
         self._policy = policy
         self._windows = Windows(ledger, closed, policy)
 
+    def sends(self, slot: Slot, request: m.SmsRequest, now_ms: int) -> bool:
+        """Whether the plan is to send now; no where planning fails, which whoever acts on the plan meets again."""
+        try:
+            return isinstance(self.plan(slot, request, now_ms), Send)
+        except Exception:  # noqa: BLE001 - raised here it would end the loop that serves all messages
+            return False
+
     def plan(self, slot: Slot, request: m.SmsRequest, now_ms: int) -> Plan:  # noqa: PLR0911 - in this order
         entry = self._ledger.entry(slot, request.request_id)
         if not entry.may_try(request):

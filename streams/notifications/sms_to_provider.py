@@ -87,7 +87,7 @@ class SmsToProvider:
 
     def _start(self, turn: Turn[Job]) -> None:
         job = turn.item
-        paced = isinstance(self._planner.plan(job.batch, job.request, self._now_ms()), Send)
+        paced = self._planner.sends(job.batch, job.request, self._now_ms())
         if paced:  # only what will be sent uses up a place and a moment of the rate
             self._limiter.pass_through()
         task = asyncio.create_task(self._serve(turn, paced=paced))

@@ -33,8 +33,16 @@ def build() -> faust.App:
     app = create_app("recorder", settings, batched=[route.topic for route in ROUTES], applied_offset_of=None)
     availability, counts, rewind = Availability(), Counts(), Rewind(app, settings.topic)
     for route in ROUTES:
-        flow = Recorder(engine, route, availability, counts, rewind=rewind, try_limit_s=settings.try_limit_s)
-        agent(app, route.topic, flow.handle)
+        flow = Recorder(
+            engine,
+            route,
+            availability,
+            counts,
+            rewind=rewind,
+            try_limit_s=settings.try_limit_s,
+            build=settings.build,
+        )
+        agent(app, route.topic, flow.handle, set_aside=flow.set_aside)
     topics = [route.topic for route in ROUTES]
     kept = {topic.name: settings.partitions(topic) for topic in WATERMARKED}
     watermarks = Watermarks(engine, topics, kept, ends_of(app, settings.topic), now_ms, rewind, availability)

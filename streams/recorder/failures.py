@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from domain.redrive.dead_letters import DeadLetter
 
 TOPICS = {topic.name: topic for topic in DEAD_LETTER_TOPICS}
-UNREADABLE = "unreadable"
+UNREADABLE = m.Unusable.UNREADABLE.value
+QUARANTINED = m.Unusable.QUARANTINED.value
 REFUSED = "refused_by_the_database"
 
 
@@ -93,11 +94,15 @@ class _Whose(msgspec.Struct):
     unit_id: str | None = None
 
 
-def unusable(record: Incoming, reason: str, code: str, why: str) -> JobFailure:
-    """The dead letter of a record that the recorder cannot use, with its owner if the record names one."""
+def unusable(record: Incoming, reason: str, code: str, why: str, build: str = "") -> JobFailure:
+    """The dead letter of a record that the recorder cannot use, with its owner if the record names one.
+
+    `build` is the version of our code that failed on it, where the record itself could be decoded.
+    """
+    why = why.encode(errors="replace").decode()
     try:
         whose = msgspec.json.decode(record.value or b"", type=_Whose)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
         whose = _Whose()
     dead = m.UnreadableRecord(
         topic=record.topic,
@@ -106,6 +111,8 @@ def unusable(record: Incoming, reason: str, code: str, why: str) -> JobFailure:
         at_ms=record.timestamp_ms,
         detail=clean(why),
         value_base64=None if record.value is None else base64.b64encode(record.value).decode(),
+        reason=m.Unusable.QUARANTINED if build else m.Unusable.UNREADABLE,
+        build=build,
     )
     return JobFailure(
         organization_id=_cleaned(whose.organization_id),
@@ -126,4 +133,4 @@ def unusable(record: Incoming, reason: str, code: str, why: str) -> JobFailure:
 
 def _cleaned(text: str | None) -> str | None:
     # Ids are at most this long; a longer one may not fit into an index.
-    return None if text is None else clean(text[:200])
+    return None if text is None else clean(text[:200].encode(errors="replace").decode())

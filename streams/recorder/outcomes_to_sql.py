@@ -14,7 +14,7 @@ import structlog
 
 from streams.engine.consumer import Stale
 from streams.recorder.availability import must_go, waits_s
-from streams.recorder.failures import REFUSED, UNREADABLE, unusable
+from streams.recorder.failures import QUARANTINED, REFUSED, UNREADABLE, unusable
 from streams.recorder.rows import Incoming, NotYetError
 from streams.recorder.transaction import AWAY, BehindError, Prepared, RefusedError, Written, write
 
@@ -49,6 +49,7 @@ class Recorder:
         *,
         rewind: Callable[[str, int, int, int], Awaitable[bool]],
         try_limit_s: float,
+        build: str,
     ) -> None:
         self._engine = engine
         self._route = route
@@ -56,29 +57,27 @@ class Recorder:
         self._counts = counts
         self._rewind = rewind
         self._try_limit_s = try_limit_s
+        self._build = build
 
     async def handle(self, batch: Batch) -> None:
         await self._record(batch, [self._prepare(record) for record in batch.records])
 
+    async def set_aside(self, batch: Batch, why: str) -> None:
+        """Write the row of the one record of `batch`, on which our code fails, and move behind it."""
+        record = Incoming.of(batch.records[0], self._route.topic)
+        await self._until_written(batch, [self._unusable(record, QUARANTINED, QUARANTINED, why, self._build)])
+
     def _prepare(self, record: Record) -> Prepared:
-        incoming = Incoming(
-            self._route.topic.name,
-            record.partition,
-            record.offset,
-            record.timestamp,
-            record.key,
-            record.value,
-            record.headers,
-        )
+        incoming = Incoming.of(record, self._route.topic)
         try:
             return Prepared(incoming, self._route.rows(incoming))
         except msgspec.MsgspecError as error:
             return self._unusable(incoming, UNREADABLE, UNREADABLE, str(error))
 
-    def _unusable(self, record: Incoming, reason: str, code: str, why: str) -> Prepared:
+    def _unusable(self, record: Incoming, reason: str, code: str, why: str, build: str = "") -> Prepared:
         log.error("recorder.unusable", topic=record.topic, partition=record.partition, offset=record.offset, why=why)
         self._counts.unusable[record.topic, reason] += 1
-        return Prepared(record, (unusable(record, reason, code, why),))
+        return Prepared(record, (unusable(record, reason, code, why, build),))
 
     async def _record(self, batch: Batch, prepared: Sequence[Prepared]) -> None:
         """Write; if the database refuses a row, halve until it is alone, and write its dead letter instead.

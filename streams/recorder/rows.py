@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from schemas.topic import AnyTopic
+    from streams.engine.consumer import Record
 
 
 class NotYetError(Exception):
@@ -46,6 +47,11 @@ class Incoming(msgspec.Struct, frozen=True, gc=False):
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes]] = ()
+
+    @classmethod
+    def of(cls, record: Record, topic: AnyTopic) -> Incoming:
+        place = topic.name, record.partition, record.offset, record.timestamp
+        return cls(*place, record.key, record.value, record.headers)
 
     @property
     def message_id(self) -> str | None:

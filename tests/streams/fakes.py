@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -44,6 +45,11 @@ class FakeBatch:
         self.epoch = 1
         self.ours = True
         self.ending = False
+
+    def part(self, records: Sequence[Record]) -> FakeBatch:
+        part = copy.copy(self)
+        part.records = records
+        return part
 
     def still_ours(self) -> bool:
         return self.ours

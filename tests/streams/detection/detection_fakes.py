@@ -138,4 +138,4 @@ class FakeBroker:
 def batch_of(records: Sequence[Raw], *, topic: str = "test.readings", partition: int = 0, epoch: int = 1) -> Batch:
     taken = OffsetRange(0, len(records))
     message = SimpleNamespace(topic=topic, partition=partition, value=list(records), range=taken, source=None)
-    return Batch(cast("GroupMember", SimpleNamespace(epoch_of=lambda _: epoch)), message)
+    return Batch(cast("GroupMember", SimpleNamespace(epoch_of=lambda _: epoch, in_contact=lambda: True)), message)

@@ -143,6 +143,9 @@ class FakeBatch:
         self.partition = records[0].partition
         self.leaving = False
 
+    def part(self, records: Sequence[Record]) -> FakeBatch:
+        return FakeBatch(records)
+
     def must_end(self) -> bool:
         return self.leaving
 
@@ -179,7 +182,13 @@ class World:
         self.availability = Availability()
         self.flows = {
             route.topic.name: Recorder(
-                engine, route, self.availability, self.counts, rewind=self.rewind, try_limit_s=try_limit_s
+                engine,
+                route,
+                self.availability,
+                self.counts,
+                rewind=self.rewind,
+                try_limit_s=try_limit_s,
+                build="1.2.3",
             )
             for route in ROUTES
         }

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 import pytest
 
 from schemas import messages as m
 from schemas import topics as t
+from streams.engine.quarantine import Quarantine
+from streams.engine.recent_failures import RecentFailures
+from tests.streams.planted import planted
 from tests.streams.recorder.records import (
     NOW_MS,
+    FakeBatch,
     World,
     acknowledge,
     bucket,
@@ -23,6 +28,11 @@ from tests.streams.recorder.records import (
     settlement,
     triggered,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from streams.engine.consumer import Batch
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -282,3 +292,24 @@ async def test_an_sms_that_another_one_named_says_which(world: World) -> None:
         ("rate_limited", "r1"),
         ("named", "r3"),
     ]
+
+
+async def test_a_record_on_which_our_code_fails_is_a_row_and_the_others_are_recorded(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = world.flows["alerts"]
+    rows = flow._route.rows
+    route = flow._route._replace(rows=planted(rows, lambda record: record.offset == 2))
+    monkeypatch.setattr(flow, "_route", route)
+    quarantine = Quarantine(flow.handle, flow.set_aside, RecentFailures(tmp_path / "failures.json", 3))
+    records = identified(records_of(t.ALERTS, *(triggered(f"a{number}") for number in range(5))))
+    for _ in range(2):
+        await quarantine.handle(cast("Batch", FakeBatch(records)))
+    assert await world.rows("SELECT alert_id FROM alerts ORDER BY 1") == [("a0",), ("a1",), ("a3",), ("a4",)]
+    ((reason, error, payload, offset),) = await world.rows(
+        "SELECT reason, error, payload, source_offset FROM job_failures"
+    )
+    letter = msgspec.json.decode(payload, type=m.UnreadableRecord)
+    assert (reason, offset, letter.build) == ("quarantined", 2, "1.2.3")
+    assert error == "PlantedError: +12*******23 and a***@example.com hit a bug, ?"
+    assert await world.value("SELECT next_offset FROM recorder_offsets WHERE topic = 'alerts'") == 5
