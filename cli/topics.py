@@ -98,6 +98,33 @@ def check(prefix: Prefix = None, time_limit_s: TimeLimit = 30.0) -> None:
     typer.echo(f"all {len(TOPICS)} topics are as declared")
 
 
+@commands.command()
+def grow(
+    partitions: Annotated[int, typer.Argument(min=1, help="how many each topic with fewer gets")],
+    prefix: Prefix = None,
+) -> None:
+    """More partitions, with the workers' tables, timers and unread records moved to where their keys now belong.
+
+    Stop everything that uses Kafka first: workers, api, relay, mqtt. Let the recorder read to the end before. A run
+    that was cut off is finished by the same command; until then no worker starts.
+    """
+    from confluent_kafka import KafkaException
+
+    from broker.growth.errors import GrowthError
+    from broker.growth.grow import grow as grow_topics
+    from broker.partition_counts import BrokerUnreachableError
+    from streams.table_layout import LAYOUT
+
+    settings = _settings()
+    prefix = settings.topic_prefix if prefix is None else prefix
+    try:
+        grow_topics(settings.librdkafka(), LAYOUT, partitions, prefix=prefix, tell=typer.echo)
+    except (GrowthError, BrokerUnreachableError) as error:
+        raise _fail(str(error)) from None
+    except KafkaException as error:
+        raise _fail(f"the broker refused: {error.args[0].str()}; run `topics grow {partitions}` again") from None
+
+
 def _count_of(option: str) -> tuple[str, int]:
     name, _, count = option.partition("=")
     if not count.isdecimal() or int(count) < 1:

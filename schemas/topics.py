@@ -216,6 +216,6 @@ CO_PARTITIONED: dict[str, tuple[AnyTopic, ...]] = {
         SMS_RETRIES,
         SMS_RECEIPTS,
     ),
-    "digests": (DIGEST_PREFERENCES, DIGEST_RUNS, DIGEST_JOBS, EMAIL_REQUESTS, EMAIL_RETRIES),
+    "digests": (DIGEST_PREFERENCES, DIGEST_RUNS, DIGEST_JOBS, EMAIL_REQUESTS, EMAIL_RETRIES, PAGE_EMAILS),
 }
 """By worker: the topics that it reads, or writes by partition number; they have the same number of partitions."""

@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Protocol
 
+import structlog
+
 from streams.engine.delivery import CALL_LIMIT_S, FETCH_WAIT_S, MAX_RECORDS
 from streams.engine.partition import PositionError
 from streams.engine.placement import restore_from
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from streams.engine.broker_client import BrokerClient, Fetched
     from streams.engine.consumer import Record
 
+log = structlog.get_logger(__name__)
+
 # So many records are applied before others have a turn.
 RESTORE_AT_ONCE = 5_000
 
@@ -27,6 +31,9 @@ class Changelogs(Protocol):
 
     def stored_offset(self, tp: TP) -> int | None:
         """The offset of the newest record that the store contains; None if it contains nothing."""
+
+    def drop(self, tp: TP) -> None:
+        """Forget everything that the store contains."""
 
     def restore(self, tp: TP, records: Sequence[Record]) -> None:
         """Apply records, the next ones in order."""
@@ -41,6 +48,11 @@ async def restore(client: BrokerClient, changelogs: Changelogs, tps: Collection[
     if not tps:
         return
     found = await client.offsets(tps, limit_s=CALL_LIMIT_S)
+    for tp in tps:
+        if (stored := changelogs.stored_offset(tp)) is not None and stored + 1 < found[tp].first:
+            # `topics grow` moved the rows: some of them to other partitions, all with other offsets.
+            log.warning("store.outdated", topic=tp.topic, partition=tp.partition, stored=stored, first=found[tp].first)
+            changelogs.drop(tp)
     positions = {tp: restore_from(tp, changelogs.stored_offset(tp), found[tp]) for tp in tps}
     await client.seek(positions, limit_s=CALL_LIMIT_S)
     behind = {tp for tp in tps if positions[tp] < found[tp].end}

@@ -41,6 +41,7 @@ class PartitionStore(Protocol):
     def apply(self, partition: int, items: Mapping[bytes, bytes | None], offset: int | None = None) -> None: ...
     def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]: ...
     def offset(self, partition: int) -> int | None: ...
+    def drop(self, partition: int) -> None: ...
 
 
 class MemoryStore(memory.Store):  # type: ignore[misc]
@@ -76,8 +77,11 @@ class MemoryStore(memory.Store):  # type: ignore[misc]
         del assigned, newly_assigned, generation_id
         for tp in revoked:
             if tp.topic in self.table.changelog_topic.topics:
-                self._partitions.pop(tp.partition, None)
-                self._offsets.pop(tp.partition, None)
+                self.drop(tp.partition)
+
+    def drop(self, partition: int) -> None:
+        self._partitions.pop(partition, None)
+        self._offsets.pop(partition, None)
 
     def _of(self, partition: int) -> dict[bytes, bytes]:
         return self._partitions.setdefault(partition, {})
@@ -129,3 +133,11 @@ class RocksDBStore(rocksdb.Store):  # type: ignore[misc]
     def offset(self, partition: int) -> int | None:
         raw = self._db_for_partition(partition).get(self.offset_key)
         return None if raw is None else int(raw)
+
+    def drop(self, partition: int) -> None:
+        """Its own offset as well."""
+        db = self._db_for_partition(partition)
+        batch: Any = rocksdict.WriteBatch(raw_mode=True)
+        for key in db.keys():  # noqa: SIM118 - no dictionary
+            batch.delete(key)
+        db.write(batch)

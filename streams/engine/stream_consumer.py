@@ -51,6 +51,9 @@ class StreamConsumer(driver.Consumer):  # type: ignore[misc]
     def stored_offset(self, tp: TP) -> int | None:
         return self._table(tp).store.offset(tp.partition)
 
+    def drop(self, tp: TP) -> None:
+        self._table(tp).store.drop(tp.partition)
+
     def restore(self, tp: TP, records: Sequence[Record]) -> None:
         self._table(tp).restore(tp, records)
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
 from producers.demo_fleet import demo_fleet
 from schemas.messages import ReadingBatch
-from schemas.topics import READINGS, TOPICS
+from schemas.topics import DIGEST_PREFERENCES, READINGS, TOPICS
 
 if TYPE_CHECKING:
     from schemas.topic import AnyTopic
@@ -57,13 +57,16 @@ class Commands:
 
     def records(self, topic: AnyTopic, kind: type[T]) -> list[tuple[str, T]]:
         """Every record of a topic: key and value."""
+        return [(key.decode(), msgspec.json.decode(value or b"", type=kind)) for key, value in self.rows(topic)]
+
+    def rows(self, topic: AnyTopic) -> list[tuple[bytes, bytes | None]]:
         consumer = Consumer(
             {"bootstrap.servers": self.bootstrap, "group.id": "none", "enable.partition.eof": True},
         )
         name = self.prefix + topic.name
         partitions = consumer.list_topics(name, timeout=30).topics[name].partitions
-        consumer.assign([TopicPartition(name, number, 0) for number in partitions])
-        found: list[tuple[str, T]] = []
+        consumer.assign([TopicPartition(name, number, OFFSET_BEGINNING) for number in partitions])
+        found: list[tuple[bytes, bytes | None]] = []
         ended = 0
         while ended < len(partitions):
             record = consumer.poll(30)
@@ -71,7 +74,7 @@ class Commands:
             if record.error():
                 ended += 1
             else:
-                found.append(((record.key() or b"").decode(), msgspec.json.decode(record.value() or b"", type=kind)))
+                found.append((record.key() or b"", record.value()))
         consumer.close()
         return found
 
@@ -91,6 +94,24 @@ def test_topics_are_made_once_and_checked(kafka: Kafka) -> None:
     assert commands("topics", "create", "--partitions", "2")[1].count("created") == len(TOPICS)
     assert commands("topics", "create", "--partitions", "2")[1].count("left as it is") == len(TOPICS)
     assert commands("topics", "check")[1] == f"all {len(TOPICS)} topics are as declared\n"
+
+
+def test_topics_grow_and_a_preference_is_found_once_in_its_new_partition(command: Commands) -> None:
+    producer = Producer({"bootstrap.servers": command.bootstrap, "partitioner": "murmur2_random"})
+    name = command.prefix + DIGEST_PREFERENCES.name
+    for number in range(20):
+        for version in (b"old", b"new"):
+            producer.produce(name, key=f"user-{number}", value=version)
+    producer.produce(name, key="user-0", value=None)
+    assert producer.flush(30) == 0
+    code, out, err = command("topics", "grow", "3")
+    assert code == 0, err
+    assert out.endswith("done: 3 partitions\n")
+    assert command("topics", "check")[0] == 0
+    rows = command.rows(DIGEST_PREFERENCES)
+    assert len(rows) == 20
+    assert dict(rows) == {f"user-{number}".encode(): b"new" for number in range(1, 20)} | {b"user-0": None}
+    assert command("topics", "grow", "3")[1] == "everything has 3 partitions or more\n"
 
 
 def test_too_many_copies_for_the_brokers_are_refused_in_one_sentence(kafka: Kafka) -> None:

@@ -44,6 +44,7 @@ class Job(msgspec.Struct, frozen=True):
     slow_s: float = 0.0
     max_batch: int = 500
     at_once: int = 1
+    partitions: int = 4
 
 
 encode = msgspec.msgpack.Encoder().encode
@@ -62,7 +63,7 @@ def applied_offset_of(raw: bytes) -> int:
 def hardened(job: Job, settings: WorkerSettings, lines: TextIO) -> Any:
     """Our consumer and table."""
     app = create_app(job.group, settings, batched={job.source: job.max_batch}, applied_offset_of=applied_offset_of)
-    table = app.Table("sums", partitions=4, key_type=bytes, value_type=bytes)
+    table = app.Table("sums", partitions=job.partitions, key_type=bytes, value_type=bytes)
     rng = random.Random()
 
     async def handle(batch: Batch) -> None:

@@ -64,6 +64,10 @@ class SimStore:
     def offset(self, partition: int) -> int | None:
         return self._disk.offsets.get((self._table, partition))
 
+    def drop(self, partition: int) -> None:
+        self._disk.values.pop((self._table, partition), None)
+        self._disk.offsets.pop((self._table, partition), None)
+
     def set_offset(self, partition: int, offset: int) -> None:
         self._disk.offsets[self._table, partition] = offset
 
@@ -197,6 +201,9 @@ class SimApp:
 
     def stored_offset(self, tp: TP) -> int | None:
         return self._table(tp).store.offset(tp.partition)
+
+    def drop(self, tp: TP) -> None:
+        self._table(tp).store.drop(tp.partition)
 
     def restore(self, tp: TP, records: Sequence[Record]) -> None:
         self._table(tp).restore(tp, records)

@@ -145,6 +145,9 @@ class FakeFlows:
     def stored_offset(self, tp: TP) -> int | None:
         return self.stored.get(tp)
 
+    def drop(self, tp: TP) -> None:
+        del self.stored[tp]
+
     def restore(self, tp: TP, records: Sequence[Record]) -> None:
         self.restored[tp] += [record.offset for record in records]
 
