@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tests.simulation.flow import INPUT, TABLES
-
 if TYPE_CHECKING:
-    from tests.simulation.plan import Fault
+    from collections.abc import Sequence
+
+    from tests.simulation.scenario import Fault
     from tests.simulation.world import World
 
 LONGEST_FREEZE_S = 20.0
@@ -21,7 +21,7 @@ class Faults:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    async def run(self, faults: tuple[Fault, ...]) -> None:
+    async def run(self, faults: Sequence[Fault]) -> None:
         """At their times, each beside the others."""
         loop = self._world.broker.loop
         begin = loop.time()
@@ -29,7 +29,8 @@ class Faults:
             await asyncio.sleep(max(0.0, begin + fault.at_s - loop.time()))
             loop.note(f"fault {fault.kind} {fault.target} {fault.size}")
             self._world.covered[f"fault {fault.kind}"] += 1
-            getattr(self, fault.kind)(fault.target, fault.size)
+            own = self._world.scenario.faults.get(fault.kind)
+            (own or getattr(self, fault.kind))(fault.target, fault.size)
 
     def heal(self) -> None:
         world = self._world
@@ -82,13 +83,13 @@ class Faults:
         """The cleaner. It spares what is younger than the latest send of a frozen worker can be, an hour for real."""
         now = self._world.broker.now_ms()
         lag_ms = 25_000 if any(fault.kind in LATE_SENDS for fault in self._world.plan.faults) else 1_000
-        for table in TABLES:
-            for log in self._world.broker.topics[f"{table}-changelog"]:
+        for changelog in self._world.changelogs:
+            for log in self._world.broker.topics[changelog]:
                 self._world.covered["compacted"] += log.compact(now - lag_ms, now - 60_000)
 
     def marker(self, target: int, size: float) -> None:
         """A producer's transaction ends: an offset that no consumer sees."""
-        topics = (INPUT, *(f"{table}-changelog" for table in TABLES))
+        topics = (*self._world.scenario.seekable, *self._world.changelogs)
         logs = self._world.broker.topics[topics[target % len(topics)]]
         logs[target % len(logs)].end_transaction()
 
@@ -109,7 +110,7 @@ class Faults:
         world = self._world
         worker = world.workers[target % len(world.workers)]
         for tp, partition in sorted(worker.member.partitions.items()) if worker.runs else ():
-            if tp.topic == INPUT:
+            if tp.topic in world.scenario.seekable:
                 worker.seek(tp, max(world.broker.log(*tp).start, int(partition.completed * size)))
 
     def wipe(self, target: int, size: float) -> None:

@@ -21,6 +21,7 @@ from tests.simulation.simulate import simulate
 
 if TYPE_CHECKING:
     from tests.simulation.mutations import Mutation
+    from tests.simulation.scenario import AnyPlan
 
 MOST_SEEDS = 2_000
 SHRINK_TRIES = 120
@@ -50,7 +51,7 @@ def hunt(mutation: Mutation, *, first: int = 0, most: int = MOST_SEEDS, shrink_t
     """With `shrink_tries` the faults and choices are those that are left after shrinking."""
     with planted(mutation):
         for seed in range(first, first + most):
-            plan = plan_of(seed)
+            plan: AnyPlan = plan_of(seed)
             outcome = simulate(plan)
             if outcome.failure is None:
                 continue

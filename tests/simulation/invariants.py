@@ -10,7 +10,6 @@ from streams.engine.timer_rows import decode as decode_timer
 from tests.simulation.flow import (
     FIRED,
     INPUT,
-    LOOSE,
     LOOSE_OUTPUT,
     NOTHING,
     OUTPUT,
@@ -21,22 +20,19 @@ from tests.simulation.flow import (
     output_of,
     step,
 )
-from tests.simulation.processes import ProcessEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.simulation.partition_log import PartitionLog, SimRecord
+    from tests.simulation.plan import Plan
     from tests.simulation.world import World
 
 CLOCK_SLACK_MS = 2_100
-MOST_IN_HAND = 64
 
 
 class Invariants:
     """Some are checked while the run goes on, at the broker; the others at its end."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, plan: Plan) -> None:
         self._world = world
         self._outputs: set[bytes] = set()
         self._applied: dict[tuple[int, bytes], int] = {}
@@ -44,21 +40,9 @@ class Invariants:
         self._expected: dict[tuple[int, int], bytes] = {}
         self._folds: dict[tuple[int, bytes], State] = defaultdict(lambda: NOTHING)
         # A seek by hand may commit an earlier offset.
-        self._sought = any(fault.kind == "seek" for fault in world.plan.faults)
-        self._seen_input = [0] * world.plan.partitions
-        world.broker.on_append = self._told(self._on_append)
-        world.group.on_commit = self._told(self._on_commit)
-
-    def _told(self, look: Callable[..., None]) -> Callable[..., None]:
-        """What breaks at the broker ends the run at once: whoever asked for it may be dead by then, or catch it."""
-
-        def told(*event: Any) -> None:
-            try:
-                look(*event)
-            except AssertionError as broken:
-                self._world.broker.loop.fail(broken)
-
-        return told
+        self._sought = any(fault.kind == "seek" for fault in plan.faults)
+        self._seen_input = [0] * plan.partitions
+        world.watch(self._on_append, self._on_commit)
 
     def _on_append(self, log: PartitionLog, first: int) -> None:
         new = [record for record in log.history[-40:] if record.offset >= first]
@@ -107,22 +91,7 @@ class Invariants:
             if topic == INPUT and self._applied.get((number, record.key or b""), -1) < record.offset:
                 raise AssertionError(f"{topic}[{number}]: {offset} committed, the changelog lacks {record.offset}")
 
-    def finished(self) -> bool:
-        return not self.what_is_missing()
-
     def what_is_missing(self) -> str:
-        world = self._world
-        committed = world.group.committed
-        behind = [
-            f"{topic}[{log.partition}] {committed.get((topic, log.partition), 0)} of {log.history[-1].offset + 1}"
-            for topic in (INPUT, LOOSE)
-            for log in world.broker.topics[topic]
-            if log.history and committed.get((topic, log.partition), 0) <= log.history[-1].offset
-        ]
-        if behind:
-            return f"not committed: {behind}"
-        if busy := [worker.process.name for worker in world.workers if not worker.rests()]:
-            return f"{busy} still read what is committed"
         missing = self._timers() - self._fired()
         if missing:
             return f"{len(missing)} timers never fired: {sorted(missing)[:3]}"
@@ -162,9 +131,6 @@ class Invariants:
                     there = {(number, key): raw for key, raw in rows}
                     ours = {key: raw for key, raw in want.items() if key[0] == number}
                     self._check_rows(f"{table} of {worker.process.name}", there, ours)
-            if (held := worker.in_hand()) > MOST_IN_HAND:
-                raise AssertionError(f"{worker.process.name} still has {held} batches in hand")
-        self._check_errors()
 
     @staticmethod
     def _check_rows(name: str, there: dict[Any, bytes], want: dict[Any, bytes]) -> None:
@@ -188,19 +154,6 @@ class Invariants:
             for key in sorted(of_key.keys() | first.keys()):
                 if first[key] != of_key[key]:
                     raise AssertionError(f"{OUTPUT}[{number}] {key!r}: {first[key]} instead of {of_key[key]}")
-
-    def _check_errors(self) -> None:
-        """A task or future of a living process failed, and nobody looked."""
-        for task in self._world.broker.loop.unseen():
-            self._complain(task, f"task {task!r}", task.exception())
-        for context in self._world.broker.loop.errors:
-            self._complain(context.get("future"), context["message"], context.get("exception"))
-
-    @staticmethod
-    def _complain(owner: Any, what: str, error: BaseException | None) -> None:
-        process = getattr(owner, "process", None)
-        if not isinstance(error, ProcessEnded) and (process is None or process.alive):
-            raise AssertionError(f"nobody looked at {what}: {error!r}")
 
 
 def _shown(raw: bytes | None) -> object:

@@ -1,44 +1,19 @@
-"""What a seed stands for: how much work there is, and which faults come when. Whatever shrinks is a field here."""
+"""What a seed of the engine's simulation stands for."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from random import Random
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-from tests.simulation.schedules import Schedule, schedule_for
+from tests.simulation.folding_run import WORK_S, FoldingRun
+from tests.simulation.scenario import AnyPlan, some_faults
 
-WORK_S = 10.0
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-
-class Fault(NamedTuple):
-    """`kind` names a method of `Faults`; `target` and `size` mean what the kind makes of them."""
-
-    at_s: float
-    kind: str
-    target: int
-    size: float
-
-
-class Plan(NamedTuple):
-    """The input of a run."""
-
-    seed: int
-    workers: int
-    partitions: int
-    keys: int
-    per_key: int
-    # Records of the topic that is worked side by side, in no order.
-    loose: int
-    # A flow waits up to so long between its steps, and gives one batch in so many back (0: none).
-    flow_delay_s: float
-    stale_one_in: int
-    # What the brokers answer within so long reaches everybody at once, as when a loop reads several sockets.
-    at_once_s: float
-    faults: tuple[Fault, ...]
-
-    def schedule(self) -> Schedule:
-        return schedule_for(Random(f"{self.seed}/scheduler"))
-
+    from tests.simulation.scenario import Scenario
+    from tests.simulation.world import World
 
 KINDS = {
     "kill": 3,
@@ -58,23 +33,32 @@ KINDS = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plan(AnyPlan):
+    keys: int
+    per_key: int
+    # Records of the topic that is worked side by side, in no order.
+    loose: int
+    # A flow waits up to so long between its steps, and gives one batch in so many back (0: none).
+    flow_delay_s: float
+    stale_one_in: int
+
+    def scenario(self, world: World) -> Scenario:
+        return FoldingRun(world, self)
+
+    def smaller(self) -> Iterator[AnyPlan]:
+        yield from super().smaller()
+        for keys in range(1, self.keys):
+            yield replace(self, keys=keys)
+        for per_key in range(5, self.per_key, 5):
+            yield replace(self, per_key=per_key)
+
+
 def plan_of(seed: int) -> Plan:
-    """Every kind of fault is left out of some seeds, so that each also shows without the others."""
     rng = Random(f"{seed}/workload")
-    kinds = [kind for kind in KINDS if rng.random() < 0.5]
-    weights = [KINDS[kind] for kind in kinds]
-    count = rng.choice((0, 2, 4, 8)) if kinds else 0
-    faults = sorted(
-        Fault(
-            round(rng.uniform(0.5, WORK_S), 3),
-            rng.choices(kinds, weights)[0],
-            rng.randrange(12),
-            round(rng.random(), 3),
-        )
-        for _ in range(count)
-    )
     return Plan(
         seed=seed,
+        faults=some_faults(rng, KINDS, WORK_S),
         workers=rng.randint(1, 3),
         partitions=rng.randint(1, 4),
         keys=rng.randint(1, 6),
@@ -83,5 +67,4 @@ def plan_of(seed: int) -> Plan:
         flow_delay_s=rng.choice((0.0, 0.0, 0.05, 0.4)),
         stale_one_in=rng.choice((0, 0, 4, 10)),
         at_once_s=rng.choice((0.0, 0.005, 0.02, 0.1)),
-        faults=tuple(faults),
     )

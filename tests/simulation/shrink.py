@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from tests.simulation.schedules import Recorded
 from tests.simulation.simulate import simulate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from tests.simulation.plan import Plan
+    from tests.simulation.scenario import AnyPlan
     from tests.simulation.simulate import Outcome
 
 T = TypeVar("T")
@@ -19,12 +20,12 @@ T = TypeVar("T")
 class Shrunk(NamedTuple):
     """`turns`: at these choices of the schedule another task than the first goes on."""
 
-    plan: Plan
+    plan: AnyPlan
     turns: dict[int, int]
     outcome: Outcome
 
 
-def shrink(plan: Plan, *, tries: int = 300) -> Shrunk:
+def shrink(plan: AnyPlan, *, tries: int = 300) -> Shrunk:
     """The plan must fail. The failure may become another one on the way: any broken invariant counts."""
     outcome = simulate(plan)
     if outcome.failure is None:
@@ -32,7 +33,7 @@ def shrink(plan: Plan, *, tries: int = 300) -> Shrunk:
     best = Shrunk(plan, outcome.turns, outcome)
     left = tries
 
-    def attempt(plan: Plan, turns: dict[int, int]) -> bool:
+    def attempt(plan: AnyPlan, turns: dict[int, int]) -> bool:
         nonlocal best, left
         if left <= 0:
             return False
@@ -47,9 +48,9 @@ def shrink(plan: Plan, *, tries: int = 300) -> Shrunk:
     while progress and left > 0:
         progress = attempt(best.plan, {}) if best.turns else False
         faults = list(best.plan.faults)
-        kept = without(faults, lambda some: attempt(best.plan._replace(faults=tuple(some)), best.turns))
+        kept = without(faults, lambda some: attempt(replace(best.plan, faults=tuple(some)), best.turns))
         progress |= len(kept) < len(faults)
-        for smaller in _smaller(best.plan):
+        for smaller in best.plan.smaller():
             progress |= attempt(smaller, best.turns)
         choices = sorted(best.turns.items())
         kept_choices = without(choices, lambda some: attempt(best.plan, dict(some)))
@@ -72,24 +73,13 @@ def without(items: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> Sequenc
     return items
 
 
-def _smaller(plan: Plan) -> Iterator[Plan]:
-    for workers in range(1, plan.workers):
-        yield plan._replace(workers=workers)
-    for partitions in range(1, plan.partitions):
-        yield plan._replace(partitions=partitions)
-    for keys in range(1, plan.keys):
-        yield plan._replace(keys=keys)
-    for per_key in range(5, plan.per_key, 5):
-        yield plan._replace(per_key=per_key)
-
-
 def report(shrunk: Shrunk) -> str:
     """For people: what failed, with what, and all that happened."""
     plan = shrunk.plan
     return "\n".join(
         [
             f"seed {plan.seed}: {shrunk.outcome.failure}",
-            f"  {plan.workers} workers, {plan.partitions} partitions, {plan.keys} keys of {plan.per_key} records",
+            f"  {replace(plan, faults=())}",
             *(f"  {fault.at_s:7.3f} s  {fault.kind} {fault.target} {fault.size}" for fault in plan.faults),
             f"  {len(shrunk.turns)} choices are not first come, first served; {shrunk.outcome.steps:,} steps",
             *(f"    {line}" for line in shrunk.outcome.trace),

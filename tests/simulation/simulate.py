@@ -44,13 +44,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.simulation.clocks import virtual
 from tests.simulation.engine_parts import faust_stands_aside
 from tests.simulation.loop import SimLoop
-from tests.simulation.plan import Plan, plan_of
+from tests.simulation.plan import plan_of
 from tests.simulation.schedules import Recording
 from tests.simulation.world import World
 
 if TYPE_CHECKING:
     from collections import Counter
 
+    from tests.simulation.scenario import AnyPlan
     from tests.simulation.schedules import Schedule
 
 
@@ -67,7 +68,7 @@ class Outcome(NamedTuple):
     trace: list[str]
 
 
-def simulate(plan: Plan, schedule: Schedule | None = None, *, trace: bool = False) -> Outcome:
+def simulate(plan: AnyPlan, schedule: Schedule | None = None, *, trace: bool = False) -> Outcome:
     """One run. The same plan and schedule always have the same outcome."""
     recording = Recording(schedule or plan.schedule())
     loop = SimLoop(recording, Random(f"{plan.seed}/loop"))

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from streams.engine import freeze_guard
-from streams.engine.consumer import each_batch
 from streams.engine.group_member import GroupMember
 from streams.engine.publish import publish
-from streams.engine.timers import Timers
 from tests.simulation.client import SimClient
-from tests.simulation.engine_parts import SimApp, SimTable, Stream
-from tests.simulation.flow import INPUT, LOOSE, TABLES, Folding, Passing
+from tests.simulation.engine_parts import SimApp, SimTable
 from tests.simulation.processes import Process, ProcessEnded, running
 from tests.simulation.producer import SimProducer
 
@@ -27,8 +23,8 @@ if TYPE_CHECKING:
     from streams.engine.publish import Outgoing
     from tests.simulation.broker import Broker
     from tests.simulation.engine_parts import Disk
-    from tests.simulation.flow import Trouble
     from tests.simulation.group import Group
+    from tests.simulation.scenario import Scenario
 
 SETTINGS = SimpleNamespace(
     session_timeout_s=10.0,
@@ -38,6 +34,7 @@ SETTINGS = SimpleNamespace(
     stall_limit_s=60.0,
     drain_limit_s=30.0,
     queued_batches=2,
+    topic=str,
 )
 MAX_BATCH = 12
 
@@ -45,13 +42,14 @@ MAX_BATCH = 12
 class Worker:
     """One process of one machine, from its start to its end."""
 
-    def __init__(self, name: str, broker: Broker, group: Group, disk: Disk, trouble: Trouble) -> None:
-        self._trouble = trouble
+    def __init__(self, name: str, broker: Broker, group: Group, disk: Disk, scenario: Scenario) -> None:
+        self._scenario = scenario
+        tables = scenario.tables
         self.process = Process(name)
-        self.client = SimClient(broker, group, name, [*group.topics, *(f"{table}-changelog" for table in TABLES)])
+        self.client = SimClient(broker, group, name, [*group.topics, *(f"{table}-changelog" for table in tables)])
         self.app = SimApp(SETTINGS, SimProducer(broker, SETTINGS.send_limit_s), group.topics, MAX_BATCH)
         self.tables = self.app.tables = {
-            table: SimTable(self.app, table, disk, len(broker.topics[INPUT])) for table in TABLES
+            table: SimTable(self.app, table, disk, len(broker.topics[group.topics[0]])) for table in tables
         }
         self.member = GroupMember(self.client, self.app, SETTINGS)  # type: ignore[arg-type]
         self.app.consumer = SimpleNamespace(member=self.member)
@@ -64,15 +62,9 @@ class Worker:
         running.reset(token)
 
     async def _run(self) -> None:
-        app = self.app
-        timers = Timers(self.tables["timers"], self._publish, lambda: int(time.time() * 1000))
-        flow = Folding(self._publish, self.tables["states"], timers, self._trouble)
-        passing = Passing(self._publish, self._trouble)
         parts = [
             self.client.take_part(self._assigned, self._revoked),
-            each_batch(app, Stream(app, INPUT), flow.handle),
-            each_batch(app, Stream(app, LOOSE), passing.handle, at_once=3),
-            timers.run(),
+            *self._scenario.parts(self),
             self._commit_often(),
         ]
         done, _ = await asyncio.wait([asyncio.ensure_future(part) for part in parts], return_when="FIRST_COMPLETED")
@@ -81,7 +73,7 @@ class Worker:
         if error is not None and not isinstance(error, ProcessEnded):
             raise error
 
-    async def _publish(self, records: Sequence[Outgoing]) -> None:
+    async def publish(self, records: Sequence[Outgoing]) -> None:
         await publish(self.app, records)
 
     async def _commit_often(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -12,26 +13,22 @@ from tests.simulation.broker import Broker
 from tests.simulation.client import SimTP
 from tests.simulation.engine_parts import Disk
 from tests.simulation.faults import Faults
-from tests.simulation.flow import FIRED, INPUT, LOOSE, LOOSE_OUTPUT, OUTPUT, TABLES, Trouble
 from tests.simulation.group import Group
-from tests.simulation.invariants import Invariants
-from tests.simulation.partition_log import Unsent
-from tests.simulation.plan import WORK_S
+from tests.simulation.processes import ProcessEnded
 from tests.simulation.worker import GuardOfRunning, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tests.simulation.loop import SimLoop
-    from tests.simulation.plan import Plan
+    from tests.simulation.partition_log import PartitionLog
+    from tests.simulation.scenario import AnyPlan
 
 RESTART_S = (0.2, 3.0)
 LOOK_S = 0.5
 # Longer than any answer takes: what is at the broker is in the stores too by then.
 QUIET_S = 2.5
-# Faults are over by then. A worker whose session has to run out first, and a send that waits its 30 s, fit in.
-LIVELINESS_S = 180.0
-
+MOST_IN_HAND = 64
 
 SEND_FAILED = ("crashed: PublishError", "ended: PublishError")
 ENDINGS = ("killed", "terminated", "frozen", *SEND_FAILED)
@@ -48,15 +45,18 @@ class NoEnd(AssertionError):  # noqa: N818
 class World:
     """Everything there is in a run but the loop."""
 
-    def __init__(self, loop: SimLoop, plan: Plan) -> None:
+    def __init__(self, loop: SimLoop, plan: AnyPlan) -> None:
         self.plan = plan
         self.covered: Counter[str] = Counter()
         self.broker = Broker(loop, Random(f"{plan.seed}/broker"), plan.at_once_s)
-        for topic in (INPUT, LOOSE, OUTPUT, LOOSE_OUTPUT, FIRED, *(f"{table}-changelog" for table in TABLES)):
+        self._on_commit: Callable[[tuple[str, int], int], None] | None = None
+        self.scenario = plan.scenario(self)
+        self.changelogs = [f"{table}-changelog" for table in self.scenario.tables]
+        for topic in (*self.scenario.topics, *self.scenario.outputs, *self.changelogs):
             self.broker.create(topic, plan.partitions)
-        self.group = Group(self.broker, [INPUT, LOOSE], session_s=10.0, rebalance_s=15.0)
+        self.group = Group(self.broker, list(self.scenario.topics), session_s=10.0, rebalance_s=15.0)
+        self.group.on_commit = self._on_commit
         SimTP.salt = plan.seed
-        self.invariants = Invariants(self)
         self.disks = [Disk() for _ in range(plan.workers)]
         self.workers: list[Worker] = []
         self._guards = GuardOfRunning()
@@ -65,28 +65,77 @@ class World:
         # New every time: whoever asks for it in a task of a process has that process's guard.
         freeze_guard._guard = self._guards  # type: ignore[assignment]
 
+    def watch(
+        self, appended: Callable[[PartitionLog, int], None], committed: Callable[[tuple[str, int], int], None]
+    ) -> None:
+        """Have these told of what happens at the broker. What they raise ends the run at once: whoever caused it may
+        be dead by then, or catch it.
+        """
+
+        def told(look: Callable[..., None], *event: Any) -> None:
+            try:
+                look(*event)
+            except AssertionError as broken:
+                self.broker.loop.fail(broken)
+
+        self.broker.on_append = partial(told, appended)
+        self._on_commit = partial(told, committed)
+
     async def run(self) -> None:
         """Raises an AssertionError where an invariant does not hold."""
         self.group.watch()
         self.workers = [self._new_worker(machine) for machine in range(self.plan.workers)]
         faults = Faults(self)
         beside = [
-            asyncio.ensure_future(part) for part in (self._supervise(), self._produce(), faults.run(self.plan.faults))
+            asyncio.ensure_future(part)
+            for part in (self._supervise(), self.scenario.produce(), faults.run(self.plan.faults))
         ]
         await self._beside(beside, asyncio.gather(*beside[1:]))
         faults.heal()
+        self.scenario.heal()
         loop = self.broker.loop
-        end = loop.time() + LIVELINESS_S
+        end = loop.time() + self.plan.liveliness_s
         done_since: float | None = None
         while done_since is None or loop.time() - done_since < QUIET_S:
             if loop.time() > end:
-                raise NoEnd(self.invariants.what_is_missing())
+                raise NoEnd(self.what_is_missing())
             await self._beside(beside, asyncio.sleep(LOOK_S))
-            done_since = (done_since or loop.time()) if self.invariants.finished() else None
+            done_since = (done_since or loop.time()) if not self.what_is_missing() else None
         beside[0].cancel()
         for worker in self.workers:
             self.covered.update(worker.member.counts)
-        self.invariants.check()
+        self.scenario.check()
+        self._check_ends()
+
+    def what_is_missing(self) -> str:
+        """Empty when all that was read is committed, everybody rests, and the scenario has come to its end."""
+        committed = self.group.committed
+        behind = [
+            f"{topic}[{log.partition}] {committed.get((topic, log.partition), 0)} of {log.history[-1].offset + 1}"
+            for topic in self.scenario.topics
+            for log in self.broker.topics[topic]
+            if log.history and committed.get((topic, log.partition), 0) <= log.history[-1].offset
+        ]
+        if behind:
+            return f"not committed: {behind}"
+        if busy := [worker.process.name for worker in self.workers if not worker.rests()]:
+            return f"{busy} still read what is committed"
+        return self.scenario.what_is_missing()
+
+    def _check_ends(self) -> None:
+        """Nothing is kept for ever, and no task or future of a living process failed without anybody looking."""
+        for worker in self.workers:
+            if (held := worker.in_hand()) > MOST_IN_HAND:
+                raise AssertionError(f"{worker.process.name} still has {held} batches in hand")
+        loop = self.broker.loop
+        unseen: list[tuple[Any, str, BaseException | None]] = [
+            *((task, f"task {task!r}", task.exception()) for task in loop.unseen()),
+            *((of.get("future"), of["message"], of.get("exception")) for of in loop.errors),
+        ]
+        for owner, what, error in unseen:
+            process = getattr(owner, "process", None)
+            if not isinstance(error, ProcessEnded) and (process is None or process.alive):
+                raise AssertionError(f"nobody looked at {what}: {error!r}")
 
     @staticmethod
     async def _beside(beside: Sequence[asyncio.Future[None]], work: Awaitable[Any]) -> None:
@@ -106,8 +155,7 @@ class World:
     def _new_worker(self, machine: int) -> Worker:
         self._started += 1
         name = f"w{machine}.{self._started}"
-        trouble = Trouble(Random(f"{self.plan.seed}/{name}"), self.plan.flow_delay_s, self.plan.stale_one_in)
-        worker = Worker(name, self.broker, self.group, self.disks[machine], trouble)
+        worker = Worker(name, self.broker, self.group, self.disks[machine], self.scenario)
         self._guards.guards[worker.process.name] = worker.guard
         worker.start()
         return worker
@@ -132,25 +180,3 @@ class World:
 
     def _sends_may_fail(self) -> bool:
         return any(fault.kind in {"lossy", "leaderless"} for fault in self.plan.faults)
-
-    async def _produce(self) -> None:
-        """The input: of each key so many records, in order, in bursts."""
-        plan, rng = self.plan, Random(f"{self.plan.seed}/input")
-        left = dict.fromkeys(range(plan.keys), 0)
-        total = plan.keys * plan.per_key
-        loose = 0
-        while left:
-            for _ in range(rng.choice((1, 5, 20))):
-                if not left:
-                    break
-                key = rng.choice(list(left))
-                log = self.broker.log(INPUT, key % plan.partitions)
-                log.append([Unsent(b"k%d" % key, b"%d" % left[key])], self.broker.now_ms())
-                left[key] += 1
-                if left[key] == plan.per_key:
-                    del left[key]
-            while loose < plan.loose * (1 - sum(plan.per_key - n for n in left.values()) / total):
-                log = self.broker.log(LOOSE, rng.randrange(plan.partitions))
-                log.append([Unsent(b"l%d" % loose, b"%d" % loose)], self.broker.now_ms())
-                loose += 1
-            await asyncio.sleep(rng.random() * 10 * WORK_S / total)
