@@ -41,15 +41,17 @@ import warnings
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.simulation import plan
 from tests.simulation.clocks import virtual
 from tests.simulation.engine_parts import faust_stands_aside
 from tests.simulation.loop import SimLoop
-from tests.simulation.plan import plan_of
 from tests.simulation.schedules import Recording
+from tests.simulation.sms.plan import sms_plan_of
 from tests.simulation.world import World
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Callable
 
     from tests.simulation.scenario import AnyPlan
     from tests.simulation.schedules import Schedule
@@ -93,17 +95,18 @@ def simulate(plan: AnyPlan, schedule: Schedule | None = None, *, trace: bool = F
     return Outcome(recording.name, failure, loop.digest, loop.steps, recording.turns, world.covered, loop.trace or [])
 
 
-def simulate_seed(seed: int) -> Outcome:
-    return simulate(plan_of(seed))
+PLANS: dict[str, Callable[[int], AnyPlan]] = {"engine": plan.plan_of, "sms": sms_plan_of}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--what", choices=sorted(PLANS), default="engine")
     parser.add_argument("--from", dest="first", type=int, default=0)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--trace", action="store_true", help="print every event")
     parser.add_argument("--shrink", action="store_true", help="of the first seed: the shortest schedule that fails")
     args = parser.parse_args()
+    plan_of = PLANS[args.what]
     gc.freeze()
     if args.shrink:
         from tests.simulation.shrink import report, shrink

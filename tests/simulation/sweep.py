@@ -16,10 +16,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.simulation import simulate as engine
+from tests.simulation.simulate import PLANS, simulate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 CHUNK = 50
 
@@ -33,17 +33,12 @@ class Swept(NamedTuple):
     failures: dict[int, str]
 
 
-def run_of(what: str) -> Callable[[int], engine.Outcome]:
-    """Runs a seed of the simulation named."""
-    return {"engine": engine.simulate_seed}[what]
-
-
 def swept(what: str, first: int, count: int) -> Swept:
     """In this process."""
     gc.freeze()
-    run, covered, failures = run_of(what), Counter[str](), dict[int, str]()
+    plan_of, covered, failures = PLANS[what], Counter[str](), dict[int, str]()
     for seed in range(first, first + count):
-        outcome = run(seed)
+        outcome = simulate(plan_of(seed))
         if outcome.failure is not None:
             failures[seed] = outcome.failure
         covered.update(name for name, times in outcome.covered.items() if times)
@@ -64,7 +59,7 @@ def sweep(what: str, first: int, count: int, *, processes: int | None = None) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--what", default="engine")
+    parser.add_argument("--what", choices=sorted(PLANS), default="engine")
     parser.add_argument("--from", dest="first", type=int, default=0)
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--processes", type=int)
