@@ -12,6 +12,7 @@ from schemas import topics as t
 from streams.engine.applied_offset import applied_offset_of
 from streams.engine.restore import newest_by_applied_offset
 from streams.engine.timer_rows import decode as decode_timer
+from streams.notifications.ledger import Entry
 from tests.simulation.processes import running
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ ASKED_BEFORE_S = 2.5
 _outcome = msgspec.json.Decoder(m.Outcome).decode
 _request = msgspec.json.Decoder(m.SmsRequest).decode
 _receipt = msgspec.json.Decoder(m.Receipt).decode
+_entry = msgspec.msgpack.Decoder(Entry).decode
 _command = msgspec.json.Decoder(m.Command).decode
 _letter = msgspec.json.Decoder(m.SmsDeadLetter).decode
 
@@ -46,6 +48,8 @@ class SmsInvariants:
         self._requests: dict[str, m.SmsRequest] = {}
         self._outcomes: defaultdict[str, list[m.SmsOutcome]] = defaultdict(list)
         self._letters: set[str] = set()
+        # Those that their window held back, as the ledger knows.
+        self._held: set[str] = set()
         self._alerts: dict[str, m.AlertTriggered] = {}
         self._acknowledged: dict[str, float] = {}
         self._takes: defaultdict[str, list[Taken]] = defaultdict(list)
@@ -71,6 +75,9 @@ class SmsInvariants:
             outcome = _outcome(record.value)
             self._outcomes[outcome.request_id].append(outcome)
             self._world.covered[f"outcome {_tag(outcome)}"] += 1
+        elif topic == "sms-ledger-changelog" and record.key[:1] == b"r" and record.value is not None:
+            if _entry(record.value).waited_for_window:
+                self._held.add(record.key[1:].decode())
         elif topic == t.SMS_DLQ.name:
             self._letters.add(_letter(record.value).request.request_id)
 
@@ -108,7 +115,7 @@ class SmsInvariants:
         assert sms.ids is not None
         self._follow()
         request = self._requests[sms.ids.request]
-        held = any(_tag(outcome) == "rate_limited" for outcome in self._outcomes[request.request_id])
+        held = request.request_id in self._held
         process = running.get()
         if request.all_clear or not (request.level > 1 or request.round > 0 or held):
             return
@@ -178,7 +185,7 @@ class SmsInvariants:
         self._check_paged()
 
     def _check_paged(self) -> None:
-        """Everybody at the first level is asked about every alert that was not acknowledged, perhaps before its flow."""
+        """Everybody at the first level is asked about every alert that nobody acknowledged, perhaps before it was read."""
         self._follow()
         asked = {(request.alert_id, request.user_id) for request in self._requests.values()}
         for log in self._world.broker.topics[t.ALERTS.name]:

@@ -63,7 +63,9 @@ class SmsRun:
         self._plan = plan
         self._rng = Random(f"{plan.seed}/people")
         rng = Random(f"{plan.seed}/provider")
-        self._provider = SimProvider(world.broker, rng, plan.lies, plan.lie_one_in, world.covered)
+        self._provider = SimProvider(
+            world.broker, rng, plan.lies, plan.lie_one_in, world.covered, webhooks=plan.receipts
+        )
         people = [_contact(number) for number in range(plan.people)]
         self._contacts = FakeReference(**{who.user_id: who for who in people})
         self._units: FakeReference[m.UnitConfig] = FakeReference()
