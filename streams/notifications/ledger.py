@@ -54,6 +54,11 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     to_e164: str = ""
     """The number of the last attempt: what a receipt says holds for it, whatever number its user has by then."""
 
+    @property
+    def found_sending(self) -> bool:
+        """Whether somebody died between asking the provider and hearing it, once nobody is at work on it."""
+        return self.state is RequestState.SENDING
+
     def may_try(self, request: m.SmsRequest) -> bool:
         return may_try(self, request)
 

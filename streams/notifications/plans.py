@@ -17,7 +17,6 @@ from domain.notification.decisions import (
     RateLimited,
 )
 from domain.notification.request_ids import attempt_id
-from domain.notification.request_state import RequestState
 from domain.notification.suppression import sms_suppression
 from streams.notifications.windows import Windows, is_aside, is_reminder
 
@@ -107,8 +106,7 @@ class Planner:
             return Skip()
         entry = entry.of(request)
         contact = self._contacts.get(request.user_id)
-        found_sending = entry.state is RequestState.SENDING
-        if found_sending and self._policy.receipts:
+        if entry.found_sending and self._policy.receipts:
             return Conclude(self._wait_for_receipt(now_ms), entry.attempt)
         if suppressed := sms_suppression(contact):
             return Conclude(suppressed, request.attempts)
@@ -131,7 +129,7 @@ class Planner:
             contact.phone_e164,
             attempt,
             attempt_id(request.request_id, attempt, request.redrives, request.provider_failures),
-            found_sending,
+            entry.found_sending,
             self._windows.text(request, carried, now_ms),
             contact.organization_sms_per_hour is not None,
             carried,

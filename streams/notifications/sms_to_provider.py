@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from domain.notification.decisions import AwaitReceipt, Cancelled, Deferred
+from domain.notification.decisions import Cancelled, Deferred
 from schemas.topics import SMS_DLQ
 from streams.engine.consumer import Stale
 from streams.engine.decoding import decoded
@@ -123,8 +123,8 @@ class SmsToProvider:
             case Skip():
                 return False
             case Conclude(decision, attempt):
-                if isinstance(decision, AwaitReceipt) and entry.receipt is not None:
-                    await self._publish(self._outcomes.unknown(request, attempt, entry.receipt.attempt_id))
+                if entry.found_sending and entry.receipt is not None:
+                    await self._publish(self._outcomes.unknown(request, entry.attempt, entry.receipt.attempt_id))
                 await self._conclusion.carry_out(batch, request, entry, attempt, decision, origin=job.origin)
                 return False
             case Send() as send:

@@ -70,6 +70,15 @@ async def test_a_crash_after_the_provider_was_asked_is_told_as_unknown_before_th
     assert world.outcomes == ["unknown", "sending", "sent"]
 
 
+async def test_a_crash_after_the_provider_was_asked_is_told_as_unknown_also_where_a_window_holds_it_back() -> None:
+    world = World()
+    warning = request(1, severity=m.Severity.WARNING)
+    await leave_sending(world, warning)
+    await world.handle(request(2))
+    await world.handle(warning)
+    assert world.outcomes_of(1) == ["unknown", "retry_scheduled", "rate_limited"]
+
+
 async def test_with_receipts_a_crash_waits_for_one_before_it_is_sent_again() -> None:
     world = World(policy=WITH_RECEIPTS)
     await leave_sending(world, request())
