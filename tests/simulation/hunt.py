@@ -15,22 +15,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.simulation.mutations import MUTATIONS, planted
-from tests.simulation.plan import plan_of
 from tests.simulation.shrink import shrink
-from tests.simulation.simulate import simulate
+from tests.simulation.simulate import PLANS, simulate
+from tests.simulation.sms.mutations import SMS_MUTATIONS
 
 if TYPE_CHECKING:
     from tests.simulation.mutations import Mutation
-    from tests.simulation.scenario import AnyPlan
 
+ALL_MUTATIONS = (*MUTATIONS, *SMS_MUTATIONS)
+# Which simulation runs the code of a room.
+SIMULATION_OF = {"engine": "engine", "notifications": "sms"}
 MOST_SEEDS = 2_000
 SHRINK_TRIES = 120
 TABLE = Path(__file__).with_name("planted_bugs.md")
 HEAD = """# Planted bugs
 
-Each is one changed line of the engine (`mutations.py`), hunted with the seeds 0, 1, 2 …: after how many of them it
-showed, under which schedule, and what it took once the failing seed was shrunk: so many faults, and so many choices of
-the schedule that are not first come, first served. `python -m tests.simulation.hunt --write` renews this page.
+Each is a changed line of the engine (`mutations.py`) or of the SMS path (`sms/mutations.py`), hunted with the seeds 0,
+1, 2 …: after how many of them it showed, under which schedule, and what it took once the failing seed was shrunk: these
+faults, and so many choices of the schedule that are not first come, first served.
+`python -m tests.simulation.hunt --write` renews this page.
 
 | planted bug | seeds | schedule | faults | choices | what broke |
 | --- | --- | --- | --- | --- | --- |
@@ -49,9 +52,10 @@ class Found(NamedTuple):
 
 def hunt(mutation: Mutation, *, first: int = 0, most: int = MOST_SEEDS, shrink_tries: int = 0) -> Found:
     """With `shrink_tries` the faults and choices are those that are left after shrinking."""
+    plan_of = PLANS[SIMULATION_OF[mutation.room]]
     with planted(mutation):
         for seed in range(first, first + most):
-            plan: AnyPlan = plan_of(seed)
+            plan = plan_of(seed)
             outcome = simulate(plan)
             if outcome.failure is None:
                 continue
@@ -78,7 +82,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
-    mutations = [mutation for mutation in MUTATIONS if args.only in mutation.name]
+    mutations = [mutation for mutation in ALL_MUTATIONS if args.only in mutation.name]
     text = HEAD
     with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool:
         one = partial(hunt, most=args.most, shrink_tries=SHRINK_TRIES)

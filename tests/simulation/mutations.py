@@ -24,6 +24,7 @@ class Mutation(NamedTuple):
     where: str
     old: str
     new: str
+    room: str = "engine"
 
 
 class MutationOutOfDate(AssertionError):  # noqa: N818
@@ -34,7 +35,7 @@ class MutationOutOfDate(AssertionError):  # noqa: N818
 def planted(mutation: Mutation) -> Iterator[None]:
     """The engine has this bug while the context is open."""
     module_name, _, path = mutation.where.partition(":")
-    module = importlib.import_module(f"streams.engine.{module_name}")
+    module = importlib.import_module(f"streams.{mutation.room}.{module_name}")
     *owners, name = path.split(".")
     owner = module
     for part in owners:

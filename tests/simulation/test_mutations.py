@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.hunt import hunt
+from tests.simulation.hunt import ALL_MUTATIONS, MOST_SEEDS, TABLE, hunt
 from tests.simulation.mutations import MUTATIONS, Mutation, planted
 from tests.simulation.plan import plan_of
 from tests.simulation.shrink import report, shrink
@@ -22,13 +22,19 @@ def named(word: str) -> Mutation:
 
 def test_every_planted_bug_still_fits_the_engine() -> None:
     assert len(MUTATIONS) >= LEAST_MUTATIONS
-    for mutation in MUTATIONS:
+    for mutation in ALL_MUTATIONS:
         with planted(mutation):
             pass
 
 
+def test_the_table_knows_every_planted_bug_and_after_how_many_seeds_it_shows() -> None:
+    rows = [line.split(" | ") for line in TABLE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][2:]
+    assert [row[0].removeprefix("| ") for row in rows] == [mutation.name for mutation in ALL_MUTATIONS]
+    assert [row[0] for row in rows if not 1 <= int(row[1]) <= MOST_SEEDS] == []
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+@pytest.mark.parametrize("mutation", ALL_MUTATIONS, ids=lambda mutation: mutation.name)
 def test_a_planted_bug_is_found_within_two_thousand_seeds(mutation: Mutation) -> None:
     assert hunt(mutation).seeds is not None
 

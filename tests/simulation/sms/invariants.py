@@ -28,6 +28,7 @@ ENDS = {"delivered", "dead", "named", "cancelled", "opted_out", "unconfirmed"}
 LANES = {lane.name for lane in t.SMS_LANES.values()}
 # What the question for acknowledgements may take, and a stall of the process after its answer.
 ASKED_BEFORE_S = 2.5
+WINDOW_S = 15.0
 
 _outcome = msgspec.json.Decoder(m.Outcome).decode
 _request = msgspec.json.Decoder(m.SmsRequest).decode
@@ -144,6 +145,24 @@ class SmsInvariants:
             if heard_at is not None and heard_at < taken.left_at and former.attempt_id != taken.attempt_id:
                 self._fail(f"{taken.request_id} is sent again as {taken.attempt_id} after a receipt had been read")
         self._takes[taken.request_id].append(taken)
+        if self._plan.strict:
+            self._keeps_window(taken)
+
+    def _keeps_window(self, taken: Taken) -> None:
+        """By the plain rule a person gets one SMS about a breach in a window, but for what became unknown or failed."""
+        request = self._requests[taken.request_id]
+        if request.all_clear:
+            return
+        for former in self._provider.taken.values():
+            other = self._requests[former.request_id]
+            if other.user_id != request.user_id or other.request_id == request.request_id or other.all_clear:
+                continue
+            doubtful = any(isinstance(outcome, m.SmsUnknown) for outcome in self._outcomes[other.request_id])
+            reminder = other.level > 1 or other.round > 0
+            if doubtful or reminder or former.status.endswith("failed"):
+                continue
+            if taken.left_at - former.left_at < WINDOW_S:
+                self._fail(f"{taken.request_id} leaves within the window of {other.request_id}")
 
     def _fail(self, why: str) -> None:
         self._world.broker.loop.fail(AssertionError(why))
@@ -185,7 +204,7 @@ class SmsInvariants:
         self._check_paged()
 
     def _check_paged(self) -> None:
-        """Everybody at the first level is asked about every alert that nobody acknowledged, perhaps before it was read."""
+        """Everybody at the first level is asked about every alert, unless it was acknowledged before it was read."""
         self._follow()
         asked = {(request.alert_id, request.user_id) for request in self._requests.values()}
         for log in self._world.broker.topics[t.ALERTS.name]:

@@ -22,13 +22,15 @@ from streams.notifications.alerts_to_sms import Paging
 from streams.notifications.chain_times import ChainTimes
 from streams.notifications.escalation_states import EscalationStates
 from streams.notifications.escalations_to_sms import Reminders
+from streams.notifications.fallback import Fallback
+from streams.notifications.page_emails import PageEmails
 from streams.notifications.rate_limiter import Limits
 from streams.notifications.sms_policy import SmsPolicy
 from streams.notifications.stages import Surroundings, build_stages
 from tests.simulation.engine_parts import Stream
 from tests.simulation.partition_log import Unsent
 from tests.simulation.sms.closed import SimClosed
-from tests.simulation.sms.invariants import SmsInvariants
+from tests.simulation.sms.invariants import WINDOW_S, SmsInvariants
 from tests.simulation.sms.provider import SimProvider
 from tests.streams.fakes import FakeReference
 
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 WORK_S = 15.0
+# A page that is not accepted by then goes by e-mail as well.
+SECOND_WAY_S = 6.0
 LAPSE_MS = 3_600_000
 TIMES = Times(wait_ms=8_000, again_ms=20_000, lapse_ms=LAPSE_MS, look_again_ms=10_000)
 ORGANIZATION = "org"
@@ -54,7 +58,9 @@ class SmsRun:
         for topic in (t.ALERTS, t.ALERT_COMMANDS, t.ESCALATIONS, *t.SMS_LANES.values(), t.SMS_RETRIES, t.SMS_RECEIPTS)
     )
     seekable: Sequence[str] = ()
-    outputs: Sequence[str] = (t.SMS_OUTCOMES.name, t.SMS_DLQ.name)
+    outputs: Sequence[str] = tuple(
+        topic.name for topic in (t.SMS_OUTCOMES, t.SMS_DLQ, t.PAGE_EMAILS, t.OPERATOR_NOTICES)
+    )
     tables: Sequence[str] = ("sms-ledger", "sms-timers", "escalations")
     faults: Mapping[str, Callable[[int, float], None]] = {}
 
@@ -78,13 +84,15 @@ class SmsRun:
         app, publish, plan = worker.app, worker.publish, self._plan
         ledger, timer_table, escalations = (worker.tables[name] for name in self.tables)
         closed = SimClosed(self._world.broker, now_ms, LAPSE_MS)
-        timers = Timers(timer_table, publish, now_ms)
+        timers, emails = Timers(timer_table, publish, now_ms), PageEmails(now_ms, SECOND_WAY_S)
         stages = build_stages(
             Surroundings(
                 provider=self._provider,
                 table=ledger,
                 timers=timers,
                 contacts=self._contacts,
+                organizations=self._organizations,
+                emails=emails,
                 closed=closed,
                 publish=publish,
                 policy=_policy(plan),
@@ -96,6 +104,7 @@ class SmsRun:
             polls_at_once=2,
         )
         texts = AlertTexts(self._units, self._contacts, now_ms)
+        fallback = Fallback(texts, emails, self._organizations, now_ms)
         states = EscalationStates(table=escalations, timers=timers, publish=publish, now_ms=now_ms)
         times = ChainTimes(TIMES, self._organizations)
 
@@ -103,14 +112,15 @@ class SmsRun:
             return each_batch(app, Stream(app, topic.name), handle, at_once=at_once)
 
         return [
-            flow(t.ALERTS, Paging(states, texts, now_ms, times, "critical").handle),
+            flow(t.ALERTS, Paging(states, texts, fallback, now_ms, times, "critical").handle),
             flow(t.ALERT_COMMANDS, AlertCommands(states, texts, now_ms, times).handle),
-            flow(t.ESCALATIONS, Reminders(states, texts, closed, now_ms, times).handle),
+            flow(t.ESCALATIONS, Reminders(states, texts, fallback, closed, now_ms, times).handle),
             *(flow(lane, partial(stages.sms.handle, lane), 2) for lane in t.SMS_LANES.values()),
             flow(t.SMS_RETRIES, stages.retries.handle, plan.partitions),
             flow(t.SMS_RECEIPTS, stages.receipts.handle, plan.partitions),
             timers.run(),
             stages.sms.run(),
+            stages.second_way.run(),
             closed.follow(),
         ]
 
@@ -152,7 +162,7 @@ def now_ms() -> int:
 
 def _policy(plan: SmsPlan) -> SmsPolicy:
     return SmsPolicy(
-        window_ms=15_000,
+        window_ms=round(WINDOW_S * 1000),
         strict=plan.strict,
         gather_ms=2_000,
         most_critical=2,
