@@ -9,8 +9,7 @@ import msgspec
 
 from schemas import messages as m
 from schemas import topics as t
-from streams.engine.applied_offset import applied_offset_of
-from streams.engine.restore import newest_by_applied_offset
+from streams.engine.applied_offset import applied_offset_of, newest_by_applied_offset
 from streams.engine.timer_rows import decode as decode_timer
 from streams.notifications.ledger import Entry
 from tests.simulation.processes import running
