@@ -36,7 +36,7 @@ def run(name: str, build: Callable[[str], faust.App]) -> None:
         settings = WorkerSettings()
         check_partitions(settings.librdkafka(), prefix=settings.topic_prefix)
         app = build(name)
-        check_identity(settings, app.batch_sizes.keys())
+        check_identity(settings, app.conf.id, app.batch_sizes.keys())
     except (TopicError, BrokerUnreachableError) as error:
         _cannot_start(str(error))
     except pydantic.ValidationError as error:

@@ -31,13 +31,21 @@ def test_a_topic_that_was_deleted_and_created_again_is_refused_with_the_way_out(
     assert create(again)
     assert create(kept)
     eventually(lambda: {again, kept} <= admin.list_topics(timeout=10).topics.keys())
-    check_identity(settings, [again, kept])
-    check_identity(settings, [again, kept])
+    app = f"app-{uuid.uuid4().hex[:8]}"
+    check_identity(settings, app, [again, kept])
+    check_identity(settings, app, [again, kept])
     admin.delete_topics([again])[again].result()
     eventually(lambda: create(again), within_s=20, what="the topic to be created again")
     eventually(lambda: again in admin.list_topics(timeout=10).topics)
-    check_identity(settings, [kept])
+    check_identity(settings, app, [kept])
     with pytest.raises(TopicError, match=rf"^{again}: deleted and created again.*reset its group's offsets"):
-        check_identity(settings, [again, kept])
+        check_identity(settings, app, [again, kept])
+    # The changelogs are old, whatever the data folder.
+    new = WorkerSettings(bootstrap_servers=kafka.bootstrap, data_dir=tmp_path / "new")
+    with pytest.raises(TopicError, match=rf"^{again}: deleted.*the topic {app}-topic-ids-changelog"):
+        check_identity(new, app, [again, kept])
+    # The data folder is old, whatever the changelogs.
+    with pytest.raises(TopicError, match=rf"^{again}: deleted and created again"):
+        check_identity(settings, f"{app}-new", [again, kept])
     # With new tables in a new folder it is a topic as any other.
-    check_identity(WorkerSettings(bootstrap_servers=kafka.bootstrap, data_dir=tmp_path / "new"), [again, kept])
+    check_identity(new, f"{app}-newer", [again, kept])
