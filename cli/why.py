@@ -21,7 +21,10 @@ def why(
     organization: Organization = None,
     url: Url = DEFAULT_URL,
 ) -> None:
-    """Why was somebody, or nobody, notified? Shows an alert's events, and for each other contact the reason."""
+    """Why was somebody, or nobody, notified? Shows an alert's events, and who was considered and not asked.
+
+    Alerts of earlier versions have no such record: for them the present configuration is looked at.
+    """
     path = f"/v1/alerts/{quote(alert, safe='')}"
     with reported(), api_client(url, organization) as client:
         about = document(answer(client, "GET", path))
@@ -32,6 +35,8 @@ def why(
         typer.echo(f"{event['at']:27}  {event_line(event)}")
     if about["silent_because"]:
         typer.echo(f"nobody was to be notified: {about['silent_because']}")
+    if any("not_asked" in event["detail"] for event in events):
+        return  # the steps say whom they passed over, as it was then
     asked = {event["user_id"] for event in events if event["event"] == "sms_requested"}
     for name, reason in not_asked(about, contacts, asked, level=reached(events)):
         typer.echo(f"{name}: no SMS; {reason}")
@@ -43,6 +48,9 @@ def event_line(event: Mapping[str, Any]) -> str:
     who = f" {event['user_id']}" if event["user_id"] else ""
     if event["event"] == "sms_rate_limited":
         return f"sms_rate_limited{who}: not before {detail['until']}, because of the SMS {detail['by_request_id']}"
+    if "not_asked" in detail:
+        passed_over = detail.pop("not_asked").replace("_", " ")
+        return f"{event_line({**event, 'detail': detail})}; not asked: {passed_over}"
     if event["event"] == "sms_named":
         return f"sms_named{who}: the SMS {detail['by_request_id']} named this alert"
     words = ", ".join(f"{name} {value}" for name, value in detail.items())

@@ -73,7 +73,10 @@ from schemas.messages.escalations import (
     EscalationEvent,
     EscalationStepped,
     FallbackAsked,
+    NotAsked,
+    NotAskedBecause,
     PageDelivered,
+    PageReplied,
     PageUndelivered,
 )
 from schemas.messages.fields import (
@@ -187,6 +190,8 @@ __all__ = [
     "LocalDate",
     "MailOutcome",
     "MaintenanceWindow",
+    "NotAsked",
+    "NotAskedBecause",
     "NotifyNow",
     "OperatorNotice",
     "Organization",
@@ -200,6 +205,7 @@ __all__ = [
     "PageEmailSent",
     "PageMailOutcome",
     "PageOverdue",
+    "PageReplied",
     "PageUndelivered",
     "Reading",
     "ReadingBatch",

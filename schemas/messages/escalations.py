@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -17,6 +18,22 @@ class EscalationEvent(Struct, frozen=True, kw_only=True, tag_field="type"):
     organization_id: Id
     level: Annotated[int, Meta(ge=1)]
     at_ms: AtMs
+
+
+class NotAskedBecause(StrEnum):
+    """Why a step of an escalation passed somebody over."""
+
+    OFF_DUTY = "off_duty"
+    SEVERITY = "severity"
+    """The contact wants SMS about graver alerts only."""
+    LATER_LEVEL = "later_level"
+    EARLIER_LEVEL = "earlier_level"
+    """Asked before, or came on duty after that level's turn."""
+
+
+class NotAsked(Struct, frozen=True):
+    user_id: Id
+    because: NotAskedBecause
 
 
 class EscalationDue(EscalationEvent, frozen=True, kw_only=True, tag="escalation_due"):
@@ -40,12 +57,22 @@ class EscalationStepped(EscalationEvent, frozen=True, kw_only=True, tag="escalat
     """The people of `level` are told now."""
 
     user_ids: tuple[Id, ...]
+    not_asked: tuple[NotAsked, ...] = ()
 
 
 class EscalationEnded(EscalationEvent, frozen=True, kw_only=True, tag="escalation_ended"):
     """The chain is at its end and nobody answered: somebody in charge must look."""
 
     because: str
+    not_asked: tuple[NotAsked, ...] = ()
+
+
+class PageReplied(EscalationEvent, frozen=True, kw_only=True, tag="page_replied"):
+    """Somebody who was paged answered by SMS. `meaning` is what we understood."""
+
+    user_id: Id
+    meaning: str
+    text: Annotated[str, Meta(max_length=1600)]
 
 
 class FallbackAsked(EscalationEvent, frozen=True, kw_only=True, tag="fallback_asked"):
@@ -55,4 +82,6 @@ class FallbackAsked(EscalationEvent, frozen=True, kw_only=True, tag="fallback_as
     because: str
 
 
-Escalation = EscalationDue | PageDelivered | PageUndelivered | EscalationStepped | EscalationEnded | FallbackAsked
+Escalation = (
+    EscalationDue | PageDelivered | PageUndelivered | EscalationStepped | EscalationEnded | FallbackAsked | PageReplied
+)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
+from domain.notification.considered import not_asked
 from domain.notification.escalation import UNNOTIFIED, End, Ended, Escalation, Level, Remind, as_staffed_now, chain
 from domain.notification.paging import Roster, roster
 from domain.notification.reachability import number_mark
@@ -55,10 +56,13 @@ class AlertTexts:
 
     def levels(self, alert: Breach) -> tuple[Level, ...]:
         """The chain of the alert's organization as people are on duty now."""
+        return chain(self._people(alert), alert.severity)
+
+    def _people(self, alert: Breach) -> tuple[m.Contact, ...]:
         if self._roster_version != self._contacts.version:
             self._roster_version = self._contacts.version
             self._roster = roster(self._contacts.values())
-        return chain(self._roster.get(alert.organization_id, ()), alert.severity)
+        return self._roster.get(alert.organization_id, ())
 
     def numbers(self, user_ids: Iterable[str]) -> dict[str, str]:
         """A mark of the number that each of these people has now."""
@@ -109,8 +113,9 @@ class AlertTexts:
             level=step.level.number,
             at_ms=self._now_ms(),
             user_ids=step.level.user_ids,
+            not_asked=not_asked(self._people(alert), alert.severity, step.level),
         )
-        return self._event(stepped)
+        return self._event(stepped, step.round)
 
     def ended(self, alert: Breach, step: Ended, level: Level) -> Outgoing:
         """Nobody answered, or nobody could be notified: somebody in charge must look."""
@@ -123,6 +128,7 @@ class AlertTexts:
             level=max(FIRST_LEVEL, level.number),
             at_ms=self._now_ms(),
             because=step.because,
+            not_asked=not_asked(self._people(alert), alert.severity, level),
         )
         return self._event(ended)
 
@@ -180,7 +186,8 @@ class AlertTexts:
             event_headers(request.request_id, "sms"),
         )
 
-    def _event(self, event: m.EscalationStepped | m.EscalationEnded) -> Outgoing:
+    def _event(self, event: m.EscalationStepped | m.EscalationEnded, chain_round: int = 0) -> Outgoing:
         kind = str(event.__struct_config__.tag)
-        headers = event_headers(f"{event.alert_id}.{event.level}.{kind}", kind)
+        again = f".{chain_round}" if chain_round else ""
+        headers = event_headers(f"{event.alert_id}.{event.level}.{kind}{again}", kind)
         return Outgoing(ESCALATIONS, event.unit_id.encode(), m.encode(event), headers)

@@ -70,7 +70,7 @@ class Paging:
             )
             match step:
                 case Remind():
-                    changes.send(self._texts.step(alert, step), trace)
+                    changes.send([*self._texts.step(alert, step), self._texts.stepped(alert, step)], trace)
                     notified = True
                     paged = step.level.user_ids
                 case Ended():

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-RECORDED = m.EscalationStepped | m.EscalationEnded | m.FallbackAsked
+RECORDED = m.EscalationStepped | m.EscalationEnded | m.FallbackAsked | m.PageReplied
 
 
 class Reminders:

@@ -182,6 +182,20 @@ class Outcomes:
         headers = event_headers(f"{event_id}.{alert.alert_id}", "acknowledge")
         return Outgoing(ALERT_COMMANDS, alert.unit_id.encode(), m.encode(command), headers)
 
+    def replied(self, alert: NotifiedAlert, reply: m.InboundReply, meaning: str, at_ms: int) -> Outgoing:
+        """Somebody who was paged about the alert answered."""
+        event = m.PageReplied(
+            alert_id=alert.alert_id,
+            unit_id=alert.unit_id,
+            organization_id=alert.organization_id,
+            level=1,
+            at_ms=at_ms,
+            user_id=reply.user_id,
+            meaning=meaning,
+            text=reply.text,
+        )
+        return self._escalation(event, f"{reply.event_id}.{alert.alert_id}.replied")
+
     def _about(self, request: m.SmsRequest, attempt: int) -> _About:
         return {
             "request_id": request.request_id,

@@ -38,24 +38,24 @@ class Replies:
     async def take(self, slot: Slot, reply: m.InboundReply) -> None:
         meaning = understand(reply.text)
         self.seen[name_of(meaning)] += 1
-        if not isinstance(meaning, Acknowledged):
-            return
         now_ms = self._now_ms()
         notified = {
             alert.alert_id: alert
             for alert in self._ledger.notified(slot, reply.user_id, now_ms)
             if self._closed.why_closed(alert.alert_id, alert.severity, now_ms) in (None, "silenced")
         }
-        meant = acknowledged(meaning, reply.user_id, notified)
-        if not meant:
+        meant = acknowledged(meaning, reply.user_id, notified) if isinstance(meaning, Acknowledged) else ()
+        about = meant or tuple(notified)
+        outgoing = [self._outcomes.replied(notified[alert_id], reply, name_of(meaning), now_ms) for alert_id in about]
+        if isinstance(meaning, Acknowledged) and not meant:
             log.warning("reply.matches_no_alert", user=reply.user_id, code=meaning.code, open=len(notified))
-            return
-        outgoing = [
+        outgoing += [
             self._outcomes.acknowledged(notified[alert_id], reply.user_id, reply.event_id, now_ms) for alert_id in meant
         ]
         outgoing += [_confirmation(notified[alert_id], reply, now_ms) for alert_id in meant]
         await self._publish(outgoing)
-        log.info("reply.acknowledged", user=reply.user_id, alerts=list(meant))
+        if meant:
+            log.info("reply.acknowledged", user=reply.user_id, alerts=list(meant))
 
 
 def _confirmation(alert: NotifiedAlert, reply: m.InboundReply, now_ms: int) -> Outgoing:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from schemas import messages as m
 from schemas.topics import ALERT_COMMANDS, ALERTS, ESCALATIONS
-from streams.recorder.rows import Incoming, Instant, Json, SqlRow, Statement, insert
+from streams.recorder.rows import Incoming, Instant, Json, SqlRow, Statement, clean, insert
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -187,20 +187,32 @@ def command_rows(record: Incoming) -> Sequence[SqlRow]:
 
 
 def escalation_rows(record: Incoming) -> Sequence[SqlRow]:
-    """Steps and the end of a chain are steps of the timeline; what only moves the escalation is none."""
+    """What the escalation did and why; that a page arrived is the outcome of its SMS, what fell due a step."""
     event = ESCALATIONS.decode(record.value)
     match event:
         case m.EscalationStepped():
-            detail = {"level": str(event.level), "users": ", ".join(event.user_ids)}
+            detail = {"level": str(event.level), "users": ", ".join(event.user_ids)} | _passed_over(event)
             return (_entry(record, event, "escalation_stepped", detail),)
         case m.EscalationEnded():
-            detail = {"level": str(event.level), "because": event.because}
+            detail = {"level": str(event.level), "because": event.because} | _passed_over(event)
             return (_entry(record, event, "escalation_ended", detail),)
         case m.FallbackAsked():
             detail = {"level": str(event.level), "because": event.because}
             return (_entry(record, event, "fallback_asked", detail, event.user_id),)
-        case m.EscalationDue() | m.PageDelivered() | m.PageUndelivered():
+        case m.PageUndelivered():
+            detail = {"level": str(event.level), "because": event.because}
+            return (_entry(record, event, "page_missed", detail, event.user_id),)
+        case m.PageReplied():
+            detail = {"meaning": event.meaning, "text": clean(event.text)}
+            return (_entry(record, event, "replied", detail, event.user_id),)
+        case m.EscalationDue() | m.PageDelivered():
             return ()
+
+
+def _passed_over(event: m.EscalationStepped | m.EscalationEnded) -> dict[str, str]:
+    """Who was considered and not asked, each with the reason."""
+    said = ", ".join(f"{one.user_id} ({one.because})" for one in event.not_asked)
+    return {"not_asked": said} if said else {}
 
 
 def _entry(

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from typer.testing import CliRunner
 
 from cli.__main__ import app
-from cli.why import not_asked
+from cli.why import event_line, not_asked
 from database.configuration import ContactRow
 from schemas.roles import Role
 from tests.api.test_sms_rerun import record
@@ -51,6 +51,12 @@ def test_whoever_got_no_sms_is_named_with_the_reason(fields: dict[str, Any], rea
     alert = {"severity": "warning"}
     others = [contact(user_id="asked"), contact(**fields)]
     assert list(not_asked(alert, others, {"asked"}, level=2)) == [("ann", reason)]
+
+
+def test_a_step_names_whom_it_passed_over_with_the_recorded_reason() -> None:
+    detail = {"level": "1", "users": "ann", "not_asked": "eve (off_duty), joe (later_level)"}
+    line = event_line({"event": "escalation_stepped", "user_id": None, "detail": detail})
+    assert line == "escalation_stepped: level 1, users ann; not asked: eve (off duty), joe (later level)"
 
 
 async def test_an_alert_is_explained_by_its_sms_and_by_the_people_who_got_none(

@@ -248,7 +248,7 @@ class World:
     def events(self) -> list[m.Escalation]:
         """The chain's steps and ends."""
         events = [msgspec.json.decode(value, type=m.Escalation) for value in self.broker.values("escalations")]
-        return [event for event in events if not isinstance(event, m.FallbackAsked)]
+        return [event for event in events if not isinstance(event, m.FallbackAsked | m.PageReplied)]
 
 
 def _batch(topic: str, messages: Sequence[object]) -> Batch:

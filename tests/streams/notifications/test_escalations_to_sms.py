@@ -42,12 +42,16 @@ async def test_nobody_answers_and_the_chain_is_told_level_by_level_to_its_end() 
     assert world.notified() == [("ada", 1), ("carl", 2), ("dora", 4)]
     assert [request.text.split()[0] for request in world.requests()] == ["CRITICAL:", "REMINDER", "REMINDER"]
     *steps, end = world.events()
-    assert [(step.level, getattr(step, "user_ids", ())) for step in steps] == [(2, ("carl",)), (4, ("dora",))]
+    assert [(step.level, getattr(step, "user_ids", ())) for step in steps] == [
+        (1, ("ada",)),
+        (2, ("carl",)),
+        (4, ("dora",)),
+    ]
     assert isinstance(end, m.EscalationEnded)
     assert (end.because, end.level) == ("chain_ended", 4)
     assert world.timer() is None
     await world.handle(*steps, end)
-    assert len(world.events()) == 3
+    assert len(world.events()) == 4
 
 
 async def test_the_same_people_are_reminded_where_the_chain_has_one_level() -> None:
@@ -210,3 +214,35 @@ async def test_the_reason_of_an_end_is_kept() -> None:
     assert world.state().escalation.ended is End.CHAIN_ENDED
     await world.handle(acknowledge())
     assert world.state().escalation.ended is End.ACKNOWLEDGED
+
+
+async def test_each_step_says_whom_it_passed_over_and_why() -> None:
+    world = World(
+        contact("ada"),
+        contact("carl", 2),
+        contact("eve", on_duty=False),
+        contact("joe", minimum_severity="critical"),
+    )
+    await world.handle(triggered(m.Severity.WARNING))
+    await world.later()
+    first, second = world.events()
+    assert isinstance(first, m.EscalationStepped)
+    assert isinstance(second, m.EscalationStepped)
+    assert {one.user_id: one.because.value for one in first.not_asked} == {
+        "carl": "later_level",
+        "eve": "off_duty",
+        "joe": "severity",
+    }
+    assert {one.user_id: one.because.value for one in second.not_asked} == {
+        "ada": "earlier_level",
+        "eve": "off_duty",
+        "joe": "severity",
+    }
+
+
+async def test_with_nobody_on_duty_the_end_says_why_of_each() -> None:
+    world = World(contact("eve", on_duty=False))
+    await world.handle(triggered())
+    (end,) = world.events()
+    assert isinstance(end, m.EscalationEnded)
+    assert [(one.user_id, one.because.value) for one in end.not_asked] == [("eve", "off_duty")]

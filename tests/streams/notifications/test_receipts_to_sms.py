@@ -206,3 +206,12 @@ async def test_the_number_that_the_provider_refused_is_told_with_the_opt_out() -
     assert (opted_out.at_the_provider, opted_out.number_told) == (True, True)
     (stop,) = world.broker.decoded("sms-inbound", m.InboundSms)
     assert (stop.phone_e164, stop.text, stop.via) == ("+12025550101", "STOP", "provider")
+
+
+@pytest.mark.parametrize(("text", "meaning"), [("ok", "acknowledged"), ("on my way", "not_understood")])
+async def test_a_reply_is_recorded_with_the_alert(text: str, meaning: str) -> None:
+    world = await sent_world()
+    await world.report(reply(text))
+    raw = [value for value in world.broker.values("escalations") if b"page_replied" in value]
+    (event,) = [msgspec.json.decode(value, type=m.PageReplied) for value in raw]
+    assert (event.alert_id, event.user_id, event.meaning, event.text) == ("alert-1", "user-1", meaning, text)

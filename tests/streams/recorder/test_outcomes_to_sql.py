@@ -105,19 +105,57 @@ async def test_an_order_that_the_api_wrote_itself_is_not_entered_again(world: Wo
 
 async def test_steps_of_an_escalation_stand_in_the_timeline_once(world: World) -> None:
     about = {"alert_id": "a1", "unit_id": "u1", "organization_id": "acme"}
-    stepped = m.EscalationStepped(**about, level=2, at_ms=NOW_MS, user_ids=("ada", "ben"))
-    ended = m.EscalationEnded(**about, level=2, at_ms=NOW_MS, because="nobody answered")
-    heard = m.PageDelivered(**about, level=1, at_ms=NOW_MS, user_id="ada")
+    base = {**about, "level": 2, "at_ms": NOW_MS}
+    over = [{"user_id": "eve", "because": "off_duty"}, {"user_id": "joe", "because": "severity"}]
+    stepped = msgspec.convert(base | {"user_ids": ("ada", "ben"), "not_asked": over}, m.EscalationStepped)
+    ended = msgspec.convert(base | {"because": "nobody answered"}, m.EscalationEnded)
+    heard = msgspec.convert(base | {"user_id": "ada"}, m.PageDelivered)
     records = records_of(t.ESCALATIONS, stepped, heard, ended, msgspec.structs.replace(stepped, at_ms=NOW_MS + 70))
     for record in (records[0], records[3]):
         record.headers = (("id", b"a1.2"), ("type", b"escalation_stepped"))
     records[2].headers = (("id", b"a1.2"), ("type", b"escalation_ended"))
     await world.record(records)
-    assert await world.rows("SELECT event, detail ->> 'users' FROM alert_timeline ORDER BY entry_id") == [
-        ("escalation_stepped", "ada, ben"),
-        ("escalation_ended", None),
+    assert await world.rows(
+        "SELECT event, detail ->> 'users', detail ->> 'not_asked' FROM alert_timeline ORDER BY entry_id"
+    ) == [
+        ("escalation_stepped", "ada, ben", "eve (off_duty), joe (severity)"),
+        ("escalation_ended", None, None),
     ]
     assert await world.value("SELECT next_offset FROM recorder_offsets") == 4
+
+
+async def test_what_was_missed_answered_and_mailed_stands_in_the_timeline_too(world: World) -> None:
+    base = {"alert_id": "a1", "unit_id": "u1", "organization_id": "acme", "level": 1, "at_ms": NOW_MS}
+    missed = msgspec.convert(base | {"user_id": "ada", "because": "rate_limited"}, m.PageUndelivered)
+    replied = msgspec.convert(
+        base | {"user_id": "ada", "meaning": "not_understood", "text": "on my way"}, m.PageReplied
+    )
+    fallback = msgspec.convert(base | {"user_id": "boss", "because": "chain_ended"}, m.FallbackAsked)
+    await world.take(t.ESCALATIONS, missed, replied, fallback)
+    page = m.PageEmail(
+        request_id="e1",
+        organization_id="acme",
+        user_id="ada",
+        because=m.PageEmailCause.SMS_NOT_ACCEPTED,
+        subject="CRITICAL",
+        text="It is warm",
+        alert_id="a1",
+        requested_at_ms=NOW_MS,
+    )
+    notice = msgspec.structs.replace(page, alert_id=None)
+    await world.take(t.PAGE_EMAILS, page, notice, msgspec.structs.replace(page, provider_failures=1))
+    about = {name: getattr(page, name) for name in ("request_id", "organization_id", "user_id", "alert_id", "because")}
+    about |= {"attempt": 1, "at_ms": NOW_MS}
+    failed = msgspec.convert(about | {"error_code": "x", "error": "y", "due_at_ms": NOW_MS}, m.PageEmailFailed)
+    await world.take(t.EMAIL_OUTCOMES, failed, msgspec.convert(about | {"message_id": "m"}, m.PageEmailSent))
+    assert await world.rows("SELECT event, user_id, detail ->> 'because' FROM alert_timeline ORDER BY entry_id") == [
+        ("page_missed", "ada", "rate_limited"),
+        ("replied", "ada", None),
+        ("fallback_asked", "boss", "chain_ended"),
+        ("email_requested", "ada", "sms_not_accepted"),
+        ("email_failed", "ada", None),
+        ("email_sent", "ada", "sms_not_accepted"),
+    ]
 
 
 async def test_every_outcome_of_an_sms_is_a_row_of_its_log(world: World) -> None:
