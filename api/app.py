@@ -37,17 +37,22 @@ from api import (
 from api.authentication import Keys
 from api.edge import Edge
 from api.ingest import Ingest
+from api.pages import routes as pages
+from api.pages.live_feed import LiveFeed
+from api.pages.settings import PagesSettings
 from api.services import Services, monotonic, wall_clock
 from api.settings import TrustSettings
 from api.single_flight import Remembered
 from api.webhooks.sensors import routes as sensors
 from api.webhooks.telnyx import routes as telnyx
 from api.webhooks.telnyx.intake import TelnyxWebhooks
+from database.declarative import to_ms
 from database.engine import make_engine
 from database.upgrade import newest_revision
 from producers.errors import NotDeliveredError
 from producers.kafka import ReadingsProducer
 from schemas.http.problems import ProblemBody
+from schemas.messages.reading_bounds import FUTURE_MS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -79,6 +84,7 @@ ROUTERS = (
     sensors.router,
     unsubscribe.router,
     health.router,
+    *pages.ROUTERS,
 )
 SECURITY = {
     "key": {
@@ -124,6 +130,7 @@ def create_app(
         app.include_router(router)
     app.state.routes = [route for router in ROUTERS for route in router.routes]
     problems.install(app)
+    pages.install(app)
     app.add_middleware(Edge, settings=settings)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
@@ -144,6 +151,7 @@ async def _running(
     newest_revision()  # reads files: do it before the first request to /readyz
     engine = make_engine(database)
     producer = _producer(settings, kafka)
+    live = LiveFeed(kafka, lambda: to_ms(now()), FUTURE_MS)
     app.state.services = Services(
         settings=settings,
         trust=trust,
@@ -152,13 +160,17 @@ async def _running(
         ingest=Ingest(engine, producer, settings, clock),
         kafka=kafka,
         telnyx=TelnyxWebhooks(engine, producer, trust.telnyx_public_key, clock, now),
+        pages=PagesSettings(),
+        live=live,
         now=now,
+        clock=clock,
         broker_answers=_broker_check(kafka),
         readiness=Remembered(settings.ready_cache_s, clock),
     )
     try:
         yield
     finally:
+        await live.stop()
         # Whoever sent what is left got 503.
         with suppress(NotDeliveredError):
             producer.close(settings.delivery_limit_s)

@@ -133,8 +133,14 @@ class Keys:
         """Drop a key from the cache."""
         self._store.forget(key_id)
 
+    async def proven(self, scope: Scope, key: str) -> StoredKey:
+        """The key that a form brought, under the rules of those in headers."""
+        return await self._prove(scope, *_read_key(key))
+
     async def _check(self, scope: Scope) -> StoredKey:
-        key_id, digest = _presented(scope)
+        return await self._prove(scope, *_presented(scope))
+
+    async def _prove(self, scope: Scope, key_id: str, digest: bytes) -> StoredKey:
         address = scope["client"][0] if scope.get("client") else ""
         # A key that has proved itself is served whatever else comes from its address.
         if not self._store.has_proved(key_id, digest):
@@ -169,8 +175,12 @@ def _presented(scope: Scope) -> tuple[str, bytes]:
     """The id and the secret's digest; raises Problem for anything that does not have the form of a key."""
     header = next((value for name, value in scope["headers"] if name == b"authorization"), b"").decode("latin-1")
     scheme, _, token = header.partition(" ")
-    parts = token.strip().split(".")
-    formed = scheme.lower() == "bearer" and len(parts) == 3 and parts[0] == PREFIX and token.isascii()
+    return _read_key(token.strip() if scheme.lower() == "bearer" else "")
+
+
+def _read_key(key: str) -> tuple[str, bytes]:
+    parts = key.split(".")
+    formed = len(parts) == 3 and parts[0] == PREFIX and key.isascii()
     if not formed or KEY_ID.fullmatch(parts[1]) is None:
         raise Problem(
             HTTPStatus.UNAUTHORIZED, "Send an API key in the header Authorization: Bearer KEY.", headers=CHALLENGE

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from api.health import Readiness
     from api.ingest import Ingest
+    from api.pages.live_feed import LiveFeed
+    from api.pages.settings import PagesSettings
     from api.settings import ApiSettings, TrustSettings
     from api.single_flight import Remembered
     from api.webhooks.telnyx.intake import TelnyxWebhooks
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 
 
 class Services(msgspec.Struct, frozen=True):
-    """One per process. `now` is the wall clock, aware and in UTC; `broker_answers` blocks up to the given seconds."""
+    """One per process. `now` is the wall clock, aware and in UTC, `clock` the monotonic one in seconds;
+    `broker_answers` blocks up to the given seconds.
+    """
 
     settings: ApiSettings
     trust: TrustSettings
@@ -38,7 +42,10 @@ class Services(msgspec.Struct, frozen=True):
     ingest: Ingest
     kafka: KafkaSettings
     telnyx: TelnyxWebhooks
+    pages: PagesSettings
+    live: LiveFeed
     now: Callable[[], datetime]
+    clock: Callable[[], float]
     broker_answers: Callable[[float], bool]
     readiness: Remembered[Readiness]
 
