@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
+from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,6 +17,7 @@ from api.ownership import row_of
 from api.pages.alert_words import alert_line, entry_line
 from api.pages.rendering import page
 from api.pages.viewer import Looking, form_of
+from api.problems import Problem
 from api.services import Used
 from database.alert_events import AlertEventRow
 from database.configuration import ContactRow, UnitRow
@@ -25,7 +27,9 @@ from schemas.http.alerts import Acknowledgement, AlertOrder, SilenceOrder
 
 router = APIRouter(include_in_schema=False)
 
+Order = TypeVar("Order", bound=AlertOrder)
 SHOWN = 100
+SNOOZES = frozenset({"30", "60", "240", "720"})
 MOST_ENTRIES = 1_000
 
 
@@ -96,9 +100,8 @@ async def show_alert(alert_id: AlertId, viewer: Looking, services: Used) -> Resp
 async def acknowledge(alert_id: AlertId, viewer: Looking, services: Used, request: Request) -> Response:
     """Said twice it changes nothing: the page then names who was first."""
     note = (await form_of(request)).get("note", "").strip()
-    await alert_commands.acknowledge(
-        alert_id, viewer.caller, services, request, Acknowledgement(note=note) if note else None
-    )
+    order = _order(Acknowledgement, note=note) if note else None
+    await alert_commands.acknowledge(alert_id, viewer.caller, services, request, order)
     return _back_to(alert_id)
 
 
@@ -111,11 +114,19 @@ async def notify(alert_id: AlertId, viewer: Looking, services: Used, request: Re
 @router.post("/alerts/{alert_id}/snooze")
 async def snooze(alert_id: AlertId, viewer: Looking, services: Used, request: Request) -> Response:
     """Notify nobody for the minutes of the form."""
-    minutes = (await form_of(request)).get("minutes", "60")
-    await alert_commands.silence(
-        alert_id, SilenceOrder.model_validate({"minutes": minutes}), viewer.caller, services, request
-    )
+    minutes = (await form_of(request)).get("minutes", "")
+    order = _order(SilenceOrder, minutes=int(minutes) if minutes in SNOOZES else 0)
+    await alert_commands.silence(alert_id, order, viewer.caller, services, request)
     return _back_to(alert_id)
+
+
+def _order(kind: type[Order], **fields: object) -> Order:
+    """Raises Problem (422) for what the form's own fields do not offer."""
+    try:
+        return kind.model_validate(fields)
+    except ValidationError:
+        shown = ", ".join(f"{name} {str(value)[:40]}" for name, value in fields.items())
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"This cannot be used: {shown}.") from None
 
 
 def _back_to(alert_id: str) -> Response:
