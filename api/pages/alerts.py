@@ -48,10 +48,18 @@ async def show_alerts(viewer: Looking, services: Used, past: Annotated[str, Quer
         organization = await organization_of(session, viewer.caller.organization_id)
         rows = list(await session.scalars(wanted.limit(SHOWN)))
         names = await _unit_names(session, {row.unit_id for row in rows}, viewer.caller.organization_id)
+        people = await _people(session, viewer.caller.organization_id)
     now_ms = to_ms(services.now())
     lines = [alert_line(row, names.get(row.unit_id, row.unit_id), organization.display_unit, now_ms) for row in rows]
     return page(
-        "alerts.html", viewer, section="Alerts", lines=lines, ended=ended, timezone=organization.timezone, most=SHOWN
+        "alerts.html",
+        viewer,
+        section="Alerts",
+        lines=lines,
+        people=people,
+        ended=ended,
+        timezone=organization.timezone,
+        most=SHOWN,
     )
 
 

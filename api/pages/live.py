@@ -1,6 +1,6 @@
 """The live page: a tile a unit, the worst first, changed within a second of its reading."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -28,7 +28,7 @@ HEARTBEAT_S = 15.0
 STREAM_LASTS_S = 600.0
 
 
-async def _tiles(services: Services, caller: Caller, site: str | None) -> tuple[list[Tile], str, str]:
+async def tiles_of(services: Services, caller: Caller, site: str | None) -> tuple[list[Tile], str, str]:
     """The tiles, the worst first; the organization's unit of temperature and zone."""
     services.live.start()
     async with services.transaction() as session:
@@ -42,7 +42,7 @@ async def _tiles(services: Services, caller: Caller, site: str | None) -> tuple[
 @router.get("/live")
 async def show_live(viewer: Looking, services: Used, site: Site = None, number: PageNumber = 1) -> Response:
     """Also without a script: then it is as of now, and reloads each minute."""
-    everything, display_unit, timezone = await _tiles(services, viewer.caller, None)
+    everything, display_unit, timezone = await tiles_of(services, viewer.caller, None)
     sites = sorted({one.fact.site for one in everything})
     shown = [one for one in everything if site is None or one.fact.site == site]
     return page(
@@ -68,18 +68,18 @@ async def changes(viewer: Looking, services: Used, site: Site = None, number: Pa
     """Server-sent events: `tiles` with the HTML of changed tiles, `order` when the list is to be fetched again, and
     `alive` every 15 s, because a page cannot see comments.
     """
-    shown, display_unit, timezone = await _tiles(services, viewer.caller, site)
+    shown, display_unit, timezone = await tiles_of(services, viewer.caller, site)
     on_page = shown[(number - 1) * TILES : number * TILES]
     return StreamingResponse(
-        _events(services, viewer.caller, on_page, display_unit, timezone),
+        events(services, viewer.caller, on_page, display_unit, timezone),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-async def _events(
+async def events(
     services: Services, caller: Caller, shown: list[Tile], display_unit: str, timezone: str
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     states = {one.fact.unit_id: one.state for one in shown}
     ends_at = services.clock() + STREAM_LASTS_S
     subscription = services.live.subscribe(states)

@@ -28,6 +28,8 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'; manifest-src 'self'"
 )
+# Without a referrer, browsers send the forms of these pages with the origin "null", as strangers' would be.
+HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"}
 HTML = "text/html"
 
 
@@ -61,7 +63,7 @@ def _templates() -> Environment:
 def page(template: str, viewer: Viewer | None, status: HTTPStatus = HTTPStatus.OK, **shown: object) -> Response:
     """A page, or a part of one; `viewer` is None where nobody needs to be signed in."""
     html = _templates().get_template(template).render(viewer=viewer, **shown)
-    return Response(html, status, {"Content-Security-Policy": POLICY}, HTML)
+    return Response(html, status, HEADERS, HTML)
 
 
 def part(template: str, **shown: object) -> str:

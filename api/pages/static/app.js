@@ -12,7 +12,8 @@ function localTimes(root) {
     one.dataset.local = zone;
     const clock = (text) => text.match(/\d\d:\d\d/)?.[0];
     // The site's own time stays beside it where the clocks differ.
-    one.textContent = clock(here) === clock(there) ? here : `${here} (${there} on site)`;
+    const onSite = `${clock(there)} ${there.split(" ").pop()}`;
+    one.textContent = clock(here) === clock(there) ? here : `${here} (${onSite} on site)`;
   }
 }
 

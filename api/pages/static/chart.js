@@ -32,6 +32,18 @@
     u.ctx.restore();
   }
 
+  // 24 hours, and the day where it changes.
+  function clock(u, ticks, index, space, step) {
+    let day = "";
+    return ticks.map((one) => {
+      const at = new Date(one * 1000);
+      const date = at.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+      const time = at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+      const isNew = date !== day;
+      day = date;
+      return step >= 86400 ? date : isNew ? `${time}\n${date}` : time;
+    });
+  }
   const limits = [given.low_c, given.high_c].filter((one) => one !== null).map(shown);
   function draw() {
     place.replaceChildren();
@@ -50,7 +62,7 @@
         { label: "Highest", stroke: css("--band"), points: { show: false } },
       ],
       bands: [{ series: [3, 1], fill: css("--band-fill") }],
-      axes: [axis, { ...axis, values: (u, ticks) => ticks.map((one) => `${one} °${given.display_unit}`), size: 64 }],
+      axes: [{ ...axis, values: clock }, { ...axis, values: (u, ticks) => ticks.map((one) => `${one} °${given.display_unit}`), size: 64 }],
       hooks: {
         drawClear: [(u) => { shade(u, given.maintenance, css("--maintenance")); shade(u, given.alerts, css("--alert-fill")); }],
         draw: [(u) => { limit(u, given.low_c); limit(u, given.high_c); }],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.authentication import Caller
 from api.pages import live
 from api.pages.live_feed import UnitNow
 from api.pages.rendering import STATIC, static_path
@@ -80,11 +82,10 @@ async def test_changed_tiles_come_as_events_and_a_changed_state_asks_for_the_lis
     services = acme.app.state.services
     viewer = services.keys  # the stream asks for nothing but the organization
     assert viewer
-    from api.authentication import Caller
 
     caller = Caller("k", Role.MEMBER, "acme")
-    shown, *look = await live._tiles(services, caller, None)
-    events = live._events(services, caller, shown, *look)
+    shown, *look = await live.tiles_of(services, caller, None)
+    events = live.events(services, caller, shown, *look)
     assert b"event: alive" in await anext(events)
     read(acme, "milk", 4.0)
     services.live._announce({"milk", "somebody-elses"})
@@ -195,10 +196,8 @@ async def test_static_files_are_kept_for_ever_and_nothing_else_is_served(api: Ap
 
 
 async def test_vendored_files_are_what_they_were(api: Api) -> None:
-    import hashlib
-
     vendor = STATIC / "vendor"
-    listed = dict(reversed(line.split()) for line in (vendor / "SHA256SUMS").read_text().splitlines())
+    listed = {line.split()[1]: line.split()[0] for line in (vendor / "SHA256SUMS").read_text().splitlines()}
     assert listed == {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in vendor.iterdir()

@@ -95,7 +95,12 @@ async def test_signing_in_leads_to_no_other_site(api: Api, back: str) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.example.com"}],
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example.com"},
+        {"Origin": "null"},
+    ],
 )
 async def test_a_form_of_another_site_is_refused(api: Api, headers: dict[str, str]) -> None:
     await signed_in(api)
