@@ -2,11 +2,13 @@
 
 import csv
 import io
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Response
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.organizations import organization_of
 from api.ownership import row_of
@@ -59,40 +61,25 @@ async def download(unit_id: UnitId, viewer: Looking, services: Used, stretch: Wa
 @router.get("/units/{unit_id:path}")
 async def show_unit(unit_id: UnitId, viewer: Looking, services: Used, stretch: Wanted = Stretch.DAY) -> Response:
     services.live.start()
-    now_ms = to_ms(services.now())
-    organization_id = viewer.caller.organization_id
+    now_ms, organization_id = to_ms(services.now()), viewer.caller.organization_id
+    since = from_ms(now_ms) - LENGTHS[stretch]
     async with services.transaction() as session:
         organization = await organization_of(session, organization_id)
         unit = await row_of(session, UnitRow, viewer.caller, unit_id)
         facts = await live_units.facts(session, organization_id, unit_ids=[unit_id])
         firing = await live_units.open_alerts(session, organization_id, services.live, [unit_id])
         points = await history(session, services.live, organization_id, unit_id, stretch, organization.timezone, now_ms)
-        alerts = list(
-            await session.scalars(
-                select(AlertRow)
-                .where(AlertRow.organization_id == organization_id, AlertRow.unit_id == unit_id)
-                .order_by(AlertRow.started_at.desc())
-                .limit(ALERTS)
-            )
-        )
-        since = from_ms(now_ms) - LENGTHS[stretch]
-        windows = await session.scalars(
-            select(MaintenanceWindowRow)
-            .where(MaintenanceWindowRow.unit_id == unit_id, MaintenanceWindowRow.ends_at > since)
-            .order_by(MaintenanceWindowRow.starts_at)
-        )
-        maintenance = [(to_ms(one.starts_at), to_ms(one.ends_at), one.reason) for one in windows]
+        alerts = await _alerts(session, organization_id, unit_id)
+        maintenance = await _maintenance(session, unit_id, since)
     [tile] = live_units.tiles(facts, firing, services.live, now_ms)
     chart = {
         "points": points,
         "high_c": tile.fact.high_c,
         "low_c": tile.fact.low_c,
         "display_unit": organization.display_unit,
-        "alerts": [
-            (to_ms(one.started_at), now_ms if one.resolved_at is None else to_ms(one.resolved_at)) for one in alerts
-        ],
+        "alerts": [(to_ms(one.started_at), to_ms(one.resolved_at or services.now())) for one in alerts],
         "maintenance": [(begin, end) for begin, end, _ in maintenance],
-        "begins_ms": now_ms - LENGTHS[stretch].total_seconds() * 1000,
+        "begins_ms": to_ms(since),
         "ends_ms": now_ms,
     }
     return page(
@@ -111,3 +98,16 @@ async def show_unit(unit_id: UnitId, viewer: Looking, services: Used, stretch: W
         timezone=organization.timezone,
         now_ms=now_ms,
     )
+
+
+async def _alerts(session: AsyncSession, organization_id: str, unit_id: str) -> list[AlertRow]:
+    """The newest first."""
+    mine = select(AlertRow).where(AlertRow.organization_id == organization_id, AlertRow.unit_id == unit_id)
+    return list(await session.scalars(mine.order_by(AlertRow.started_at.desc()).limit(ALERTS)))
+
+
+async def _maintenance(session: AsyncSession, unit_id: str, since: datetime) -> list[tuple[int, int, str]]:
+    """Begin, end and reason of the windows that end after `since`."""
+    row = MaintenanceWindowRow
+    wanted = select(row).where(row.unit_id == unit_id, row.ends_at > since).order_by(row.starts_at)
+    return [(to_ms(one.starts_at), to_ms(one.ends_at), one.reason) for one in await session.scalars(wanted)]
