@@ -106,4 +106,7 @@ def serve(application: FastAPI, settings: ApiSettings, *, host: str, port: int) 
         limit_concurrency=settings.connection_limit,
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=30,
+        # Python's defaults: TLS 1.2 at least, no weak ciphers.
+        ssl_certfile=settings.tls_cert_file,
+        ssl_keyfile=settings.tls_key_file,
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.webhooks.telnyx.signature import public_key
@@ -32,8 +34,19 @@ class ApiSettings(BaseSettings):
     key_cache_s: Annotated[float, Field(ge=0, description="A revoked key works up to this long")] = 5.0
     unit_cache_s: Annotated[float, Field(ge=0, description="A deleted unit accepts readings up to this long")] = 5.0
     failed_keys_per_min: Annotated[float, Field(gt=0, description="Wrong API keys of one address")] = 30.0
+    tls_cert_file: Annotated[Path | None, Field(description="PEM, with the chain; then only HTTPS is served")] = None
+    tls_key_file: Annotated[Path | None, Field(description="PEM, without a passphrase")] = None
     requests_per_s: Annotated[float, Field(gt=0, description="Rate of one key, except gateways'")] = 100.0
     gateway_requests_per_s: Annotated[float, Field(gt=0, description="Rate of one gateway key")] = 10_000.0
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> Self:
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("API_TLS_CERT_FILE and API_TLS_KEY_FILE belong together: set both or none")
+        for file in (self.tls_cert_file, self.tls_key_file):
+            if file is not None and not os.access(file, os.R_OK):
+                raise ValueError(f"{file} cannot be read")
+        return self
 
 
 def _provider_key(base64_text: str) -> str:

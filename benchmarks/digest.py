@@ -18,7 +18,6 @@ import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -32,6 +31,7 @@ from benchmarks.stand_ins import MemoryBatch, MemoryEntries, MemoryTable
 from database.engine import DatabaseSettings, make_engine
 from domain.digest.jobs import Job, Readiness
 from domain.notification.retry import BackOff, RetryPolicy
+from local.guest import temporary_folder
 from local.mailbox.client import MailboxProcess
 from local.postgres import EmbeddedPostgres
 from schemas import messages as m
@@ -221,7 +221,7 @@ def main() -> None:
     # A line a mail would be most of the output.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with (
-        tempfile.TemporaryDirectory(prefix="freshtrack-bench-") as folder,
+        temporary_folder("freshtrack-bench-") as folder,
         EmbeddedPostgres(Path(folder) / "postgres") as server,
         MailboxProcess(Path(folder)) as mailbox,
     ):

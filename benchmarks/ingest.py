@@ -13,7 +13,6 @@ import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +29,7 @@ from broker.topics import create_topics
 from database.configuration import ApiKeyRow, OrganizationRow, UnitRow
 from database.engine import DatabaseSettings, make_engine
 from database.upgrade import upgrade
+from local.guest import temporary_folder
 from local.kafka import EmbeddedKafka
 from local.postgres import EmbeddedPostgres
 from schemas.roles import Role
@@ -167,7 +167,7 @@ def main() -> None:
     """Prints a table, and a JSON line with min, median and max of each."""
     figures: dict[str, list[float]] = {}
     with (
-        tempfile.TemporaryDirectory() as folder,
+        temporary_folder("freshtrack-bench-") as folder,
         EmbeddedKafka(Path(folder) / "kafka") as broker,
         EmbeddedPostgres(Path(folder) / "postgres") as database,
     ):

@@ -13,7 +13,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,6 +29,7 @@ from broker.topics import create_topics
 from database.declarative import from_ms
 from database.engine import DatabaseSettings, make_engine
 from database.upgrade import upgrade
+from local.guest import temporary_folder
 from local.kafka import EmbeddedKafka
 from local.postgres import EmbeddedPostgres
 from schemas import messages as m
@@ -195,7 +195,7 @@ def main() -> None:
     """Prints a table, and a JSON line with min, median and max of each."""
     figures: dict[str, list[float]] = {"plain": [], "recorder": [], "ratio": []}
     with (
-        tempfile.TemporaryDirectory(prefix="bench-recorder-") as name,
+        temporary_folder("bench-recorder-") as name,
         EmbeddedKafka(Path(name) / "kafka") as broker,
         EmbeddedPostgres(Path(name) / "postgres") as database,
     ):

@@ -10,7 +10,8 @@ import typer
 
 
 def mqtt(
-    metrics_port: Annotated[int | None, typer.Option(help="serve Prometheus metrics on 127.0.0.1")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="serve Prometheus metrics on it")] = None,
+    metrics_host: Annotated[str, typer.Option(envvar="METRICS_HOST", help="0.0.0.0 opens them")] = "127.0.0.1",
 ) -> None:
     """Forward readings from MQTT, topics site/SITE/unit/UNIT/temperature, until SIGTERM; settings are MQTT_HOST etc."""
     from pydantic import ValidationError
@@ -31,7 +32,7 @@ def mqtt(
     if metrics_port is not None:
         from prometheus_client import start_http_server
 
-        start_http_server(metrics_port, addr="127.0.0.1")
+        start_http_server(metrics_port, addr=metrics_host)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: bridge.stop())
     try:

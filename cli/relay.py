@@ -15,7 +15,8 @@ config = typer.Typer(no_args_is_help=True, help="The configuration topics.")
 
 
 def relay(
-    metrics_port: Annotated[int | None, typer.Option(help="serve Prometheus metrics on 127.0.0.1")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="serve Prometheus metrics on it")] = None,
+    metrics_host: Annotated[str, typer.Option(envvar="METRICS_HOST", help="0.0.0.0 opens them")] = "127.0.0.1",
 ) -> None:
     """Publish the messages of the outbox, and prune old rows daily; one relay works, the others stand by.
 
@@ -38,7 +39,7 @@ def relay(
         if metrics_port is not None:
             from prometheus_client import start_http_server
 
-            start_http_server(metrics_port, addr="127.0.0.1")
+            start_http_server(metrics_port, addr=metrics_host)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, running.stop)
         try:

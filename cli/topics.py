@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.topic_acls import acls
+
 if TYPE_CHECKING:
     from broker.settings import KafkaSettings
 
@@ -130,6 +132,9 @@ def _count_of(option: str) -> tuple[str, int]:
     if not count.isdecimal() or int(count) < 1:
         raise _fail(f"--partitions-of {option}: expected TOPIC=COUNT, such as readings=32")
     return name, int(count)
+
+
+commands.command()(acls)
 
 
 def register(app: typer.Typer) -> None:

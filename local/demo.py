@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import shlex
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -17,12 +15,14 @@ import msgspec
 from local.demo_children import DemoChildren
 from local.demo_digest import send_digest
 from local.demo_view import DemoView
+from local.guest import temporary_folder
 from local.output import PrefixedOutput
 from local.stack import Stack
 from local.telnyx.client import TelnyxControl
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 ONCE_LIMIT_S = 90.0
 RECORDED_WITHIN_S = 20.0
@@ -173,5 +173,5 @@ def run_demo(folder: Path, *, verbose: bool) -> None:
 
 def run_demo_once(*, verbose: bool) -> Result:
     """A demo on fresh data that ends by itself; it leaves neither processes nor data behind."""
-    with tempfile.TemporaryDirectory(prefix="freshtrack-demo-") as folder:
-        return asyncio.run(Demo(Path(folder), verbose=verbose).once())
+    with temporary_folder("freshtrack-demo-") as folder:
+        return asyncio.run(Demo(folder, verbose=verbose).once())

@@ -19,6 +19,7 @@ from signal import SIGINT
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
+from local import guest
 from local.processes import OwnedProcess
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class EmbeddedPostgres:
     """A PostgreSQL server with its data in `folder`, reached through a Unix socket.
 
     `extra` adds to or replaces server settings. Its log is `folder/postgres.log`. PostgreSQL refuses to run as root;
-    started by root it runs as `nobody`, which then owns the data, and the folders above get the permission to be
-    passed through (not to be read).
+    started by root it runs as `nobody`, which then owns the data. The folders above must let everybody pass; their
+    permissions are their owner's decision and stay as they are.
     """
 
     def __init__(self, folder: Path, *, extra: Mapping[str, str] | None = None) -> None:
@@ -128,14 +129,20 @@ class EmbeddedPostgres:
 
     def _prepare_folders(self) -> Path:
         programs = _programs()
+        if self.user is not None:
+            programs = guest.reachable_copy(programs)
+            guest.make_passable(self.folder)
         for folder in (self.folder, self._data, self._socket_folder):
             folder.mkdir(parents=True, exist_ok=True)
         if self.user is not None:
             for folder in (self._data, self._socket_folder):
                 os.chown(folder, self.user, -1)
-            for folder in (*programs.parents, *self._data.parents, *self._socket_folder.parents):
-                if not (mode := folder.stat().st_mode) & 0o001:
-                    folder.chmod(mode | 0o001)
+                if (closed := guest.closed_above(folder)) is not None:
+                    raise PostgresDidNotStartError(
+                        f"PostgreSQL refuses to run as root, and as nobody it may not pass through {closed}. Run this"
+                        " as another user, choose another folder (such as FRESHTRACK_HOME=/var/lib/freshtrack), set"
+                        f" DATABASE_URL, or decide to open it: chmod o+x {closed}"
+                    )
         self._data.chmod(0o700)
         self._socket_folder.chmod(0o700)
         return programs

@@ -7,18 +7,18 @@ import inspect
 import os
 import time
 from contextlib import ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 import pytest
 
+from local.guest import temporary_folder
 from local.kafka import EmbeddedKafka
 from local.postgres import EmbeddedPostgres
 from local.telnyx.client import TelnyxProcess
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
 
 pytest_plugins = ["tests.databases", "tests.api_world"]
 
@@ -116,8 +116,8 @@ def database_folder() -> Iterator[Path]:
 
     Not in pytest's: each session that starts locks those above its own for everybody else.
     """
-    with TemporaryDirectory(prefix="freshtrack-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    with temporary_folder("freshtrack-") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import uvicorn
 from aiosmtpd.smtp import SMTP
 
 from local.mailbox.app import Mailbox, web
+from local.own_host import OwnHost
 from local.ports import LOOPBACK
 
 LARGEST_BYTES = 33_554_432
@@ -23,7 +24,12 @@ async def serve(smtp_port: int, port: int) -> None:
         smtp_port,
     )
     config = uvicorn.Config(
-        web(mailbox), host=LOOPBACK, port=port, access_log=False, log_level="warning", timeout_graceful_shutdown=2
+        OwnHost(web(mailbox)),
+        host=LOOPBACK,
+        port=port,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=2,
     )
     async with smtp:
         await uvicorn.Server(config).serve()

@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from local.own_host import OwnHost
 from local.ports import LOOPBACK
 from local.telnyx.app import FakeTelnyx
 
@@ -28,7 +29,7 @@ class DroppableConnection(HttpToolsProtocol):
 async def serve(port: int, api_key: str) -> None:
     """Until SIGTERM or Ctrl-C."""
     config = uvicorn.Config(
-        FakeTelnyx(api_key),
+        OwnHost(FakeTelnyx(api_key)),
         host=LOOPBACK,
         port=port,
         http=DroppableConnection,

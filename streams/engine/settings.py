@@ -72,6 +72,11 @@ class WorkerSettings(KafkaSettings):
         int, Field(validation_alias="METRICS_PORT", description="0: a free one", ge=0, le=65_535)
     ] = 0
 
+    metrics_host: Annotated[
+        str,
+        Field(validation_alias="METRICS_HOST", description="0.0.0.0 opens the metrics to the network", min_length=1),
+    ] = "127.0.0.1"
+
     def partitions(self, topic: AnyTopic) -> int:
         """How many the topic has at the broker. Raises TopicError, BrokerUnreachableError."""
         return partition_count(self.librdkafka(), topic, prefix=self.topic_prefix)

@@ -145,9 +145,9 @@ async def test_with_the_broker_away_everything_waits_and_then_arrives(
 
 
 async def test_with_the_database_killed_the_relay_waits_for_it(
-    kafka_settings: KafkaSettings, tmp_path: Path, eventually: Eventually
+    kafka_settings: KafkaSettings, database_folder: Path, eventually: Eventually
 ) -> None:
-    with EmbeddedPostgres(tmp_path) as server:
+    with EmbeddedPostgres(database_folder / "killed") as server:
         engine = make_engine(DatabaseSettings(url=server.url))
         await upgrade(engine)
         async with relaying(engine, kafka_settings) as relay:
