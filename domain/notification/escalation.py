@@ -149,6 +149,17 @@ def ended(escalation: Escalation, why: End, lapses_at_ms: int | None = None) -> 
     return msgspec.structs.replace(escalation, ended=why, due_at_ms=None, lapses_at_ms=lapses_at_ms)
 
 
+def worsened(escalation: Escalation, now_ms: int, times: Times) -> Escalation:
+    """The alert rose in severity: an end that was final for the lesser one is what it is for the new one."""
+    if escalation.next_at_ms is not None:
+        return escalation
+    if escalation.ended is End.ACKNOWLEDGED and times.lapse_ms is not None:
+        return msgspec.structs.replace(escalation, lapses_at_ms=now_ms + times.lapse_ms)
+    if escalation.ended is End.CHAIN_ENDED and times.again_ms is not None:
+        return msgspec.structs.replace(escalation, due_at_ms=now_ms + times.again_ms)
+    return escalation
+
+
 def silenced(escalation: Escalation, until_ms: int) -> Escalation:
     """Nobody is notified before `until_ms`. The newest command counts: an earlier time, or 0, shortens a silence."""
     return msgspec.structs.replace(escalation, silenced_until_ms=until_ms)
@@ -213,14 +224,14 @@ def stepped(escalation: Escalation, levels: tuple[Level, ...], now_ms: int, time
 
 
 def next_level(present: Level, levels: tuple[Level, ...]) -> Level | None:
-    """The chain's next level above `present`; where nobody is above level 1, its people once more, as level 2."""
+    """The chain's next level above `present`; where it has but one level, its people once more, as the one above."""
     for level in levels:
         if level.number > present.number:
             return level
-    if present.number != 1:
+    if present.number != (levels[0].number if levels else 1):
         return None
     again = as_staffed_now(present, levels).user_ids
-    return Level(2, again) if again else None
+    return Level(present.number + 1, again) if again else None
 
 
 def as_staffed_now(present: Level, levels: tuple[Level, ...]) -> Level:

@@ -102,7 +102,7 @@ def label(alert: m.AlertEvent, unit: m.UnitConfig | None) -> str:
 
 def combined_text(severity: m.Severity, lines: Sequence[Line]) -> str:
     """Several alerts in one SMS, each with the code that acknowledges it; as many as a long SMS holds."""
-    start, end = f"{severity.upper()}, {len(lines)} alerts: ", ""
+    start, end = f"{severity.upper()}, {len(lines)} alerts: " if len(lines) > 1 else f"{severity.upper()}: ", ""
     said = [f"{line.label} (over)" if line.over else f"{line.label} (ACK {line.code})" for line in lines]
     while len(start) + len(", ".join(said)) + len(end) > _LONGEST:
         said.pop()

@@ -31,6 +31,7 @@ class SmsRequest(Struct, frozen=True, kw_only=True, tag_field="type", tag="sms")
         False
     )
     forced: Annotated[bool, Meta(description="A person ordered it now: it passes the window")] = False
+    first: Annotated[bool, Meta(description="It begins the chain, whatever its level: it is no reminder")] = False
     round: Annotated[int, Meta(ge=0, description="How often the chain began again before this request")] = 0
     breach_at_ms: AtMs
     requested_at_ms: AtMs

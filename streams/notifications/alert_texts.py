@@ -74,7 +74,8 @@ class AlertTexts:
         wording = FIRST_LEVEL if step.first else step.level.number
         note = "" if step.again is None else _NOTES[step.again]
         for user_id in step.level.user_ids:
-            yield self.outgoing(self.request(alert, user_id, step.level.number, step.round, wording, note))
+            request = self.request(alert, user_id, step.level.number, step.round, wording, note)
+            yield self.outgoing(msgspec.structs.replace(request, first=step.first))
 
     def request(
         self, alert: Breach, user_id: str, level: int, chain_round: int, wording: int = FIRST_LEVEL, note: str = ""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from domain.notification.escalation import End, Ended, Remind, begun, ended
+from domain.notification.escalation import End, Ended, Remind, begun, ended, worsened
 from domain.notification.paging import pages
 from schemas import messages as m
 from schemas.headers import trace_of
@@ -62,12 +62,8 @@ class Paging:
             changes.put(state)
             return
         if pages(alert):
-            escalation, step = begun(
-                escalation,
-                self._texts.levels(alert),
-                self._now_ms(),
-                self._times.of(alert.organization_id, alert.severity),
-            )
+            now_ms, times = self._now_ms(), self._times.of(alert.organization_id, alert.severity)
+            escalation, step = begun(escalation, self._texts.levels(alert), now_ms, times)
             match step:
                 case Remind():
                     changes.send([*self._texts.step(alert, step), self._texts.stepped(alert, step)], trace)
@@ -77,7 +73,8 @@ class Paging:
                     records, paged = self._fallback.asked(alert, step, escalation)
                     changes.send([self._texts.ended(alert, step, escalation.level), *records], trace)
                 case _ if former is not None and alert.severity.rank < former.severity.rank:
-                    if escalation.silenced_until_ms <= self._now_ms():
+                    escalation = worsened(escalation, now_ms, times)
+                    if escalation.silenced_until_ms <= now_ms:
                         changes.send(self._texts.worse(alert), trace)
         if state.notify_now is not None and not notified:
             changes.send(self._texts.notify_now(alert, escalation, state.notify_now), trace)

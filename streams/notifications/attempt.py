@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from streams.notifications.sms_policy import SmsPolicy
 
 CHECK_AGAIN_MS = 5_000
+ASKS_AFTER_MS = 1_000
 ANSWERS_KEPT = 1_000
 
 
@@ -86,7 +87,7 @@ class Attempts:
         entry = self._ledger.entry(batch, request.request_id).of(request)
         await self._note(job, send, entry)
         await self._limiter.leave()
-        if is_revocable(request, entry) and (revoked := await self._revoked(request, held=entry.waited_for_window)):
+        if revoked := await self._revoked(request, entry):
             return revoked
         if not batch.still_ours():
             raise Stale
@@ -141,14 +142,21 @@ class Attempts:
             self._publish(self._outcomes.sending(request, send.attempt, send.attempt_id)), change.write(durable=True)
         )
 
-    async def _revoked(self, request: m.SmsRequest, *, held: bool) -> Cancelled | Deferred | None:
-        """Asked at the last moment, with all that was published until now: no reminder after an acknowledgement."""
+    async def _revoked(self, request: m.SmsRequest, entry: Entry) -> Cancelled | Deferred | None:
+        """Asked at the last moment, with all that was published until now: nobody is paged after an acknowledgement.
+
+        A first SMS that leaves at once has no time for that. One that waited asks, and leaves without an answer too.
+        """
+        wanted = is_revocable(request, entry)
+        if not wanted and self._now_ms() < request.requested_at_ms + ASKS_AFTER_MS:
+            return None
         try:
             await self._closed.up_to_date()
         except TimeoutError:
-            return Deferred(
-                self._now_ms() + CHECK_AGAIN_MS,
-                "acknowledgement_check_timeout",
-                "whether the alert is acknowledged could not be read in time",
-            )
-        return revocation(self._closed, request, self._now_ms(), held=held)
+            if wanted:
+                return Deferred(
+                    self._now_ms() + CHECK_AGAIN_MS,
+                    "acknowledgement_check_timeout",
+                    "whether the alert is acknowledged could not be read in time",
+                )
+        return revocation(self._closed, request, entry, self._now_ms())

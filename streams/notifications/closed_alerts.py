@@ -42,6 +42,7 @@ class Closed(Protocol):
     """What a flow asks about alerts that need no reminder any more; see `ClosedAlerts`."""
 
     def why_closed(self, alert_id: str, severity: m.Severity, now_ms: int) -> str | None: ...
+    def acknowledged_at_ms(self, alert_id: str) -> int | None: ...
     def silenced_until_ms(self, alert_id: str) -> int | None: ...
     async def up_to_date(self) -> None: ...
 
@@ -87,6 +88,10 @@ class ClosedAlerts(TopicTailer):
             return "resolved"
         silence = self._silences.get(alert_id)
         return "silenced" if silence is not None and silence.until_ms > now_ms else None
+
+    def acknowledged_at_ms(self, alert_id: str) -> int | None:
+        """When the broker got the acknowledgement of an alert, whether it has lapsed or not."""
+        return self._acknowledged.get(alert_id)
 
     def silenced_until_ms(self, alert_id: str) -> int | None:
         """When the newest silence of an alert ends; None when there is none, or when it is closed for good."""

@@ -60,26 +60,37 @@ Plan = Skip | Send | Conclude
 
 
 def is_revocable(request: m.SmsRequest, entry: Entry) -> bool:
-    """Whether an acknowledgement stops it: a reminder, or one that its window held back.
+    """Whether any order about its alert stops it: a reminder, or an SMS that its window held back.
 
-    The first SMS about an alert goes out also when the alert was over before: people must know that it happened.
+    A first SMS goes out also in a silence, or when the alert was over before: people must know that it happened. Only
+    an acknowledgement stops that too; one that is older than the order or the rise that the SMS is about does not.
     """
     return not is_aside(request) and (is_reminder(request) or entry.waited_for_window)
 
 
-def revocation(closed: Closed, request: m.SmsRequest, now_ms: int, *, held: bool) -> Cancelled | Deferred | None:
-    """Why a reminder is not sent now, by what was read of its alert; a silence only puts it off.
+def revocation(closed: Closed, request: m.SmsRequest, entry: Entry, now_ms: int) -> Cancelled | Deferred | None:
+    """Why the request is not sent now, by what was read of its alert; a silence only puts off.
 
-    What its window `held` back is sent even if the alert is over: nothing that was held back stays untold.
+    What its window held back is sent even if the alert is over: nothing that was held back stays untold.
     """
     why = closed.why_closed(request.alert_id, request.severity, now_ms)
-    if why is None or (held and why == "resolved"):
+    if not is_revocable(request, entry):
+        return _taken(closed, request) if why == "acknowledged" else None
+    if why is None or (entry.waited_for_window and why == "resolved"):
         return None
     until_ms = closed.silenced_until_ms(request.alert_id)
     if until_ms is None:
         return Cancelled(why)
     # In pieces, because an alert's end is not remembered for as long as a silence may last.
     return Deferred(min(until_ms, now_ms + LOOK_AGAIN_MS), why, "somebody silenced the alert")
+
+
+def _taken(closed: Closed, request: m.SmsRequest) -> Cancelled | None:
+    """Somebody took the alert before its first SMS left; a person's redrive is newer than that."""
+    at_ms = closed.acknowledged_at_ms(request.alert_id)
+    if at_ms is None or is_aside(request) or request.redrives:
+        return None
+    return Cancelled("acknowledged") if request.first or at_ms > request.requested_at_ms else None
 
 
 class Planner:
@@ -112,9 +123,7 @@ class Planner:
             return Conclude(suppressed, request.attempts)
         assert contact is not None
         assert contact.phone_e164 is not None
-        if is_revocable(request, entry) and (
-            revoked := revocation(self._closed, request, now_ms, held=entry.waited_for_window)
-        ):
+        if revoked := revocation(self._closed, request, entry, now_ms):
             return Conclude(revoked, request.attempts)
         if dead := self._given_up(request, entry, now_ms):
             return Conclude(dead, request.attempts)

@@ -32,7 +32,7 @@ def is_aside(request: m.SmsRequest) -> bool:
 
 
 def is_reminder(request: m.SmsRequest) -> bool:
-    return request.level > 1 or request.round > 0
+    return (request.level > 1 or request.round > 0) and not request.first
 
 
 class Windows:
@@ -81,7 +81,8 @@ class Windows:
         return None
 
     def text(self, request: m.SmsRequest, carried: tuple[m.SmsRequest, ...], now_ms: int) -> str:
-        if carried:
+        over = self._closed.why_closed(request.alert_id, request.severity, now_ms) == "resolved"
+        if carried or (over and counts_for_window(request)):
             return combined_text(request.severity, [self._line(one, now_ms) for one in (request, *carried)])
         late = now_ms - request.requested_at_ms >= self._policy.late_ms
         return at_time(request.text, request.breach_at_ms) if late and counts_for_window(request) else request.text

@@ -132,7 +132,10 @@ def test_a_chain_that_begins_at_level_2_gets_its_reminder_too() -> None:
     upper = (Level(2, ("eve",)),)
     started, step = begun(NEW, upper, 0, CRITICAL)
     assert step == Remind(upper[0], first=True)
-    over, _ = stepped(started, upper, WAIT_MS, CRITICAL)
+    reminded, step = stepped(started, upper, WAIT_MS, CRITICAL)
+    assert step == Remind(Level(3, ("eve",)))
+    over, step = stepped(reminded, upper, 2 * WAIT_MS, CRITICAL)
+    assert step == Ended(End.CHAIN_ENDED)
     again, step = stepped(over, upper, over.next_at_ms or 0, CRITICAL)
     assert (step, again.round) == (Remind(upper[0], round=1, again=End.CHAIN_ENDED), 1)
 

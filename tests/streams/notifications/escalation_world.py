@@ -78,6 +78,9 @@ class FakeClosed:
     def why_closed(self, alert_id: str, severity: m.Severity, now_ms: int) -> str | None:
         return self.why.get(alert_id)
 
+    def acknowledged_at_ms(self, alert_id: str) -> int | None:
+        return None
+
     def silenced_until_ms(self, alert_id: str) -> int | None:
         return self.until_ms
 

@@ -85,9 +85,13 @@ class ClosedByHand:
         self.closed: dict[str, str] = {}
         self.silent_until_ms: dict[str, int] = {}
         self.published: dict[str, str] = {}
+        self.acknowledged_at: dict[str, int] = {}
 
     def why_closed(self, alert_id: str, severity: m.Severity, now_ms: int) -> str | None:
         return self.closed.get(alert_id)
+
+    def acknowledged_at_ms(self, alert_id: str) -> int | None:
+        return self.acknowledged_at.get(alert_id)
 
     def silenced_until_ms(self, alert_id: str) -> int | None:
         return self.silent_until_ms.get(alert_id)
