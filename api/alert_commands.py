@@ -15,6 +15,7 @@ from api.authentication import Caller
 from api.ownership import row_of
 from api.problems import Problem, conflict, invalid, responses
 from api.services import Reader, Services, Used
+from api.unrecorded_alerts import unrecorded_alert, with_first_acknowledgement
 from database.configuration import ContactRow
 from database.declarative import from_ms, to_ms
 from database.records import AlertRow, AlertTimelineRow
@@ -76,9 +77,13 @@ async def _carry_out(
     decide: Callable[[Given], Carried | Accepted],
 ) -> Response:
     """Write what `decide` says into the timeline and the outbox; for a bare answer, nothing."""
+    unrecorded: AlertRow | None = None
 
     async def work(session: AsyncSession) -> Response:
-        alert = await row_of(session, AlertRow, caller, alert_id, lock=True)
+        if unrecorded is None:
+            alert = await row_of(session, AlertRow, caller, alert_id, lock=True)
+        else:
+            alert = await with_first_acknowledgement(session, unrecorded)
         by = await _giver(session, caller, order)
         # Messages and cursors carry milliseconds; the row has the same instant.
         decided = decide(Given(alert, by, from_ms(to_ms(services.now()))))
@@ -87,6 +92,15 @@ async def _carry_out(
             decided = decided.answer
         return Response(decided.model_dump_json(), HTTPStatus.ACCEPTED, media_type="application/json")
 
+    try:
+        return await idempotency.once(request, caller, services, work)
+    except Problem as problem:
+        if problem.status_code != HTTPStatus.NOT_FOUND:
+            raise
+        # SQL may be behind: the alert itself is older than whoever read of it.
+        unrecorded = await unrecorded_alert(services.kafka, caller.organization_id, alert_id, services.now())
+        if unrecorded is None:
+            raise
     return await idempotency.once(request, caller, services, work)
 
 

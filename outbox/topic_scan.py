@@ -24,9 +24,9 @@ class TopicReadError(RuntimeError):
 
 
 def scan(
-    kafka: KafkaSettings, topic: AnyTopic, *, limit_s: float = READ_LIMIT_S
+    kafka: KafkaSettings, topic: AnyTopic, *, limit_s: float = READ_LIMIT_S, since_ms: int | None = None
 ) -> Iterator[tuple[bytes | None, bytes | None]]:
-    """Key and value of every record up to the present ends, in order within a partition.
+    """Key and value of every record up to the present ends, in order within a partition; from `since_ms` on if given.
 
     Raises TopicReadError if the topic does not exist, or its end is not reached in time.
     """
@@ -35,7 +35,7 @@ def scan(
     consumer = _consumer(kafka)
     try:
         unread = _partitions(consumer, name, limit_s)
-        consumer.assign([TopicPartition(name, number, OFFSET_BEGINNING) for number in unread])
+        consumer.assign(_starts(consumer, name, unread, since_ms, limit_s))
         while unread:
             message = _next(consumer, name, deadline, limit_s)
             if (error := message.error()) is None:
@@ -69,6 +69,15 @@ def _partitions(consumer: Consumer, name: str, limit_s: float) -> set[int]:
     if known.error is not None or not known.partitions:
         raise TopicReadError(f"topic {name} does not exist; run `freshtrack topics create`")
     return set(known.partitions)
+
+
+def _starts(
+    consumer: Consumer, name: str, partitions: set[int], since_ms: int | None, limit_s: float
+) -> list[TopicPartition]:
+    if since_ms is None:
+        return [TopicPartition(name, number, OFFSET_BEGINNING) for number in partitions]
+    # A partition without a record since then answers with its end.
+    return consumer.offsets_for_times([TopicPartition(name, number, since_ms) for number in partitions], limit_s)
 
 
 def _next(consumer: Consumer, name: str, deadline: float, limit_s: float) -> Message:

@@ -22,7 +22,7 @@ from database.configuration import ApiKeyRow, OrganizationRow
 from database.engine import DatabaseSettings
 from database.queues import OutboxRow
 from outbox.writer import OUTBOX_TOPICS
-from schemas.topics import READINGS, SMS_INBOUND, SMS_RECEIPTS
+from schemas.topics import ALERTS, READINGS, SMS_INBOUND, SMS_RECEIPTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ def kafka_settings(kafka: Kafka) -> KafkaSettings:
         settings.librdkafka(),
         prefix=settings.topic_prefix,
         partitions=PartitionCounts(4),
-        topics=[READINGS, SMS_RECEIPTS, SMS_INBOUND, *OUTBOX_TOPICS],
+        topics=[ALERTS, READINGS, SMS_RECEIPTS, SMS_INBOUND, *OUTBOX_TOPICS],
     )
     return settings
 
