@@ -13,7 +13,7 @@ from api.problems import responses
 from api.services import Reader, Used
 from database.alert_events import AlertEventRow
 from database.records import AlertRow
-from domain.redrive.dead_letters import masked_text
+from domain.personal_data import masked_text
 from schemas.http.alerts import AlertView, TimelineEntry
 from schemas.http.fields import Id
 from schemas.http.paging import Page

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
 from api import validation_texts
+from domain.personal_data import masked_line
 from outbox.writer import MessageTooLargeError
 from schemas.http.problems import InvalidPart, ProblemBody
 
@@ -88,7 +89,7 @@ def rendered(error: HTTPException) -> Response:
         **({"errors": [part.model_dump() for part in errors]} if (errors := getattr(error, "errors", ())) else {}),
         **getattr(error, "more", {}),
     }
-    return Response(json.dumps(body), status, headers=error.headers, media_type=MEDIA_TYPE)
+    return Response(masked_line(json.dumps(body)), status, headers=error.headers, media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:

@@ -6,7 +6,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from api.problems import Problem
-from domain.redrive.dead_letters import kind_of, masked_text
+from domain.personal_data import masked_text
+from domain.redrive.dead_letters import kind_of
 from domain.redrive.redrive import HOUR_MS, Options, Refused
 from schemas.http.dead_letters import DeadLetterKind, DeadLetterView, Refusal, SentAgain
 

@@ -10,7 +10,7 @@ from api.moments import Moment, instant_of
 from api.problems import responses
 from api.services import Reader, Used
 from database.notifications import SmsAlertLogRow
-from domain.redrive.dead_letters import masked_text
+from domain.personal_data import masked_text
 from schemas.http.fields import Id, Line
 from schemas.http.paging import Page
 from schemas.http.sms_log import SmsEntry

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from msgspec import Struct
 
+LONGEST_VALUE = 1_024
+"""Bytes of a header's value that anything of ours reads or writes; whoever writes to Kafka directly may send more."""
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -63,9 +65,15 @@ class Origin(NamedTuple):
         return cls(record.topic, record.partition, record.offset, trace_of(dict(record.headers or ())))
 
 
+def value_of(headers: Iterable[tuple[str, bytes]], name: str) -> bytes | None:
+    """The value of a record's header; None where it has none, or one that is longer than any of ours."""
+    found = next((value for given, value in headers if given == name), None)
+    return None if found is None or len(found) > LONGEST_VALUE else found
+
+
 def event_headers(id_: str, type_: str, trace: bytes | None = None) -> Headers:
     """Headers of a record that says what happened: its idempotency key, its type, the trace if it belongs to one."""
-    headers = ((Header.ID.value, id_.encode()), (Header.TYPE.value, type_.encode()))
+    headers = ((Header.ID.value, bounded(id_)), (Header.TYPE.value, bounded(type_)))
     return headers if trace is None else (*headers, (Header.TRACEPARENT.value, trace))
 
 
@@ -83,9 +91,8 @@ def failure_headers(
     headers = [
         *event_headers(id_, type_, None if origin is None else origin.trace),
         (Header.ATTEMPT.value, str(attempt).encode()),
-        # A lone surrogate, as JSON may spell one, has no UTF-8.
-        (Header.ERROR.value, error.encode(errors="replace")),
-        (Header.ERROR_CODE.value, error_code.encode()),
+        (Header.ERROR.value, bounded(error)),
+        (Header.ERROR_CODE.value, bounded(error_code)),
     ]
     if due_at_ms is not None:
         headers.append((Header.DUE_AT.value, str(due_at_ms).encode()))
@@ -96,6 +103,11 @@ def failure_headers(
             (Header.ORIGINAL_OFFSET.value, str(origin.offset).encode()),
         ]
     return tuple(headers)
+
+
+def bounded(text: str) -> bytes:
+    """UTF-8 of at most `LONGEST_VALUE` bytes. A lone surrogate, as JSON may spell one, has none."""
+    return text.encode(errors="replace")[:LONGEST_VALUE].decode(errors="ignore").encode()
 
 
 @cache

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from database.declarative import to_ms
 from domain.digest import words
-from domain.redrive.dead_letters import masked_text
+from domain.personal_data import masked_text
 from schemas import messages as m
 
 if TYPE_CHECKING:

@@ -13,13 +13,15 @@ from functools import lru_cache
 
 import phonenumbers
 
+EXAMPLE = "+12025550123"
+"""A number that nobody has, as errors show it."""
 _E164 = re.compile(r"\+[1-9]\d{1,14}", re.ASCII)
 
 
 class PhoneProblem(StrEnum):
     """Why a number cannot be texted; the values can be shown to people."""
 
-    NOT_E164 = "not in E.164 form: a plus sign, the country code and the number, digits only, such as +12025550123"
+    NOT_E164 = f"not in E.164 form: a plus sign, the country code and the number, digits only, such as {EXAMPLE}"
     NO_SUCH_NUMBER = "no number of this kind is in use in its country"
 
 

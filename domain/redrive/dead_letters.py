@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from domain.notification.phone import masked
 from domain.redrive.reading_redrive import reading_doubt, reading_facts, redrive_reading
 from domain.redrive.redrive_record import Facts, NotRedrivable, RedriveRecord, request_again
 from schemas import messages as m
@@ -25,9 +24,7 @@ if TYPE_CHECKING:
 
 DeadLetter: TypeAlias = m.SmsDeadLetter | m.DeadReading | m.EmailDeadLetter | m.DigestDeadLetter | m.UnreadableRecord
 
-_PHONE = re.compile(r"(?<![\w-])\+?[1-9]\d{9,14}(?![\w-])")
 _PLACE = re.compile(r"([0-9]{1,5})/([0-9]{1,18})")
-_ADDRESS = re.compile(r"([^\s<>\"'@])[^\s<>\"'@]*@([^\s<>\"'@]+)")
 
 
 class DeadLetterId(Struct, frozen=True):
@@ -63,15 +60,6 @@ class Kind(Struct, frozen=True, kw_only=True):
     facts: Callable[[Any], Facts]
     redrive: Callable[[Any], RedriveRecord | NotRedrivable]
     doubt: Callable[[Any, int], str | None] = lambda _letter, _now_ms: None
-
-
-def masked_text(text: str) -> str:
-    """The text with phone numbers and addresses masked: providers put them into their errors.
-
-    >>> masked_text("+12025550123 and ann@example.com bounced")
-    '+12*******23 and a***@example.com bounced'
-    """
-    return _ADDRESS.sub(r"\1***@\2", _PHONE.sub(lambda found: masked(found[0]), text))
 
 
 def read(value: bytes | None) -> DeadLetter | None:

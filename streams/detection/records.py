@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from domain.identity import derived_id
-from schemas.headers import Header, event_headers, type_name
+from schemas.headers import Header, event_headers, type_name, value_of
 from schemas.messages import encode
 from schemas.topics import ALERTS, UNIT_CONNECTIVITY
 from streams.engine.publish import Outgoing
@@ -36,6 +36,6 @@ def trace_of_reading(run: Run, at_ms: int) -> bytes | None:
     index = run.times.index(at_ms)
     for record, batch in run.pairs:
         if index < len(batch.readings):
-            return next((value for name, value in record.headers if name == Header.TRACEPARENT), None)
+            return value_of(record.headers, Header.TRACEPARENT)
         index -= len(batch.readings)
     return None

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
-import structlog
 from faust.app.base import BootStrategy
 
+from streams.engine.alarms import raise_alarm
 from streams.engine.topic_tailer import TopicTailer
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from broker.settings import KafkaSettings
     from schemas.topic import AnyTopic
     from streams.engine.consumer import Record
-
-log = structlog.get_logger(__name__)
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -77,7 +75,7 @@ class GlobalTable(TopicTailer, Generic[T]):
             return
         try:
             entry = self._decode(value)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
             self._refuse(entry_id, str(error))
             return
         if self._share is not None:
@@ -87,7 +85,8 @@ class GlobalTable(TopicTailer, Generic[T]):
 
     def _refuse(self, entry_id: str | None, why: str) -> None:
         self.refused += 1
-        log.error("reference.refused", topic=self.topic.name, key=entry_id, why=why, kept=entry_id in self._entries)
+        kept = entry_id in self._entries
+        raise_alarm("reference.refused", topic=self.topic.name, key=(entry_id or "")[:200], why=why, kept=kept)
 
 
 def load_before_work(app: faust.App, tailers: Sequence[TopicTailer]) -> None:

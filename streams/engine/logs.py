@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 import structlog
+
+from domain.personal_data import masked_line
 
 SHARED: tuple[structlog.typing.Processor, ...] = (
     structlog.contextvars.merge_contextvars,
@@ -19,6 +22,11 @@ class _OwnEventsOrTrouble(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         return record.levelno >= logging.WARNING or isinstance(record.msg, dict)
+
+
+def _without_personal_data(_: object, __: str, line: Any) -> str:  # noqa: ANN401 - structlog types no last step
+    """Whatever says it: a field, a library, the message or the stack trace of an error."""
+    return masked_line(str(line))
 
 
 def configure(*, level: str = "INFO", json: bool | None = None, worker: str = "") -> None:
@@ -38,7 +46,9 @@ def configure(*, level: str = "INFO", json: bool | None = None, worker: str = ""
     handler = logging.StreamHandler(stream)
     handler.addFilter(_OwnEventsOrTrouble())
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=SHARED, processors=[*finish, renderer]),
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=SHARED, processors=[*finish, renderer, _without_personal_data]
+        ),
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
+# Shown from the start on, so that a rule for the first one has something to compare with.
+ALARMS = ("record.quarantined", "reference.refused", "reference.skipped")
+
+
 class _Collector:
     def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
         self._collect = collect
@@ -61,7 +65,7 @@ def engine_metric(counts: Mapping[str, int]) -> Metric:
 
 def alarm_metric() -> Metric:
     return labelled(
-        "freshtrack_alarms", "What somebody must look at, by name", "alarm", {"record.quarantined": 0} | alarms.raised
+        "freshtrack_alarms", "What somebody must look at, by name", "alarm", dict.fromkeys(ALARMS, 0) | alarms.raised
     )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # A record's key, headers and framing count towards the broker's limit as well.
 FRAMING_BYTES = 512
+HEADERS_BYTES = 16_384
 
 
 class PublishError(Exception):
@@ -58,8 +59,11 @@ class Outgoing(msgspec.Struct, frozen=True):
     @property
     def size(self) -> int:
         """Bytes on the wire, about."""
-        headers = sum(len(name) + len(value) for name, value in self.headers)
-        return len(self.key or b"") + len(self.value or b"") + headers
+        return len(self.key or b"") + len(self.value or b"") + self.headers_size
+
+    @property
+    def headers_size(self) -> int:
+        return sum(len(name) + len(value) for name, value in self.headers)
 
 
 async def publish(app: faust.App, records: Sequence[Outgoing], *, limit_s: float | None = None) -> None:
@@ -135,8 +139,16 @@ async def know_topics(app: faust.App, *, limit_s: float = 5.0) -> None:
             await asyncio.gather(*(producer.partitions_for(name) for name in names))
 
 
-def _check_sizes(records: Sequence[Outgoing], limit: int) -> None:
+def _check_sizes(records: Sequence[Outgoing], producer_limit: int) -> None:
     for record in records:
+        limit = producer_limit
+        if not isinstance(record.topic, str):
+            limit = min(limit, record.topic.max_message_bytes)
+        if record.headers_size > HEADERS_BYTES:
+            raise RecordTooLargeError(
+                f"a record for {name_of(record.topic)} with key {record.key!r} has {record.headers_size:,} bytes of"
+                f" headers, the limit is {HEADERS_BYTES:,}; nothing was sent"
+            )
         if record.size + FRAMING_BYTES > limit:
             raise RecordTooLargeError(
                 f"a record for {name_of(record.topic)} with key {record.key!r} has {record.size:,} bytes, the limit is"

@@ -18,7 +18,7 @@ import structlog
 from aiokafka.errors import KafkaError
 from sqlalchemy.exc import SQLAlchemyError
 
-from domain.redrive.dead_letters import masked_text
+from domain.personal_data import masked_text
 from streams.engine.alarms import raise_alarm
 from streams.engine.consumer import Stale
 from streams.engine.publish import PublishError, RecordTooLargeError
@@ -80,7 +80,7 @@ class Quarantine:
             await self.handle(batch.part(part))
 
     async def _keep(self, batch: Batch, error: Exception) -> None:
-        why = masked_text(f"{type(error).__name__}: {error}")[:KEPT_WHY]
+        why = masked_text(f"{type(error).__name__}: {error}"[:KEPT_WHY])
         place = {"topic": batch.topic, "partition": batch.partition, "offset": batch.records[0].offset}
         self._failures.note(f"{batch.topic}/{batch.partition}/{place['offset']}: {why}")
         if not batch.still_ours():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from schemas import messages as m
-from schemas.headers import Header
+from schemas.headers import Header, bounded, value_of
 from streams.engine.timers import Timer
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def redelivery_timer(
     """
     request = retry.request
     id_ = f"{request.request_id}.{request.redrives}.{retry.attempt}"
-    carried = tuple((name, value) for name, value in record.headers if name in _CARRIED)
+    carried = tuple((name.value, value) for name in _CARRIED if (value := value_of(record.headers, name)) is not None)
     return Timer(
         timer_id=f"{namespace}{id_}",
         due_at_ms=retry.due_at_ms,
@@ -36,8 +36,8 @@ def redelivery_timer(
             ("id", id_.encode()),
             ("type", kind.encode()),
             ("attempt", str(retry.attempt).encode()),
-            ("error", retry.error.encode()),
-            ("error-code", retry.error_code.encode()),
+            ("error", bounded(retry.error)),
+            ("error-code", bounded(retry.error_code)),
             ("due-at", str(retry.due_at_ms).encode()),
             *carried,
         ),

@@ -15,6 +15,8 @@ import structlog
 from aiokafka.errors import KafkaError
 from mode import Service
 
+from streams.engine.alarms import raise_alarm
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -36,7 +38,7 @@ class TopicTailer(Service):  # type: ignore[misc]
     """Hands every record of `names` (topics as they are called at the broker) to `take`, each partition in order.
 
     It begins with the oldest record of a topic, or with what the broker got from its time in `since_ms` on. `take` is
-    given by the class that follows; it catches what is wrong with a record.
+    given by the class that follows; it catches what is wrong with a record, or the record is skipped with an alarm.
     """
 
     def __init__(
@@ -123,6 +125,14 @@ class TopicTailer(Service):  # type: ignore[misc]
         while self._behind(ends):
             await self._read_on()
 
+    def _take(self, record: Record) -> None:
+        """One bad record must not keep every worker from starting: it is skipped, and somebody is told."""
+        try:
+            self.take(record)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it would come again at every start
+            place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+            raise_alarm("reference.skipped", error, **place)
+
     def _behind(self, ends: Mapping[aiokafka.TopicPartition, int]) -> bool:
         return any(self._read_to[tp] < end for tp, end in ends.items())
 
@@ -130,7 +140,7 @@ class TopicTailer(Service):  # type: ignore[misc]
         fetched: Mapping[aiokafka.TopicPartition, Sequence[Record]] = await self._consumer.getmany(timeout_ms=POLL_MS)
         for records in fetched.values():
             for record in records:
-                self.take(record)
+                self._take(record)
         await self._note_positions(self._read_to)
 
     @Service.task  # type: ignore[untyped-decorator]

@@ -139,7 +139,7 @@ class ClosedAlerts(TopicTailer):
     def take(self, record: Record) -> None:
         try:
             message = _decode.decode(record.value or b"")
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError, UnicodeError):
             return  # the flow of that topic makes a dead letter of it
         match message:
             case m.Acknowledge(alert_id=alert_id):

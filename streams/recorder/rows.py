@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, Protocol,
 
 import msgspec
 
+from schemas.headers import Header, value_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -56,10 +58,10 @@ class Incoming(msgspec.Struct, frozen=True, gc=False):
     @property
     def message_id(self) -> str | None:
         """The record's type and id, which are the same when a worker publishes it again; None when it has no id."""
-        found = dict(self.headers)
-        if not (id_ := found.get("id")):
+        if not (id_ := value_of(self.headers, Header.ID)):
             return None
-        return clean(f"{found.get('type', b'').decode(errors='replace')}.{id_.decode(errors='replace')}")
+        kind = value_of(self.headers, Header.TYPE) or b""
+        return clean(f"{kind.decode(errors='replace')}.{id_.decode(errors='replace')}")
 
 
 def clean(text: str) -> str:

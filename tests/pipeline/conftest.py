@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from broker.partition_counts import PartitionCounts
 from broker.topics import create_topics
+from domain.personal_data import unmasked
 from local.mailbox.client import MailboxProcess
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ def space(kafka: HasBootstrap, tmp_path: Path) -> Space:
 @pytest.fixture
 def start_worker(space: Space) -> Iterator[Callable[..., Worker]]:
     """`start_worker("detection", METRICS_PORT="0")`: a running worker that is ended after the test."""
+    workers: list[Worker] = []
     with ExitStack() as stack:
         count = 0
 
@@ -158,9 +160,12 @@ def start_worker(space: Space) -> Iterator[Callable[..., Worker]]:
             worker = Worker(name, space, count, environment, module=module)
             worker.start()
             stack.callback(worker.kill_if_running)
+            workers.append(worker)
             return worker
 
         yield start
+    for worker in workers:
+        assert unmasked(worker.log.read_text(errors="replace")) == [], f"whole numbers or addresses in {worker.log}"
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.contracts.asyncapi import message_types
+from domain.personal_data import masked_text
 from domain.redrive.dead_letters import (
     DEAD_LETTER_TOPICS,
     KINDS,
     NAMES,
     DeadLetterId,
     kind_of,
-    masked_text,
     read,
 )
 from domain.redrive.redrive import AlertState, Reason, Refused, decide, decide_rerun
