@@ -46,6 +46,8 @@ OWN = (
     Place("escalation_steps", "user_id"),
     Place("digest_preferences", "user_id"),
     Place("api_keys", "user_id"),
+    Place("web_sessions", "user_id"),
+    Place("sign_in_links", "user_id"),
 )
 _OF_PEOPLE = ("contact", "digest_preference", "escalation_step")
 # The id stays there until the audit trail's retention ends; its personal values are deleted.
@@ -67,7 +69,7 @@ DOCUMENTS = (Place("alert_timeline", "detail"),)
 MESSAGES = (Place("sms_requests", "payload"), Place("job_failures", "payload"))
 
 # Columns that no export shows: digests of secrets, and messages whose fields are columns too.
-HIDDEN = ("secret_sha256", "payload", "content")
+HIDDEN = ("secret_sha256", "token_sha256", "payload", "content")
 
 
 class Person(NamedTuple):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Rows that belong to an organization by their unit or by their entry of the audit trail.
 _BY_OTHERS = {
+    "sign_in_links": "user_id IN (SELECT user_id FROM users WHERE organization_id = :organization)",
     "rules": "unit_id IN (SELECT unit_id FROM units WHERE organization_id = :organization)",
     "maintenance_windows": "unit_id IN (SELECT unit_id FROM units WHERE organization_id = :organization)",
     "audit_personal": "entry_id IN (SELECT entry_id FROM audit_trail WHERE organization_id = :organization)",

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select, text, update
 
 from database.audit import AuditPersonalRow, ErasureRow
-from database.configuration import ApiKeyRow, ContactRow
+from database.configuration import ApiKeyRow, ContactRow, OrganizationRow
 from database.personal import Person, forget_answers, person_of, pseudonymize
 from database.queues import OutboxRow
-from outbox.writer import TOMBSTONE, publish_contacts, publish_digest_preferences
+from outbox.writer import TOMBSTONE, publish_contacts, publish_digest_preferences, publish_organizations
 from schemas.topic import MAX_COMPACTION_LAG_MS
 from schemas.topics import CONTACTS, DIGEST_PREFERENCES
 
@@ -55,6 +55,7 @@ async def erase_person(
         await session.flush()
     await hash_opt_outs(session, person.numbers, of=[user_id])
     keys = await session.execute(delete(ApiKeyRow).where(ApiKeyRow.user_id == user_id))
+    await _nobodys_fallback(session, user_id)
     if contact is not None:
         await session.delete(contact)
         await session.flush()
@@ -79,6 +80,14 @@ async def _publish_tombstones(session: AsyncSession, user_id: str) -> None:
     await session.execute(waiting.values(value=None, type=TOMBSTONE))
     await publish_contacts(session, [user_id])
     await publish_digest_preferences(session, [user_id])
+
+
+async def _nobodys_fallback(session: AsyncSession, user_id: str) -> None:
+    """The organization must name somebody else for when nobody is left."""
+    named = update(OrganizationRow).where(OrganizationRow.fallback_user_id == user_id).values(fallback_user_id=None)
+    changed = list(await session.scalars(named.returning(OrganizationRow.organization_id)))
+    if changed:
+        await publish_organizations(session, changed)
 
 
 async def hash_opt_outs(session: AsyncSession, numbers: Collection[str], *, of: Collection[str]) -> None:

@@ -38,9 +38,11 @@ NO_CONFIGURATION = {
     "outbox",
     "recorder_offsets",
     "recorder_watermarks",
+    "sign_in_links",
     "sms_alert_log",
     "sms_requests",
     "unit_aggregates",
+    "web_sessions",
     "webhook_events",
 }
 

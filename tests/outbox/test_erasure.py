@@ -22,6 +22,7 @@ from database.notifications import EmailLogRow, SmsAlertLogRow, SmsRequestRow
 from database.personal import DOCUMENTS, MESSAGES, OWN, RECORDS, TRAIL, person_of, records_of
 from database.queues import IdempotencyKeyRow
 from database.records import AlertRow, AlertTimelineRow, DigestLedgerRow, JobFailureRow
+from database.sessions import SignInLinkRow, WebSessionRow
 from database.tenancy import UNOWNED, owned, rows_of
 from database.upgrade import metadata
 from outbox import configuration
@@ -46,7 +47,7 @@ FORMER_NUMBER = "+12025550146"
 async def furnished(database: AsyncEngine) -> AsyncEngine:
     """Zoë in every place where a person can stand, and Bo, who stays."""
     async with AsyncSession(database) as session, session.begin():
-        session.add(OrganizationRow(organization_id="acme", name="Acme"))
+        session.add(OrganizationRow(organization_id="acme", name="Acme", fallback_user_id=USER))
         await session.flush()
         session.add(
             ContactRow(user_id=USER, organization_id="acme", name=NAME, phone_e164=FORMER_NUMBER, email=ADDRESS)
@@ -57,6 +58,8 @@ async def furnished(database: AsyncEngine) -> AsyncEngine:
         session.add(EscalationStepRow(user_id=USER, organization_id="acme", level=1))
         session.add(DigestPreferenceRow(user_id=USER, organization_id="acme", cadences=["daily"], timezone="UTC"))
         session.add_all(_keys())
+        session.add(WebSessionRow(token_sha256=b"t", user_id=USER, seen_at=NOW, expires_at=NOW))
+        session.add(SignInLinkRow(token_sha256=b"t", user_id=USER, expires_at=NOW))
         session.add_all(_records())
         await session.execute(update(ContactRow).where(ContactRow.user_id == USER).values(phone_e164=NUMBER))
         await publish_contacts(session, [USER, "bo"])
@@ -278,10 +281,14 @@ def test_every_column_that_names_a_user_is_known_to_exports_and_erasures() -> No
         (table.name, column.name)
         for table in metadata().tables.values()
         for column in table.columns
-        if isinstance(column.type, Text) and (column.name == "user_id" or column.name.endswith("ed_by"))
+        if isinstance(column.type, Text) and column.name.endswith(("user_id", "ed_by"))
     }
-    # Names of keys and of operators; the first stays in the audit trail as the actor.
-    assert named - known == {("api_keys", "created_by"), ("erasures", "erased_by")}
+    # Names of keys and of operators, of which the first stays in the audit trail; and a person whom an erasure unsets.
+    assert named - known == {
+        ("api_keys", "created_by"),
+        ("erasures", "erased_by"),
+        ("organizations", "fallback_user_id"),
+    }
 
 
 def test_every_message_and_document_in_a_table_is_searched() -> None:
