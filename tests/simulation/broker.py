@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tests.simulation.loop import SimLoop, Step
     from tests.simulation.partition_log import Unsent
+    from tests.simulation.processes import Process
 
 RETRY_S = 0.1
 BUFFERED = 0.5
@@ -83,6 +84,8 @@ class Broker:
         self.weather = Weather()
         self.topics: dict[str, list[PartitionLog]] = {}
         self.on_append: Callable[[PartitionLog, int], None] | None = None
+        # Told of what a process sends, when it does.
+        self.on_send: Callable[[Process, str, int], None] | None = None
         self._lines: dict[tuple[str, int, object], Line] = {}
         self._outside = Context()
 
@@ -109,6 +112,12 @@ class Broker:
             return self.rng.uniform(*weather.slow_s)
         return self.rng.uniform(*weather.delay_s)
 
+    def _way_s(self) -> float:
+        """What a request needs from the process that runs to its broker."""
+        process = running.get()
+        cut_off_s = process.cut_off_until - self.loop.time() if process is not None else 0.0
+        return max(self.delay_s(), cut_off_s)
+
     async def answer(
         self, work: Callable[[], Any], ready: Callable[[], bool] = lambda: True, *, anyway: bool = False
     ) -> Any:
@@ -132,7 +141,7 @@ class Broker:
             else:
                 self._settle(future, result, self.delay_s())
 
-        self.later(self.delay_s(), arrive)
+        self.later(self._way_s(), arrive)
         return await future
 
     def poll(self, logs: Sequence[PartitionLog], read: Callable[[], Any], wait_s: float) -> asyncio.Future[Any]:
@@ -145,7 +154,7 @@ class Broker:
             nonlocal is_asked
             if not is_asked and not future.done():
                 is_asked = True
-                self.later(self.delay_s(), look)
+                self.later(self._way_s(), look)
 
         def look() -> None:
             nonlocal is_asked
@@ -183,7 +192,9 @@ class Broker:
         request.unanswered = self._happens(self.weather.lost_answer_one_in)
         if request.lost:
             line.broken_until = request.give_up
-        request.at = line.last_at = max(now + self.delay_s(), line.last_at)
+        if request.process is not None and self.on_send is not None:
+            self.on_send(request.process, topic, partition)
+        request.at = line.last_at = max(now + self._way_s(), line.last_at)
         line.requests.append(request)
         if len(line.requests) == 1:
             self.later(request.at - now, self._arrive, line)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tests.simulation.group import Group
 
 HEARTBEAT_S = 1.0
+SLOW_SEEK_ONE_IN = 6
+LONGEST_SEEK_S = 0.4
 
 
 class SimTP(TP):  # type: ignore[misc]
@@ -90,7 +92,8 @@ class SimClient:
         self._ours(positions)
         with _Alone(self._calls, "seek", {"seek"}):
             self.interrupt_fetch()
-            await asyncio.sleep(self._broker.rng.random() * 0.005)
+            long = self._broker.rng.random() * SLOW_SEEK_ONE_IN < 1
+            await asyncio.sleep(self._broker.rng.random() * (LONGEST_SEEK_S if long else 0.005))
             self._ours(positions)
             for tp in sorted(positions):
                 self._positions[tp] = positions[tp]

@@ -17,7 +17,7 @@ from streams.engine.tables import BulkTable
 from tests.simulation.processes import running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 
     from faust.types import TP
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 CHANGELOG = "-changelog"
 # Every look costs steps, and finds nothing as a rule.
 TIMERS_LOOK_S = 1.0
+# How old a data folder may be: a changelog keeps deletions a little longer.
+TOMBSTONES_MS = 4_000
 
 
 class Disk:
@@ -36,12 +38,16 @@ class Disk:
     def __init__(self) -> None:
         self.values: defaultdict[tuple[str, int], dict[bytes, bytes]] = defaultdict(dict)
         self.offsets: dict[tuple[str, int], int] = {}
+        # When the offset was noted, by the broker's clock.
+        self.as_of_ms: dict[tuple[str, int], int] = {}
+        self.dropped = 0
 
 
 class SimStore:
     """A `PartitionStore` on a disk."""
 
-    def __init__(self, disk: Disk, table: str) -> None:
+    def __init__(self, disk: Disk, table: str, now_ms: Callable[[], int]) -> None:
+        self._now_ms = now_ms
         self._disk = disk
         self._table = table
 
@@ -70,6 +76,15 @@ class SimStore:
 
     def set_offset(self, partition: int, offset: int) -> None:
         self._disk.offsets[self._table, partition] = offset
+        self._disk.as_of_ms[self._table, partition] = self._now_ms()
+
+    def drop_old(self, partition: int) -> None:
+        """As `RocksDBStore` does when it opens a partition: changelogs keep deletions for so long only."""
+        place = self._table, partition
+        if place in self._disk.offsets and self._now_ms() - self._disk.as_of_ms[place] >= TOMBSTONES_MS:
+            del self._disk.offsets[place]
+            self._disk.values.pop(place, None)
+            self._disk.dropped += 1
 
     def _of(self, partition: int) -> dict[bytes, bytes]:
         return self._disk.values[self._table, partition]
@@ -80,8 +95,8 @@ class SimTable(BulkTable):
 
     should_stop = False
 
-    def __init__(self, app: Any, name: str, disk: Disk, partitions: int) -> None:
-        self._sim_store = SimStore(disk, name)
+    def __init__(self, app: Any, name: str, disk: Disk, partitions: int, now_ms: Callable[[], int]) -> None:
+        self._sim_store = SimStore(disk, name, now_ms)
         super().__init__(app, name=name, partitions=partitions, key_type=bytes, value_type=bytes)
 
     @property

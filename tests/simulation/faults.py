@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from tests.simulation.engine_parts import TOMBSTONES_MS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -12,7 +14,11 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 LONGEST_FREEZE_S = 20.0
-LATE_SENDS = {"freeze", "deaf", "kill", "wipe", "leaderless", "lossy", "slow"}
+LONGEST_CUT_S = 20.0
+# Restoring a table takes less where nothing slows the brokers down.
+RECOVERY_MS = 3_000
+SLOW = {"leaderless", "slow", "lossy", "cut_off", "freeze"}
+LATE_SENDS = {"cut_off", "freeze", "deaf", "kill", "wipe", "leaderless", "lossy", "slow"}
 
 
 class Faults:
@@ -41,6 +47,7 @@ class Faults:
         for worker in world.workers:
             world.wake(worker)
             worker.client.is_deaf = False
+            worker.process.cut_off_until = 0.0
 
     def kill(self, target: int, size: float) -> None:
         self._world.workers[target % len(self._world.workers)].process.end("killed")
@@ -60,9 +67,15 @@ class Faults:
     def leaderless(self, target: int, size: float) -> None:
         topics = sorted(self._world.broker.topics)
         logs = self._world.broker.topics[topics[target % len(topics)]]
-        log = logs[target % len(logs)]
+        log = logs[int(size * 1_000) % len(logs)]
         log.has_leader = False
         self._world.broker.later(size * 40.0, lambda: setattr(log, "has_leader", True))
+
+    def cut_off(self, target: int, size: float) -> None:
+        """What a worker sends stays in the network for a while, and arrives when others have its partitions."""
+        world = self._world
+        process = world.workers[target % len(world.workers)].process
+        process.cut_off_until = max(process.cut_off_until, world.broker.loop.time() + size * LONGEST_CUT_S)
 
     def slow(self, target: int, size: float) -> None:
         weather = self._world.broker.weather
@@ -81,11 +94,13 @@ class Faults:
 
     def compact(self, target: int, size: float) -> None:
         """The cleaner. It spares what is younger than the latest send of a frozen worker can be, an hour for real."""
-        now = self._world.broker.now_ms()
-        lag_ms = 25_000 if any(fault.kind in LATE_SENDS for fault in self._world.plan.faults) else 1_000
+        now, kinds = self._world.broker.now_ms(), {fault.kind for fault in self._world.plan.faults}
+        # A tombstone goes when no folder that misses it is used any more.
+        tombstones_ms = 60_000 if kinds & SLOW else TOMBSTONES_MS + RECOVERY_MS
+        lag_ms = 25_000 if kinds & LATE_SENDS else 1_000
         for changelog in self._world.changelogs:
             for log in self._world.broker.topics[changelog]:
-                self._world.covered["compacted"] += log.compact(now - lag_ms, now - 60_000)
+                self._world.covered["compacted"] += log.compact(now - lag_ms, now - tombstones_ms)
 
     def marker(self, target: int, size: float) -> None:
         """A producer's transaction ends: an offset that no consumer sees."""

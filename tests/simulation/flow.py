@@ -63,6 +63,13 @@ def far_timer(key: bytes, number: int, at_ms: int) -> Timer:
     return Timer(timer_id=timer_id, due_at_ms=at_ms + FAR_S * 1000, topic=FIRED, key=key, value=timer_id.encode())
 
 
+def renewed_timer(key: bytes, number: int, at_ms: int) -> Timer:
+    """Set again and again under one id, sometimes when it has just fired: the last one must fire."""
+    due = at_ms + 500 + zlib.crc32(b"%s %d" % (key, number)) % 2_000
+    value = b"%s-renewed %d %d" % (key, number, due)
+    return Timer(timer_id=f"{key.decode()}-renewed", due_at_ms=due, topic=FIRED, key=key, value=value)
+
+
 class Trouble:
     """What makes a flow slow, and lets it give batches back."""
 
@@ -144,6 +151,8 @@ class Folding:
                 timers.append(near_timer(record.key, number, record.timestamp))
             elif number % 5 == 1:
                 timers.append(far_timer(record.key, number, record.timestamp))
+            elif number % 5 == 2:
+                timers.append(renewed_timer(record.key, number, record.timestamp))
             elif number % 5 == 4:
                 cancelled.append(far_timer(record.key, number - 3, 0).timer_id)
         if timers:

@@ -31,12 +31,15 @@ class FoldingRun:
     seekable: Sequence[str] = (INPUT,)
     outputs: Sequence[str] = (OUTPUT, LOOSE_OUTPUT, FIRED)
     tables: Sequence[str] = TABLES
-    faults: Mapping[str, Callable[[int, float], None]] = {}
 
     def __init__(self, world: World, plan: Plan) -> None:
         self._world = world
         self._plan = plan
         self._invariants = Invariants(world, plan)
+        self.send_limit_s = plan.send_limit_s
+        self.faults: Mapping[str, Callable[[int, float], None]] = {"expire": self._expire, "truncate": self._truncate}
+        # Partitions of the loose topic that lost their end, until an operator has reset the group's offsets.
+        self._truncated: set[int] = set()
 
     def parts(self, worker: Worker) -> Sequence[Coroutine[Any, Any, None]]:
         plan, app = self._plan, worker.app
@@ -50,10 +53,38 @@ class FoldingRun:
             timers.run(),
         ]
 
+    def _expire(self, target: int, size: float) -> None:
+        """Retention takes records that nobody may have read yet."""
+        log = self._world.broker.log(LOOSE, target % self._plan.partitions)
+        committed = self._world.group.committed.get((LOOSE, log.partition), 0)
+        before = committed + int((log.end - committed) * size)
+        self._invariants.expired |= {(LOOSE, log.partition, offset) for offset in range(log.start, before)}
+        log.retain_from(before)
+
+    def _truncate(self, target: int, size: float) -> None:
+        """An unclean leader lost what was committed. No record comes until somebody has looked at it."""
+        log = self._world.broker.log(LOOSE, target % self._plan.partitions)
+        committed = self._world.group.committed.get((LOOSE, log.partition), 0)
+        end = int(committed * size)
+        if log.start <= end < committed:
+            log.truncate(end)
+            self._truncated.add(log.partition)
+
+    def look(self) -> None:
+        """A worker that refuses says what to do, and an operator does it."""
+        for number in sorted(self._truncated):
+            if any(f"{LOOSE}[{number}]" in worker.process.why_ended for worker in self._world.workers):
+                self._world.group.committed[LOOSE, number] = self._world.broker.log(LOOSE, number).end
+                self._invariants.reset(LOOSE, number)
+                self._world.covered["refused a truncated topic"] += 1
+                self._truncated.discard(number)
+
     def heal(self) -> None:
         """Flows go on giving batches back: no fault, but what they may do."""
 
     def what_is_missing(self) -> str:
+        if self._truncated:
+            return f"nobody has noticed that {LOOSE}{sorted(self._truncated)} lost their ends"
         return self._invariants.what_is_missing()
 
     def check(self) -> None:
@@ -77,6 +108,8 @@ class FoldingRun:
                     del left[key]
             while loose < plan.loose * (1 - sum(plan.per_key - n for n in left.values()) / total):
                 log = self._world.broker.log(LOOSE, rng.randrange(plan.partitions))
+                if log.partition in self._truncated:
+                    break
                 log.append([Unsent(b"l%d" % loose, b"%d" % loose)], self._world.broker.now_ms())
                 loose += 1
             await asyncio.sleep(rng.random() * 10 * WORK_S / total)

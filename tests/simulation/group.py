@@ -33,6 +33,7 @@ class Group:
         # Told of every commit that was accepted.
         self.on_commit: Callable[[TopicPartition, int], None] | None = None
         self.assignment: dict[str, tuple[int, ...]] = {}
+        self.assigned_at = 0.0
         self._heard: dict[str, float] = {}
         self._joined: dict[str, Any] = {}
         self._rebalancing = False
@@ -98,6 +99,7 @@ class Group:
             del self._heard[member]
         self._rebalancing = False
         self.generation += 1
+        self.assigned_at = self.broker.loop.time()
         self.assignment = self._assign(sorted(waiting))
         self.broker.loop.note(f"group generation {self.generation}: {self.assignment}")
         for member in sorted(waiting):

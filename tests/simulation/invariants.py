@@ -18,15 +18,21 @@ from tests.simulation.flow import (
     encode,
     near_timer,
     output_of,
+    renewed_timer,
     step,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from tests.simulation.partition_log import PartitionLog, SimRecord
     from tests.simulation.plan import Plan
+    from tests.simulation.processes import Process
     from tests.simulation.world import World
 
 CLOCK_SLACK_MS = 2_100
+# From the question whether a batch is ours until its last record is sent.
+ASKED_BEFORE_S = 1.5
 
 
 class Invariants:
@@ -39,10 +45,12 @@ class Invariants:
         self._committed: dict[Any, int] = {}
         self._expected: dict[tuple[int, int], bytes] = {}
         self._folds: dict[tuple[int, bytes], State] = defaultdict(lambda: NOTHING)
+        # What retention took of the loose topic, perhaps before anybody read it.
+        self.expired: set[tuple[str, int, int]] = set()
         # A seek by hand may commit an earlier offset.
         self._sought = any(fault.kind == "seek" for fault in plan.faults)
         self._seen_input = [0] * plan.partitions
-        world.watch(self._on_append, self._on_commit)
+        world.watch(self._on_append, self._on_commit, self._on_send)
 
     def _on_append(self, log: PartitionLog, first: int) -> None:
         new = [record for record in log.history[-40:] if record.offset >= first]
@@ -55,6 +63,16 @@ class Invariants:
         elif log.topic == FIRED:
             for record in new:
                 self._fired_in_time(record)
+
+    def _on_send(self, process: Process, topic: str, partition: int) -> None:
+        """A worker sends nothing of a partition that another one has: it asks before, and stops in time."""
+        group = self._world.group
+        if topic not in {OUTPUT, "states-changelog", "timers-changelog"} or process.frozen_s:
+            return
+        owner = next((name for name, numbers in group.assignment.items() if partition in numbers), process.name)
+        for_s = self._world.broker.loop.time() - group.assigned_at
+        if owner != process.name and for_s > ASKED_BEFORE_S:
+            raise AssertionError(f"{process.name} sends to {topic}[{partition}], {owner} has had it for {for_s:.1f} s")
 
     def _fired_in_time(self, record: SimRecord) -> None:
         _, _, due = (record.value or b"").rpartition(b" ")
@@ -83,7 +101,7 @@ class Invariants:
         self._committed[partition] = offset
         self._follow_input()
         for record in self._world.broker.log(topic, number).history:
-            if not former <= record.offset < offset:
+            if not former <= record.offset < offset or (topic, number, record.offset) in self.expired:
                 continue
             output = self._expected[number, record.offset] if topic == INPUT else record.value
             if output not in self._outputs:
@@ -91,20 +109,30 @@ class Invariants:
             if topic == INPUT and self._applied.get((number, record.key or b""), -1) < record.offset:
                 raise AssertionError(f"{topic}[{number}]: {offset} committed, the changelog lacks {record.offset}")
 
+    def reset(self, topic: str, number: int) -> None:
+        """The group's offset was set back by hand."""
+        self._committed.pop((topic, number), None)
+
     def what_is_missing(self) -> str:
-        missing = self._timers() - self._fired()
+        near, renewed = self._timers()
+        missing = (near | {values[-1] for values in renewed.values()}) - self._fired()
         if missing:
             return f"{len(missing)} timers never fired: {sorted(missing)[:3]}"
         rows = self._rows("timers")
         return f"{len(rows)} timers are still in the changelog: {sorted(rows)[:3]}" if rows else ""
 
-    def _timers(self) -> set[bytes]:
-        return {
-            near_timer(record.key or b"", number, record.timestamp).value
-            for log in self._world.broker.topics[INPUT]
-            for record in log.history
-            if (number := int(record.value or b"")) % 5 == 0
-        }
+    def _timers(self) -> tuple[set[bytes], Mapping[bytes, Sequence[bytes]]]:
+        """What the timers publish that are set once, and those of each key that are set again, in order."""
+        near: set[bytes] = set()
+        renewed: defaultdict[bytes, list[bytes]] = defaultdict(list)
+        for log in self._world.broker.topics[INPUT]:
+            for record in log.history:
+                key, number = record.key or b"", int(record.value or b"")
+                if number % 5 == 0:
+                    near.add(near_timer(key, number, record.timestamp).value)
+                elif number % 5 == 2:
+                    renewed[key].append(renewed_timer(key, number, record.timestamp).value)
+        return near, renewed
 
     def _fired(self) -> set[bytes]:
         return {record.value or b"" for log in self._world.broker.topics[FIRED] for record in log.history}
@@ -121,7 +149,8 @@ class Invariants:
     def check(self) -> None:
         self._follow_input()
         self._check_outputs()
-        if unknown := self._fired() - self._timers():
+        near, renewed = self._timers()
+        if unknown := self._fired() - near.union(*renewed.values()):
             raise AssertionError(f"fired, and never due: {sorted(unknown)[:3]}")
         states = {key: encode(state) for key, state in self._folds.items()}
         self._check_rows("states", self._rows("states"), states)

@@ -30,6 +30,9 @@ KINDS = {
     "deaf": 2,
     "seek": 2,
     "wipe": 1,
+    "cut_off": 3,
+    "expire": 2,
+    "truncate": 1,
 }
 
 
@@ -42,6 +45,7 @@ class Plan(AnyPlan):
     # A flow waits up to so long between its steps, and gives one batch in so many back (0: none).
     flow_delay_s: float
     stale_one_in: int
+    send_limit_s: float
 
     def scenario(self, world: World) -> Scenario:
         return FoldingRun(world, self)
@@ -66,5 +70,6 @@ def plan_of(seed: int) -> Plan:
         loose=rng.choice((0, 0, 20, 60)),
         flow_delay_s=rng.choice((0.0, 0.0, 0.05, 0.4)),
         stale_one_in=rng.choice((0, 0, 4, 10)),
+        send_limit_s=rng.choice((6.0, 30.0)),
         at_once_s=rng.choice((0.0, 0.005, 0.02, 0.1)),
     )

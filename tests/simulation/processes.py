@@ -27,6 +27,8 @@ class Process:
         self.frozen_since: float | None = None
         self.frozen_s = 0.0
         self.clock_step_s = 0.0
+        # Its requests wait in the network until then, and arrive.
+        self.cut_off_until = 0.0
         self.why_ended = ""
         self.parked: list[Step] = []
 

@@ -32,6 +32,7 @@ class Scenario(Protocol):
     seekable: Sequence[str]
     outputs: Sequence[str]
     tables: Sequence[str]
+    send_limit_s: float
     # Faults of its own, by kind.
     faults: Mapping[str, Callable[[int, float], None]]
 
@@ -39,6 +40,9 @@ class Scenario(Protocol):
         """What a process runs beside its membership."""
 
     async def produce(self) -> None: ...
+    def look(self) -> None:
+        """Called now and then, for what an operator does."""
+
     def heal(self) -> None:
         """From now on nothing goes wrong that is the scenario's own."""
 

@@ -30,7 +30,6 @@ SETTINGS = SimpleNamespace(
     session_timeout_s=10.0,
     freeze_limit_s=8.0,
     commit_interval_s=1.0,
-    send_limit_s=30.0,
     stall_limit_s=60.0,
     drain_limit_s=30.0,
     queued_batches=2,
@@ -45,13 +44,15 @@ class Worker:
     def __init__(self, name: str, broker: Broker, group: Group, disk: Disk, scenario: Scenario) -> None:
         self._scenario = scenario
         tables = scenario.tables
+        settings = SimpleNamespace(**vars(SETTINGS), send_limit_s=scenario.send_limit_s)
         self.process = Process(name)
         self.client = SimClient(broker, group, name, [*group.topics, *(f"{table}-changelog" for table in tables)])
-        self.app = SimApp(SETTINGS, SimProducer(broker, SETTINGS.send_limit_s), group.topics, MAX_BATCH)
+        self.app = SimApp(settings, SimProducer(broker, settings.send_limit_s), group.topics, MAX_BATCH)
+        count = len(broker.topics[group.topics[0]])
         self.tables = self.app.tables = {
-            table: SimTable(self.app, table, disk, len(broker.topics[group.topics[0]])) for table in tables
+            table: SimTable(self.app, table, disk, count, broker.now_ms) for table in tables
         }
-        self.member = GroupMember(self.client, self.app, SETTINGS)  # type: ignore[arg-type]
+        self.member = GroupMember(self.client, self.app, settings)  # type: ignore[arg-type]
         self.app.consumer = SimpleNamespace(member=self.member)
         self.guard = guard_of(self.process)
 
@@ -84,6 +85,8 @@ class Worker:
     async def _assigned(self, partitions: frozenset[TP]) -> None:
         self.app.assigned = partitions
         for table in self.tables.values():
+            for number in {tp.partition for tp in partitions}:
+                table.store.drop_old(number)
             await table.on_rebalance(set(partitions), set(), set(partitions))
         await self.member.assigned(partitions)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tests.simulation.loop import SimLoop
     from tests.simulation.partition_log import PartitionLog
+    from tests.simulation.processes import Process
     from tests.simulation.scenario import AnyPlan
 
 RESTART_S = (0.2, 3.0)
@@ -29,9 +30,11 @@ LOOK_S = 0.5
 # Longer than any answer takes: what is at the broker is in the stores too by then.
 QUIET_S = 2.5
 MOST_IN_HAND = 64
+MAKE_SENDS_FAIL = {"lossy", "leaderless", "cut_off"}
 
 SEND_FAILED = ("crashed: PublishError", "ended: PublishError")
-ENDINGS = ("killed", "terminated", "frozen", *SEND_FAILED)
+TRUNCATED = "crashed: TopicTruncatedError"
+ENDINGS = ("killed", "terminated", "frozen", TRUNCATED, *SEND_FAILED)
 
 
 class UnexpectedEnd(AssertionError):  # noqa: N818
@@ -66,7 +69,10 @@ class World:
         freeze_guard._guard = self._guards  # type: ignore[assignment]
 
     def watch(
-        self, appended: Callable[[PartitionLog, int], None], committed: Callable[[tuple[str, int], int], None]
+        self,
+        appended: Callable[[PartitionLog, int], None],
+        committed: Callable[[tuple[str, int], int], None],
+        sent: Callable[[Process, str, int], None] | None = None,
     ) -> None:
         """Have these told of what happens at the broker. What they raise ends the run at once: whoever caused it may
         be dead by then, or catch it.
@@ -80,6 +86,8 @@ class World:
 
         self.broker.on_append = partial(told, appended)
         self._on_commit = partial(told, committed)
+        if sent is not None:
+            self.broker.on_send = partial(told, sent)
 
     async def run(self) -> None:
         """Raises an AssertionError where an invariant does not hold."""
@@ -102,6 +110,7 @@ class World:
             await self._beside(beside, asyncio.sleep(LOOK_S))
             done_since = (done_since or loop.time()) if not self.what_is_missing() else None
         beside[0].cancel()
+        self.covered["old folder dropped"] += sum(disk.dropped for disk in self.disks)
         for worker in self.workers:
             self.covered.update(worker.member.counts)
         self.scenario.check()
@@ -114,7 +123,7 @@ class World:
             f"{topic}[{log.partition}] {committed.get((topic, log.partition), 0)} of {log.history[-1].offset + 1}"
             for topic in self.scenario.topics
             for log in self.broker.topics[topic]
-            if log.history and committed.get((topic, log.partition), 0) <= log.history[-1].offset
+            if log.records and committed.get((topic, log.partition), 0) <= log.records[-1].offset
         ]
         if behind:
             return f"not committed: {behind}"
@@ -164,6 +173,7 @@ class World:
         """Start a worker again that has ended."""
         while True:
             await asyncio.sleep(self._rng.uniform(*RESTART_S))
+            self.scenario.look()
             for machine, worker in enumerate(self.workers):
                 if not worker.process.alive:
                     self.broker.loop.note(f"{worker.process.name} is started again; {worker.process.why_ended}")
@@ -174,9 +184,9 @@ class World:
     def _look_at_end(self, why: str) -> None:
         """A worker ends on request, when it was frozen, or could not send; anything else is a defect."""
         kind = next((kind for kind in ENDINGS if why.startswith(kind)), None)
-        if kind is None or (kind in SEND_FAILED and not self._sends_may_fail()):
+        kinds = {fault.kind for fault in self.plan.faults}
+        if kind is None or (kind in SEND_FAILED and not kinds & MAKE_SENDS_FAIL):
+            raise UnexpectedEnd(why)
+        if kind == TRUNCATED and "truncate" not in kinds:
             raise UnexpectedEnd(why)
         self.covered[f"worker {kind}"] += 1
-
-    def _sends_may_fail(self) -> bool:
-        return any(fault.kind in {"lossy", "leaderless"} for fault in self.plan.faults)

@@ -28,6 +28,7 @@ KINDS = {
     "terminate": 3,
     "deaf": 3,
     "wipe": 1,
+    "cut_off": 3,
 }
 
 

@@ -62,6 +62,7 @@ class SmsRun:
         topic.name for topic in (t.SMS_OUTCOMES, t.SMS_DLQ, t.PAGE_EMAILS, t.OPERATOR_NOTICES)
     )
     tables: Sequence[str] = ("sms-ledger", "sms-timers", "escalations")
+    send_limit_s = 30.0
     faults: Mapping[str, Callable[[int, float], None]] = {}
 
     def __init__(self, world: World, plan: SmsPlan) -> None:
@@ -137,6 +138,9 @@ class SmsRun:
     async def _acknowledge(self, alert: m.AlertTriggered, after_s: float) -> None:
         await asyncio.sleep(after_s)
         self._append(t.ALERT_COMMANDS, alert.unit_id, _acknowledgement(alert, self._world.broker.now_ms()))
+
+    def look(self) -> None:
+        """Nobody does anything."""
 
     def heal(self) -> None:
         self._provider.heal()
