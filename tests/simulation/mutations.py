@@ -72,10 +72,16 @@ MUTATIONS = (
         "self.must_seek, self.position = False, fetched.position",
     ),
     Mutation(
-        "a fetch from another position is believed",
-        "partition:Partition.take",
-        "fetched.position != self.position\n        or ",
-        "",
+        "a fetch under way does not end before a seek",
+        "delivery:Delivery._seek",
+        "if self._fetching is not None:",
+        "if False:",
+    ),
+    Mutation(
+        "a topic that lost its end is believed (defect 3)",
+        "placement:start_of",
+        "if found.committed > found.end:",
+        "if False:",
     ),
     Mutation(
         "a completed range moves the offset over unfinished ones",
