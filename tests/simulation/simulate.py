@@ -2,6 +2,7 @@
 
     python -m tests.simulation.simulate --from 0 --count 100     # seeds; a line each
     python -m tests.simulation.simulate --from 579 --shrink      # the shortest schedule that still fails
+    python -m tests.simulation.simulate --what sms --count 100   # the SMS path, with a provider that lies
     python -m tests.simulation.sweep --from 0 --count 100000     # very many seeds, in several processes
     python -m tests.simulation.hunt                              # planted bugs: how many seeds each one needs
 
@@ -9,8 +10,9 @@
 tables with their changelogs; timers; publishing; the freeze guard. `worker.py` puts them together as an app does.
 **What is not.** Faust (`engine_parts.py`: queues, and the places of tables), aiokafka (`client.py` implements the
 engine's `BrokerClient`; `producer.py`), RocksDB (`Disk`), and the brokers (`broker.py`, `partition_log.py`,
-`group.py`): produce requests that come late, get lost, or fail and have arrived, leaderless partitions, compaction,
-retention, transaction markers, a coordinator with generations and eager rebalances that refuses an old one's commits.
+`group.py`): produce requests that come late, get lost, or fail and have arrived, leaderless partitions, compaction that
+drops old tombstones, retention that overtakes readers, topics that lose their end, transaction markers, a coordinator
+with generations and eager rebalances that refuses an old one's commits.
 
 **How a seed decides.** `loop.py` is an asyncio loop without I/O: nothing happens at a real time. Which ready task goes
 on is the schedule's choice (`schedules.py`: first come first served, uniform, or PCT); how long a request takes and
@@ -19,11 +21,16 @@ whether it gets lost is the broker's; how much work there is and which faults co
 killed, frozen and woken in any state, and its clock be set. Sets iterate by the loop's own hash, threads are refused.
 The loop hashes each step: two runs of a seed with equal digests were the same run.
 
-**What is checked.** `flow.py` folds the records of each key, publishes every step, sets timers and cancels them; a
-second flow passes records on side by side. In `invariants.py`: no commit before output and state are at the broker, no
-commit that goes back; each output there, in order, and what the fold says; changelogs and stores of all owners
-equal to the fold of the input; each timer fired, none early, none left; no task failed unseen; and, when the faults are
-over, an end (`NoEnd`). The client fails a run that breaks its contract or holds a rebalance up.
+**What runs** is a scenario (`scenario.py`), and what must hold belongs to it. For the engine (`folding_run.py`) a flow
+folds the records of each key, publishes every step, sets timers, renews and cancels them; a second one passes records
+on side by side (`flow.py`). Checked are (`invariants.py`): no commit before output and state are at the broker, and
+none that goes back; each output there, in order, and what the fold says; nothing sent for a partition that another
+worker has; changelogs and stores of all owners equal to the fold of the input; each timer fired, none early, none left;
+no task failed unseen; and, when the faults are over, an end (`NoEnd`). The client fails a run that breaks its contract
+or holds a rebalance up.
+`sms/` runs all flows of the notifications worker, people who acknowledge, and a provider that hangs, lies and repeats
+itself: no request is lost or accepted twice without `unknown` said before, no reminder leaves after an acknowledgement
+that could be read, the window holds, and every request and timer has an end.
 
 **When a seed fails**, the test shrinks it (`shrink.py`) and prints what is left: faults, choices, every event. A seed
 whose schedule is first come first served fails in production just as well; under the others ask first whether asyncio
