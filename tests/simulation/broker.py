@@ -83,7 +83,7 @@ class Broker:
         self._at_once_s = at_once_s
         self.weather = Weather()
         self.topics: dict[str, list[PartitionLog]] = {}
-        self.on_append: Callable[[PartitionLog, int], None] | None = None
+        self.on_append: Callable[[PartitionLog, int, Process | None], None] | None = None
         # Told of what a process sends, when it does.
         self.on_send: Callable[[Process, str, int], None] | None = None
         self._lines: dict[tuple[str, int, object], Line] = {}
@@ -231,7 +231,7 @@ class Broker:
             f"append {log.topic}[{log.partition}] {first}+{len(request.records)} by {process.name if process else 0}"
         )
         if self.on_append is not None:
-            self.on_append(log, first)
+            self.on_append(log, first, process)
         if request.unanswered:
             self._settle(request.future, KafkaTimeoutError(), max(0.0, request.give_up - now))
         else:

@@ -70,7 +70,7 @@ class World:
 
     def watch(
         self,
-        appended: Callable[[PartitionLog, int], None],
+        appended: Callable[[PartitionLog, int, Process | None], None],
         committed: Callable[[tuple[str, int], int], None],
         sent: Callable[[Process, str, int], None] | None = None,
     ) -> None:

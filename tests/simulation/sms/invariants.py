@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from streams.notifications.provider import Sms
     from tests.simulation.partition_log import PartitionLog
+    from tests.simulation.processes import Process
     from tests.simulation.sms.plan import SmsPlan
     from tests.simulation.sms.provider import SimProvider, Taken
     from tests.simulation.world import World
@@ -62,7 +63,7 @@ class SmsInvariants:
         world.watch(self._appended, self._committed)
         self._committed_to: dict[tuple[str, int], int] = {}
 
-    def _appended(self, log: PartitionLog, first: int) -> None:
+    def _appended(self, log: PartitionLog, first: int, _: Process | None) -> None:
         for record in log.history[-40:]:
             if record.offset >= first:
                 self._take(log.topic, record)
