@@ -31,6 +31,8 @@ LOOK_S = 0.5
 QUIET_S = 2.5
 MOST_IN_HAND = 64
 MAKE_SENDS_FAIL = {"lossy", "leaderless", "cut_off"}
+# With less, a few slow answers and a stall are enough.
+SHORT_LIMIT_S = 10.0
 
 SEND_FAILED = ("crashed: PublishError", "ended: PublishError")
 TRUNCATED = "crashed: TopicTruncatedError"
@@ -185,7 +187,8 @@ class World:
         """A worker ends on request, when it was frozen, or could not send; anything else is a defect."""
         kind = next((kind for kind in ENDINGS if why.startswith(kind)), None)
         kinds = {fault.kind for fault in self.plan.faults}
-        if kind is None or (kind in SEND_FAILED and not kinds & MAKE_SENDS_FAIL):
+        may_fail = bool(kinds & MAKE_SENDS_FAIL) or self.scenario.send_limit_s < SHORT_LIMIT_S
+        if kind is None or (kind in SEND_FAILED and not may_fail):
             raise UnexpectedEnd(why)
         if kind == TRUNCATED and "truncate" not in kinds:
             raise UnexpectedEnd(why)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 from schemas.topics import ALERT_COMMANDS, ALERTS
 from streams.notifications.closed_alerts import ClosedAlerts
@@ -11,6 +12,7 @@ from streams.notifications.closed_alerts import ClosedAlerts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from broker.settings import KafkaSettings
     from tests.simulation.broker import Broker
 
 FOLLOW_S = 1.0
@@ -20,10 +22,7 @@ class SimClosed(ClosedAlerts):
     """Two questions to the broker instead of a consumer: how far the topics reach, and what there is up to there."""
 
     def __init__(self, broker: Broker, now_ms: Callable[[], int], lapse_ms: int) -> None:
-        self._now_ms = now_ms
-        self._lapse_ms = lapse_ms
-        self._commands: dict[str, Any] = {}
-        self._resolved: dict[str, int] = {}
+        super().__init__(cast("KafkaSettings", SimpleNamespace(topic=str)), now_ms, lapse_ms)
         self._broker = broker
         self._read: dict[tuple[str, int], int] = {}
 
