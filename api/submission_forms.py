@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from domain.detection.reading_validation import PossibleReading
+from domain.temperatures import fahrenheit
 from schemas import messages as m  # noqa: TC001 - msgspec reads the annotations
 from schemas.messages.reading_bounds import COLDEST_C, EARLIEST_MS, LATEST_MS, WARMEST_C
 
@@ -19,15 +20,6 @@ if TYPE_CHECKING:
 MAX_UNITS = 1_000
 MAX_READINGS = 50_000
 SHOWN_REFUSALS = 100
-
-
-def fahrenheit(celsius: float) -> float:
-    return celsius * 9 / 5 + 32
-
-
-def celsius(fahrenheit: float) -> float:
-    """To a ten-thousandth: no sensor is finer, and 40 °F is not 4.444444444444445 °C."""
-    return round((fahrenheit - 32) * 5 / 9, 4)
 
 
 Time = Annotated[int, Meta(ge=EARLIEST_MS, le=LATEST_MS, description="Milliseconds since 1970-01-01 UTC")]

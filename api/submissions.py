@@ -10,8 +10,9 @@ import msgspec
 from msgspec import UNSET
 
 from api.problems import Problem
-from api.submission_forms import FORMS, Form, LooseSubmission, Part, PlainSubmission, Refused, TimedTemperature, celsius
+from api.submission_forms import FORMS, Form, LooseSubmission, Part, PlainSubmission, Refused, TimedTemperature
 from api.validation_texts import worded
+from domain.temperatures import celsius
 from schemas import messages as m
 from schemas.messages import DeadLetterReason as Reason
 from schemas.messages.reading_bounds import EARLIEST_MS, FUTURE_MS

@@ -111,8 +111,9 @@ def replay(
     FRESHTRACK_API_KEY). Lines without a usable reading are shown and counted, the others are sent; exits 1 if there
     were any.
     """
+    from cli.seed.seed_file import LONGEST_WINDOW_S
     from producers.pacing import pace, play
-    from producers.replay import Format, as_emissions, parse_celsius, timed_for
+    from producers.replay import Format, as_emissions, parse_celsius, timed_for, too_old_to_page
 
     form = Format(
         time_column=time_column,
@@ -130,6 +131,8 @@ def replay(
     if high_c is not None or low_c is not None:
         # Readings as old as the file shall page as well: that is what limits on a replay are for.
         reach_s = 900 if chosen is Times.LIVE else (_now_ms() - readings[0].at_ms) // 1000 + 86_400
+        if chosen is Times.FILE and (warning := too_old_to_page(readings, _now_ms(), LONGEST_WINDOW_S)):
+            typer.secho(warning, fg="yellow", err=True)
         _set_limits(api_url, organization, unit, high_c, low_c, max(900, reach_s))
         stop.wait(SETTLE_S)
     with _producer() as producer:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 import aiokafka
 import msgspec
 
+from domain.digest import words
+from domain.temperatures import apart, number
 from schemas import messages as m
 from schemas import topics as t
 
@@ -123,15 +125,13 @@ class DemoView:
     def _alert(self, alert: m.Alert) -> None:
         unit = self._units.get(alert.unit_id)
         name = alert.unit_id if unit is None else f"{unit.organization_name} · {unit.name}"
-        at = _temperature(alert.temperature_c, unit)
         if isinstance(alert, m.AlertResolved):
             self._resolved.add(alert.alert_id)
-            self._tell("resolved", f"{name} is at {at} again")
+            self._tell("resolved", f"{name}{_end(alert, unit)}")
         else:
             self._triggered[alert.alert_id] = alert
             silent = "" if not isinstance(alert, m.AlertTriggered) or alert.paging else f" ({alert.silent_because})"
-            limit = _temperature(alert.limit_c, unit)
-            self._tell("alert", f"{name}, {alert.severity}: {at}, limit {limit}{silent}")
+            self._tell("alert", f"{name}, {alert.severity}: {_breach(alert, unit)}{silent}")
         self._look_for_a_story(alert.alert_id)
 
     def _outcome(self, outcome: m.Outcome) -> None:
@@ -170,9 +170,19 @@ class DemoView:
         self._say(f"{datetime.now().astimezone():%H:%M:%S}  {kind:9} {sentence}")
 
 
-def _temperature(celsius: float | None, unit: m.UnitConfig | None) -> str:
-    if celsius is None:
-        return "an unknown temperature"
-    if unit is not None and unit.display_unit == "F":
-        return f"{celsius * 9 / 5 + 32:.1f} °F"
-    return f"{celsius:.1f} °C"
+def _breach(alert: m.AlertEvent, unit: m.UnitConfig | None) -> str:
+    """A temperature against its limit; of what has none, such as silence, what it is."""
+    if alert.temperature_c is None or alert.limit_c is None:
+        return words.problem(alert.kind)
+    return f"{_temperature(alert.temperature_c, unit, alert.limit_c)}, limit {_temperature(alert.limit_c, unit)}"
+
+
+def _end(alert: m.AlertResolved, unit: m.UnitConfig | None) -> str:
+    if alert.temperature_c is None:
+        return f": no longer {words.problem(alert.kind)}"
+    return f" is at {_temperature(alert.temperature_c, unit)} again"
+
+
+def _temperature(celsius: float, unit: m.UnitConfig | None, beside_c: float | None = None) -> str:
+    display_unit = "C" if unit is None else unit.display_unit
+    return f"{number(celsius, display_unit, apart(celsius, beside_c, display_unit))} °{display_unit}"

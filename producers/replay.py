@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from domain import temperatures
 from producers.simulator import Emission
 from schemas.messages import Reading, ReadingBatch
 from schemas.messages.reading_bounds import LATEST_MS
@@ -133,7 +134,7 @@ def parse_celsius(text: str, fahrenheit: bool) -> float:  # noqa: FBT001
         ) from None
     if not math.isfinite(value):
         raise ValueError(f"temperature {text!r} is not finite; remove the line")
-    celsius = round((value - 32) / 1.8, 4) if fahrenheit else value
+    celsius = temperatures.celsius(value) if fahrenheit else value
     if celsius < ABSOLUTE_ZERO_C:
         raise ValueError(f"temperature {text!r} is below absolute zero; is it in another unit?")
     return celsius
@@ -162,6 +163,17 @@ def timed_for(
         )
     by_ms = now_ms - readings[-1].at_ms if times is Times.SHIFT else 0
     return [Reading(r.at_ms + by_ms, r.temperature_c) for r in readings], first_ms + by_ms, speed or math.inf
+
+
+def too_old_to_page(readings: Sequence[Reading], now_ms: int, reach_s: int) -> str | None:
+    """What to say of readings that are all older than a unit's longest live window: limits on them page nobody."""
+    age_s = (now_ms - readings[-1].at_ms) // 1000
+    if age_s <= reach_s:
+        return None
+    return (
+        f"the newest reading is {age_s // 86_400} days old, and readings older than {reach_s // 86_400} days "
+        "page nobody: send them with --times shift, so that the newest is now"
+    )
 
 
 def as_emissions(unit_id: str, readings: Sequence[Reading], per_batch: int) -> Iterator[Emission]:

@@ -83,7 +83,7 @@ def alert_line(row: AlertRow, unit_name: str, display_unit: str, now_ms: int) ->
         started_at_ms=started_at_ms,
         ended_at_ms=ended_at_ms,
         lasted=words.duration(max(0, (ended_at_ms or now_ms) - started_at_ms)),
-        extreme="" if worst is None else words.temperature(worst, display_unit),
+        extreme="" if worst is None else words.temperature(worst, display_unit, row.limit_c),
         limit="" if row.limit_c is None else words.temperature(row.limit_c, display_unit),
         acknowledged_at_ms=None if row.acknowledged_at is None else to_ms(row.acknowledged_at),
         acknowledged_by=row.acknowledged_by,

@@ -20,8 +20,8 @@ class Context(Struct, frozen=True):
     digest: Digest
     display_unit: str
 
-    def temperature(self, celsius: float | None) -> str:
-        return words.temperature(celsius, self.display_unit)
+    def temperature(self, celsius: float | None, beside_c: float | None = None) -> str:
+        return words.temperature(celsius, self.display_unit, beside_c)
 
     def moment(self, at_ms: int) -> str:
         return words.moment(at_ms, self.digest.period.timezone)

@@ -53,7 +53,7 @@ ALERT_COLUMNS: tuple[Column[AlertRecord], ...] = (
     Column("Alert", lambda alert, _: f"{alert.severity}: {words.problem(alert.kind)}", is_text=True, width=1.7),
     Column("When", _when, is_text=True, width=2.5),
     Column("Lasted", _lasted, is_text=True),
-    Column("Extreme", lambda alert, context: context.temperature(alert.extreme_c), is_text=True),
+    Column("Extreme", lambda alert, context: context.temperature(alert.extreme_c, alert.limit_c), is_text=True),
     Column("Acknowledged", _acknowledged, is_text=True, width=1.8),
 )
 GAP_COLUMNS: tuple[Column[UnitGap], ...] = (

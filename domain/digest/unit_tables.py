@@ -44,9 +44,9 @@ class UnitColumn(Struct, frozen=True):
 UNIT_COLUMNS: tuple[UnitColumn, ...] = (
     UnitColumn(Column("Unit", lambda unit, _: unit.name, is_text=True, width=2.5)),
     UnitColumn(Column("Verdict", lambda unit, _: verdict(unit), is_text=True, width=1.3), (In.COMPLIANCE,)),
-    UnitColumn(Column("Min", lambda unit, context: context.temperature(unit.min_c), width=0.9)),
+    UnitColumn(Column("Min", lambda unit, context: context.temperature(unit.min_c, unit.low_c), width=0.9)),
     UnitColumn(Column("Mean", lambda unit, context: context.temperature(unit.mean_c), width=0.9), (In.UNITS,)),
-    UnitColumn(Column("Max", lambda unit, context: context.temperature(unit.max_c), width=0.9)),
+    UnitColumn(Column("Max", lambda unit, context: context.temperature(unit.max_c, unit.high_c), width=0.9)),
     UnitColumn(Column("MKT", lambda unit, context: context.temperature(unit.mkt_c), width=0.9)),
     UnitColumn(Column("Out of range", lambda unit, _: out_of_range(unit), width=1.2)),
     UnitColumn(Column("Excursions", lambda unit, _: f"{unit.excursions:,}", width=1.2), (In.COMPLIANCE,)),

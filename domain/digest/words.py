@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from domain.digest.cadences import CADENCES, ONE_DAY
 from domain.digest.schedule import zone
+from domain.temperatures import apart, number
 from schemas import messages as m
 
 if TYPE_CHECKING:
@@ -39,12 +40,11 @@ def problem(kind: m.AlertKind) -> str:
             assert_never(kind)
 
 
-def temperature(celsius: float | None, display_unit: str) -> str:
-    """In °C or °F with one decimal; a dash for null. Never "-0.0"."""
+def temperature(celsius: float | None, display_unit: str, beside_c: float | None = None) -> str:
+    """In °C or °F; a dash for null. One decimal, or as many as tell it from `beside_c`, a limit that it broke."""
     if celsius is None:
         return NOTHING
-    shown = celsius * 9 / 5 + 32 if display_unit == "F" else celsius
-    return f"{round(shown, 1) + 0.0:.1f}{NBSP}°{display_unit}"
+    return f"{number(celsius, display_unit, apart(celsius, beside_c, display_unit))}{NBSP}°{display_unit}"
 
 
 def limits(high_c: float | None, low_c: float | None, display_unit: str) -> str:

@@ -16,6 +16,7 @@ from anyascii import anyascii
 from domain.detection.sensor_clock import offset_in_words
 from domain.notification.replies import ack_code
 from domain.notification.sms_segments import GSM7, TWO_UNITS, gsm7_units
+from domain.temperatures import apart, number
 from schemas import messages as m
 
 if TYPE_CHECKING:
@@ -59,11 +60,9 @@ def shortened(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[: max(longest - 2, 0)].rstrip()}.."[:longest]
 
 
-def temperature(celsius: float, display_unit: str) -> str:
-    """`celsius` as people read it, to a tenth: "-18.0 C" or "-0.4 F"."""
-    shown = celsius * 9 / 5 + 32 if display_unit == "F" else celsius
-    rounded = round(shown, 1) + 0.0  # never "-0.0"
-    return f"{rounded:.1f} {display_unit}"
+def temperature(celsius: float, display_unit: str, decimals: int = 1) -> str:
+    """`celsius` as people read it, usually to a tenth: "-18.0 C" or "-0.4 F"."""
+    return f"{number(celsius, display_unit, decimals)} {display_unit}"
 
 
 def breach_text(
@@ -156,8 +155,10 @@ def _what(alert: m.AlertEvent, display_unit: str) -> str:
 
 
 def _compared(alert: m.AlertEvent, side: str, display_unit: str) -> str:
-    limit = "its limit" if alert.limit_c is None else temperature(alert.limit_c, display_unit)
-    at = "is" if alert.temperature_c is None else f"at {temperature(alert.temperature_c, display_unit)},"
+    shown_c, limit_c = alert.temperature_c, alert.limit_c
+    decimals = 1 if shown_c is None else apart(shown_c, limit_c, display_unit)
+    limit = "its limit" if limit_c is None else temperature(limit_c, display_unit, decimals)
+    at = "is" if shown_c is None else f"at {temperature(shown_c, display_unit, decimals)},"
     return f"{at} {side} {limit}"
 
 

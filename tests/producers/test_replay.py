@@ -22,6 +22,7 @@ from producers.replay import (
     parse_time,
     read_csv,
     timed_for,
+    too_old_to_page,
 )
 from schemas.messages import Limit, Reading
 
@@ -175,3 +176,13 @@ def test_limits_become_rules_of_the_unit() -> None:
     assert both.live_window_s == 31_536_000
     with pytest.raises(SeedError, match=r"a limit in °C: .*less than or equal to 150 \(is 400\.0\)"):
         unit_with_limits("u", 400.0, None, 900)
+
+
+def test_limits_on_a_file_of_years_ago_page_nobody_and_that_is_said() -> None:
+    year_s = 365 * 86_400
+    newest_ms = SERIES[-1].at_ms
+    assert too_old_to_page(SERIES, newest_ms + year_s * 1000, year_s) is None
+    said = too_old_to_page(SERIES, newest_ms + 3 * year_s * 1000, year_s)
+    assert said is not None
+    assert "1095 days old" in said
+    assert "--times shift" in said

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from domain.detection.aggregate_numbers import BUCKET_MS
 from domain.digest.schedule import first_moment, zone
+from domain.temperatures import in_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,7 +76,7 @@ def curve_png(curve: Curve, period: Period, display_unit: str) -> bytes:
     """A unit's temperature: the mean as a line, minimum to maximum as a band, limits dashed, silence grey."""
 
     def shown(celsius: float) -> float:
-        return celsius * 9 / 5 + 32 if display_unit == "F" else celsius
+        return in_unit(celsius, display_unit)
 
     points = [
         (point.at_ms, shown(point.min_c), shown(point.mean_c), shown(point.max_c))

@@ -60,6 +60,8 @@ def test_a_breach_says_where_how_warm_for_how_long_and_how_to_answer() -> None:
         # the limit or the temperature is not known
         ({"limit_c": None}, "Walk-in 2 at 47.3 F, above its limit for 10 min."),
         ({"temperature_c": None}, "Walk-in 2 is above 41.0 F for 10 min."),
+        # hardly above: as many decimals as show the difference
+        ({"temperature_c": 5.01, "at_ms": 0}, "Walk-in 2 at 41.02 F, above 41.00 F."),
         # silence
         ({"kind": m.AlertKind.SENSOR_OFFLINE, "at_ms": 7_200_000}, "Walk-in 2 sends no readings for 2 h."),
         (
