@@ -32,7 +32,15 @@ _EVENTS = {
     "sms_delivered": "SMS delivered to {who}",
     "sms_failed": "The SMS to {who} failed",
     "sms_retry_scheduled": "The SMS to {who} will be tried again",
-    "sms_rate_limited": "No SMS to {who} yet: the last one was too recent",
+    "sms_rate_limited": "No SMS to {who} of its own before {until}, because of the SMS {by}",
+    "sms_cancelled": "No SMS to {who}: nobody needs it any longer",
+    "page_missed": "{who} was not reached",
+    "replied": "{who} answered",
+    "fallback_asked": "Nobody left: {who} as the fallback contact",
+    "email_requested": "By e-mail to {who} as well",
+    "email_sent": "The mail server accepted the e-mail to {who}",
+    "email_failed": "The e-mail to {who} failed and will be tried again",
+    "email_dead": "The e-mail to {who} was given up",
     "sms_unknown": "Whether the SMS reached {who} is not known",
     "sms_dead": "The SMS to {who} was given up",
     "sms_named": "Named in another SMS to {who}",
@@ -97,7 +105,8 @@ def entry_line(row: AlertEventRow, people: Mapping[str, str]) -> EntryLine:
     detail = dict(row.detail)
     who = people.get(row.user_id or "", row.user_id or "somebody")
     template = _EVENTS.get(row.event)
-    said = template.format(who=who, level=detail.get("level", "?")) if template else row.event.replace("_", " ")
+    values = {"level": detail.get("level", "?"), "until": detail.get("until", "?"), "by": detail.get("by_request_id")}
+    said = template.format(who=who, **values) if template else row.event.replace("_", " ")
     if template is None and row.user_id:
         said = f"{said}: {who}"
     shown = (f"{name.replace('_', ' ')}: {value}" for name, value in detail.items() if name not in _LEFT_OUT)

@@ -73,6 +73,8 @@ def decide(
     record = kind.redrive(dead)
     if isinstance(record, NotRedrivable):
         return Refused(Reason.NOT_REDRIVABLE, record.detail, forcible=False)
+    if isinstance(dead, m.SmsDeadLetter) and (vain := _in_vain(dead.request, alert)):
+        return vain
     if options.force:
         return record
     facts = kind.facts(dead)
@@ -94,6 +96,8 @@ def decide_rerun(
     if options.force:
         request = structs.replace(request, forced=True)
     record = request_again(request, SMS_LANES[request.severity], request.user_id)
+    if vain := _in_vain(request, alert):
+        return vain
     if options.force:
         return record
     if outcome is None or outcome in _OPEN_OUTCOMES:
@@ -104,6 +108,22 @@ def decide_rerun(
         )
     objections = _objections(request.redrives, request.requested_at_ms, "the request", now_ms, options, alert)
     return next(objections, record)
+
+
+def _in_vain(request: m.SmsRequest, alert: AlertState | None) -> Refused | None:
+    """A reminder that the worker would cancel: saying "sent" and settling its letter would be wrong."""
+    if alert is None or (request.level == 1 and request.round == 0):
+        return None
+    if alert.resolved:
+        return Refused(Reason.ALERT_RESOLVED, "the alert is resolved, so its reminder is not sent", forcible=False)
+    if alert.acknowledged_by is not None:
+        return Refused(
+            Reason.ALERT_ACKNOWLEDGED,
+            f"the alert was acknowledged by {alert.acknowledged_by}, so its reminder is not sent; to notify people all"
+            " the same, use Notify now",
+            forcible=False,
+        )
+    return None
 
 
 def already_sent(by: str | None, redrives: int) -> Refused:

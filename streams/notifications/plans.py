@@ -18,10 +18,10 @@ from domain.notification.decisions import (
 )
 from domain.notification.request_ids import attempt_id
 from domain.notification.suppression import sms_suppression
+from schemas import messages as m
 from streams.notifications.windows import Windows, is_aside, is_reminder
 
 if TYPE_CHECKING:
-    from schemas import messages as m
     from streams.engine.interfaces import Entries, Slot
     from streams.notifications.closed_alerts import Closed
     from streams.notifications.ledger import Entry, Ledger
@@ -140,7 +140,7 @@ class Planner:
             attempt_id(request.request_id, attempt, request.redrives, request.provider_failures),
             entry.found_sending,
             self._windows.text(request, carried, now_ms),
-            contact.organization_sms_per_hour is not None,
+            contact.organization_sms_per_hour is not None and not _is_exempt(request),
             carried,
         )
 
@@ -171,7 +171,7 @@ class Planner:
         return Dead(DeadReason.EXPIRED, "expired", f"the provider did not take it within {late_s} s", notify_ops=True)
 
     def _cap(self, slot: Slot, request: m.SmsRequest, contact: m.Contact, now_ms: int) -> Deferred | None:
-        if contact.organization_sms_per_hour is None:
+        if contact.organization_sms_per_hour is None or _is_exempt(request):
             return None
         # Each partition has its part of the cap, so that workers need not ask each other.
         parts, left_over = divmod(contact.organization_sms_per_hour, self._partitions)
@@ -180,3 +180,8 @@ class Planner:
         if free_at_ms <= now_ms:
             return None
         return Deferred(free_at_ms, "organization_cap", f"{contact.organization_sms_per_hour} SMS an hour are reached")
+
+
+def _is_exempt(request: m.SmsRequest) -> bool:
+    """An organization's cap holds back no critical message, nor what a person orders now."""
+    return request.forced or request.severity is m.Severity.CRITICAL

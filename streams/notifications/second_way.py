@@ -148,9 +148,14 @@ def is_page(request: m.SmsRequest) -> bool:
     return request.severity is m.Severity.CRITICAL and not is_aside(request)
 
 
+def page_email_id(request_id: str) -> str:
+    """The timer that looks whether a deferred page was accepted."""
+    return f"page-email.{request_id}"
+
+
 def _timer(request: m.SmsRequest, due_at_ms: int) -> Timer:
     return Timer(
-        timer_id=f"page-email.{request.request_id}",
+        timer_id=page_email_id(request.request_id),
         due_at_ms=due_at_ms,
         topic=SMS_RETRIES,
         key=request.user_id.encode(),

@@ -155,5 +155,5 @@ def _after_acceptance(
         at_once=polls_at_once,
     )
     receipts = Receipts(deliveries=deliveries, replies=replies, ledger=ledger, publish=publish, now_ms=now_ms)
-    retries = Retries(around.timers, polls, second_way, publish, now_ms)
+    retries = Retries(around.timers, polls, second_way, lambda user: ledger.lock(user).locked(), publish, now_ms)
     return deliveries, replies, polls, receipts, retries

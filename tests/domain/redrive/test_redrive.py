@@ -99,6 +99,24 @@ def test_a_forced_sms_passes_the_window_and_any_starts_without_former_failures()
     assert (mail.provider_failures, mail.redrives) == (0, 1)
 
 
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize(
+    ("alert", "reason"),
+    [
+        (AlertState(acknowledged_by="bob"), Reason.ALERT_ACKNOWLEDGED),
+        (AlertState(resolved=True), Reason.ALERT_RESOLVED),
+    ],
+)
+def test_a_reminder_that_the_worker_would_cancel_is_refused_before_it_is_settled(
+    alert: AlertState, reason: Reason, *, force: bool
+) -> None:
+    reminder = msgspec.structs.replace(letter(), request=request(level=2))
+    refusal = refused(judged(reminder, alert=alert, force=force))
+    assert (refusal.reason, refusal.forcible) == (reason, False)
+    again = decide_rerun(request(level=2), "cancelled", now_ms=NOW_MS, options=options(force=force), alert=alert)
+    assert refused(again).reason is reason
+
+
 def test_an_age_of_exactly_the_limit_is_within_it_and_the_limit_is_an_option() -> None:
     assert isinstance(judged(letter(24 * HOUR_MS)), RedriveRecord)
     assert isinstance(decide(letter(HOUR_MS), now_ms=NOW_MS, options=options(max_age_ms=HOUR_MS - 1)), Refused)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, cast
 
 import msgspec
@@ -139,6 +140,39 @@ async def test_what_the_provider_cannot_say_stays_unconfirmed_and_escalates() ->
     assert missed.because == "unconfirmed"
 
 
+async def test_a_provider_that_does_not_answer_polls_holds_up_neither_retries_nor_the_users_lock() -> None:
+    """Polls take up to ten seconds each, five at once."""
+    world = await sent_world()
+    world.now_ms += FINAL_WAIT_MS
+    hangs = asyncio.Event()
+
+    async def status(_: str) -> ProviderStatus:
+        await hangs.wait()
+        return ProviderStatus("delivered")
+
+    world.provider.status = status  # type: ignore[method-assign, assignment]
+    retry = m.SmsRetry(request=request(2), attempt=1, due_at_ms=world.now_ms, error_code="", error="")
+    due = m.ReceiptDue(request_id="request-1", user_id="user-1", attempt_id=attempt_id("request-1", 1))
+    async with asyncio.timeout(5):
+        await world.stages.retries.handle(cast("Batch", FakeBatch([due, retry])))
+    assert not world.ledger.lock("user-1").locked()
+    assert any(b"request-2" in row for row in world.timer_table.rows.values())
+    hangs.set()
+    await world.stages.polls.settled()
+    assert world.outcomes[-1] == "delivered"
+
+
+async def test_what_is_overdue_for_a_user_with_a_message_under_way_comes_again_and_waits_for_nobody() -> None:
+    world = await sent_world()
+    world.now_ms += FINAL_WAIT_MS
+    due = m.ReceiptDue(request_id="request-1", user_id="user-1", attempt_id=attempt_id("request-1", 1))
+    async with world.ledger.lock("user-1"), asyncio.timeout(5):
+        page = m.PageOverdue(request=request(2))
+        await world.stages.retries.handle(cast("Batch", FakeBatch([due, page])))
+    again = [msgspec.msgpack.decode(row) for row in world.timer_table.rows.values()]
+    assert {row[1] for row in again if b"receipt_due" in row[4] or b"page_overdue" in row[4]} == {world.now_ms + 1_000}
+
+
 async def test_an_overdue_receipt_comes_back_as_a_question() -> None:
     world = await sent_world()
     asked: list[m.ReceiptDue] = []
@@ -149,7 +183,9 @@ async def test_an_overdue_receipt_comes_back_as_a_question() -> None:
 
     (timer,) = world.timer_table.rows.values()
     value = msgspec.msgpack.decode(timer)[4]
-    retries = Retries(world.stages.retries._timers, Polls(), world.stages.second_way, world.broker.publish, world.now)
+    retries = Retries(
+        world.stages.retries._timers, Polls(), world.stages.second_way, lambda _: False, world.broker.publish, world.now
+    )
     await retries.handle(cast("Batch", FakeBatch([value])))
     assert [due.request_id for due in asked] == ["request-1"]
 

@@ -229,10 +229,20 @@ async def test_a_silence_longer_than_the_deadline_does_not_use_it_up() -> None:
 async def test_an_organization_waits_at_its_own_cap_and_others_do_not() -> None:
     ada = msgspec.structs.replace(ADA, organization_sms_per_hour=2)
     world = World(policy=NO_WINDOW, people=[ada, msgspec.structs.replace(BEN, organization_id="org-2")])
-    await world.handle(*(request(number) for number in range(1, 4)), request(4, "user-2", organization_id="org-2"))
+    warnings = [request(number, severity=m.Severity.WARNING) for number in range(1, 4)]
+    await world.handle(*warnings, request(4, "user-2", organization_id="org-2", severity=m.Severity.WARNING))
     assert sorted(world.texts) == ["text 1", "text 2", "text 4"]
     (retry,) = world.retries()
     assert (retry.request.request_id, retry.due_at_ms) == ("request-3", NOW_MS + 3_600_000)
+
+
+async def test_an_organizations_cap_holds_back_no_critical_message_and_none_that_a_person_orders_now() -> None:
+    world = World(policy=NO_WINDOW, people=[msgspec.structs.replace(ADA, organization_sms_per_hour=1)])
+    warning = {"severity": m.Severity.WARNING}
+    await world.handle(*(request(number) for number in range(1, 4)), request(4, **warning))
+    assert sorted(world.texts) == ["text 1", "text 2", "text 3", "text 4"]
+    await world.handle(request(5, **warning), request(6, forced=True, **warning))
+    assert world.texts[4:] == ["text 6"]
 
 
 async def test_critical_goes_before_what_came_earlier() -> None:

@@ -431,8 +431,8 @@ DEFECTS = (
     Defect(
         "an answer by SMS acknowledges nothing",
         FLOWS + "replies:Replies.take",
-        "if not isinstance(meaning, Acknowledged):",
-        "if True:",
+        "acknowledged(meaning, reply.user_id, notified) if isinstance(meaning, Acknowledged) else ()",
+        "()",
         answered,
     ),
     Defect(
