@@ -18,6 +18,7 @@ from cli import (
     mqtt,
     personal_data,
     produce,
+    promises,
     relay,
     retention,
     schemas,
@@ -53,6 +54,7 @@ audit_trail.register(app)
 personal_data.register(app)
 topics.register(app)
 schemas.register(app)
+promises.register(app)
 check.register(app)
 audit.register(app)
 bench.register(app)

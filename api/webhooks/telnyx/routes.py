@@ -12,7 +12,6 @@ from fastapi import APIRouter, Request
 from prometheus_client import Counter
 from starlette.exceptions import HTTPException
 
-from api import acting
 from api.problems import responses, unavailable
 from api.services import Used
 from api.webhooks.telnyx.intake import Result
@@ -58,7 +57,6 @@ async def take_telnyx_event(request: Request, services: Used) -> Taken:
     try:
         async with asyncio.timeout(WHOLE_LIMIT_S):
             body = await request.body()
-            acting.identify(request.scope, "an SMS to our number")
             result = await services.telnyx.take(body, request.headers, request.query_params)
     except TimeoutError:
         EVENTS.labels("too_slow").inc()
