@@ -12,7 +12,17 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from database import audit, audit_triggers, configuration, digests, queues, records, sessions, watermarks
+from database import (
+    audit,
+    audit_triggers,
+    configuration,
+    digests,
+    notifications,
+    queues,
+    records,
+    sessions,
+    watermarks,
+)
 from database.declarative import Row
 
 if TYPE_CHECKING:
@@ -22,7 +32,7 @@ if TYPE_CHECKING:
 MIGRATIONS = Path(__file__).resolve().with_name("migrations")
 # An arbitrary constant: the holder of this lock migrates, the others wait and then find nothing to do.
 MIGRATION_LOCK = 7_204_110_001
-TABLE_MODULES = (configuration, records, digests, queues, watermarks, audit, sessions)
+TABLE_MODULES = (configuration, records, notifications, digests, queues, watermarks, audit, sessions)
 
 
 def metadata() -> MetaData:

@@ -73,8 +73,9 @@ def held_by(promise: Promise) -> Iterator[tuple[str, str]]:
     for file in promise.files:
         tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
         for node in tree.body:
-            is_test = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
-            if is_test and re.search(promise.about, node.name):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if node.name.startswith("test_") and re.search(promise.about, node.name):
                 yield file, node.name
 
 

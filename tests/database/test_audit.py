@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,7 @@ from database.audit_functions import KEPT_DAYS
 from database.audit_triggers import AUDITED, install
 from database.configuration import ApiKeyRow, ContactRow, OrganizationRow, RuleRow, UnitRow
 from database.retention import RetentionSettings, prune
-from database.upgrade import metadata
+from database.upgrade import TABLE_MODULES, metadata
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -70,6 +71,13 @@ async def furnish(database: AsyncEngine) -> None:
 
 def test_every_table_is_audited_or_said_to_be_no_configuration() -> None:
     assert {audited.table for audited in AUDITED} | NO_CONFIGURATION == set(metadata().tables)
+
+
+def test_every_module_with_tables_is_named_where_all_tables_are_asked_for() -> None:
+    """A table that nobody imported would be missing from exports, erasures and the list of retention."""
+    folder = Path(__file__).resolve().parents[2] / "database"
+    with_tables = {path.stem for path in folder.glob("*.py") if "    __tablename__ = " in path.read_text()}
+    assert {module.__name__.partition(".")[2] for module in TABLE_MODULES} == with_tables
 
 
 async def test_an_update_keeps_old_and_new_values_of_what_changed_and_nothing_else(database: AsyncEngine) -> None:
