@@ -72,12 +72,16 @@ class FoldingRun:
 
     def look(self) -> None:
         """A worker that refuses says what to do, and an operator does it."""
+        committed = self._world.group.committed
         for number in sorted(self._truncated):
-            if any(f"{LOOSE}[{number}]" in worker.process.why_ended for worker in self._world.workers):
-                self._world.group.committed[LOOSE, number] = self._world.broker.log(LOOSE, number).end
+            end = self._world.broker.log(LOOSE, number).end
+            if committed[LOOSE, number] <= end:
+                # Nobody who did not know it has committed what he had read before.
+                self._truncated.discard(number)
+            elif any(f"{LOOSE}[{number}]" in worker.process.why_ended for worker in self._world.workers):
+                committed[LOOSE, number] = end
                 self._invariants.reset(LOOSE, number)
                 self._world.covered["refused a truncated topic"] += 1
-                self._truncated.discard(number)
 
     def heal(self) -> None:
         """Flows go on giving batches back: no fault, but what they may do."""
