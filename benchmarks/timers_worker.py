@@ -27,11 +27,12 @@ PARTITIONS = 4
 
 
 class Job(msgspec.Struct, frozen=True):
-    """`orders` is what the worker reads, `fired` where timers publish; both have four partitions."""
+    """`orders` is what the worker reads, `fired` where timers publish; `partitions` is of both, and of the table."""
 
     group: str
     orders: str
     fired: str
+    partitions: int = PARTITIONS
 
 
 class Order(msgspec.Struct, frozen=True, array_like=True):
@@ -63,7 +64,7 @@ def timer(order: Order, topic: str) -> Timer:
 def main() -> None:
     job = msgspec.json.decode(sys.argv[1], type=Job)
     app = create_app(job.group, WorkerSettings(), batched={job.orders: 2_000}, applied_offset_of=applied_offset_of)
-    table = app.Table("timers", partitions=PARTITIONS, key_type=bytes, value_type=bytes)
+    table = app.Table("timers", partitions=job.partitions, key_type=bytes, value_type=bytes)
 
     async def send(records: Sequence[Outgoing]) -> None:
         await publish(app, records)

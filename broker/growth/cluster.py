@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 LIMIT_S = 60.0
 RETRY_S = 0.2
+COORDINATOR_AWAY = {
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+}
 AT_REST = {ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD}
 
 
@@ -92,8 +97,20 @@ class Cluster:
     def committed(self, group: str, topic: str, partitions: int) -> tuple[list[int | None], object]:
         """Where a group stands in each partition, and what commits for it inside a transaction."""
         member = self._consumer(group)
+        asked = [TopicPartition(topic, number) for number in range(partitions)]
+        found: list[TopicPartition] = []
+
+        def answered() -> bool:
+            try:
+                found[:] = member.committed(asked, timeout=LIMIT_S)
+            except KafkaException as error:
+                if error.args[0].code() not in COORDINATOR_AWAY:
+                    raise
+                return False
+            return True
+
         try:
-            found = member.committed([TopicPartition(topic, number) for number in range(partitions)], timeout=LIMIT_S)
+            self._until(answered, f"the coordinator of group {group}")
             return [tp.offset if tp.offset >= 0 else None for tp in found], member.consumer_group_metadata()
         finally:
             member.close()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
+AWAY = {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -28,8 +30,15 @@ def committed(bootstrap: str, group: str, partitions: list[TopicPartition]) -> l
     Not through the admin client: the test process crashed in its call for this while a coordinator was loading.
     """
     reader = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
+    give_up = time.monotonic() + 20
     try:
-        return reader.committed(partitions, timeout=10)
+        while True:
+            try:
+                return reader.committed(partitions, timeout=10)
+            except KafkaException as error:
+                # A coordinator that moves, or is being found for the first time.
+                if error.args[0].code() not in AWAY or time.monotonic() > give_up:
+                    raise
     finally:
         reader.close()
 

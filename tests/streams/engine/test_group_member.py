@@ -138,6 +138,25 @@ async def test_tables_are_restored_before_anything_is_delivered(eventually: Even
         assert flows.restored[CHANGELOG] == list(range(10, 38))
 
 
+async def test_a_store_that_lacks_deleted_records_of_its_changelog_is_dropped(eventually: Eventually) -> None:
+    client, flows = FakeClient({P: 10, CHANGELOG: 40}), FakeFlows()
+    client.first[CHANGELOG] = 11
+    flows.stored[CHANGELOG] = 9
+    async with serving(client, flows):
+        await eventually.awaited(lambda: flows.handed)
+        assert CHANGELOG not in flows.stored
+        assert flows.restored[CHANGELOG] == list(range(11, 40))
+
+
+async def test_a_store_that_knows_all_before_the_first_record_is_kept(eventually: Eventually) -> None:
+    client, flows = FakeClient({P: 10, CHANGELOG: 40}), FakeFlows()
+    client.first[CHANGELOG] = 10
+    flows.stored[CHANGELOG] = 9
+    async with serving(client, flows):
+        await eventually.awaited(lambda: flows.handed)
+        assert flows.stored[CHANGELOG] == 9
+
+
 async def test_a_topic_that_was_created_again_ends_the_worker_with_the_way_out(eventually: Eventually) -> None:
     client, flows = FakeClient({P: 10}), FakeFlows()
     client.committed[P] = 900
