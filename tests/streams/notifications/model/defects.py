@@ -159,7 +159,7 @@ def two_short_warnings(scenario: Scenario) -> None:
     scenario.later(HOUR)
 
 
-def acknowledged_before_the_reminder(scenario: Scenario, after_s: float = 10) -> None:
+def acknowledged_before_the_reminder(scenario: Scenario, after_s: float = 13.5) -> None:
     alert = scenario.breach()
     scenario.later(14 * MINUTE + 50)
     scenario.provider("away")
