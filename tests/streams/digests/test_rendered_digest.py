@@ -109,6 +109,15 @@ def test_styles_are_inlined_and_those_for_dark_mode_are_kept() -> None:
     assert re.search(r'<h1[^>]* style="[^"]*font-size: 21px', html)
 
 
+def test_on_a_phone_a_wide_table_becomes_a_card_a_unit_whose_figures_say_what_they_are() -> None:
+    html = render(digest_of(m.Cadence.DAILY), "C").html
+    assert ".cards tr { margin: 0 0 10px !important" in html
+    assert 'class="rows cards"' in html
+    assert re.search(r'data-label="Max"[^>]*>7\.5', html)
+    # A narrow table stays one.
+    assert 'class="rows"' in render(digest_of(m.Cadence.MONTHLY), "C").html
+
+
 def test_what_customers_call_things_cannot_become_markup() -> None:
     html = render(digest_of(m.Cadence.DAILY, organization_name="<script>alert(1)</script>"), "C").html
     assert "<script>" not in html
