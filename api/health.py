@@ -2,13 +2,15 @@
 
 import asyncio
 from http import HTTPStatus
+from ipaddress import ip_address
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from api.problems import Problem, responses
 from api.services import Services, Used
 from database.upgrade import newest_revision, present_revision
 from schemas.http.fields import Shape
@@ -80,7 +82,22 @@ async def _kafka(services: Services) -> str:
     return "ok" if answers else "does not answer"
 
 
-@router.get("/metrics", openapi_extra=OPEN, response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-async def metrics() -> Response:
-    """For Prometheus."""
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+@router.get(
+    "/metrics",
+    openapi_extra=OPEN,
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}, **responses(403)},
+)
+async def metrics(request: Request, services: Used) -> Response:
+    """For Prometheus on this machine, or anywhere where API_METRICS_OPEN is set."""
+    address = request.client.host if request.client else ""
+    if not (services.settings.metrics_open or _is_loopback(address)):
+        raise Problem(HTTPStatus.FORBIDDEN, "Metrics are for this machine; API_METRICS_OPEN=true opens them to all.")
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -53,7 +53,9 @@ async def once(
         # Whoever inserts first does the work; a second request waits here for the end of the first one's transaction.
         mine = await session.execute(
             insert(IdempotencyKeyRow)
-            .values(key_id=caller.key_id, idempotency_key=name, request_sha256=digest, status=0, headers="{}", body=b"")
+            .values(
+                key_id=_owner(caller), idempotency_key=name, request_sha256=digest, status=0, headers="{}", body=b""
+            )
             .on_conflict_do_nothing()
             .returning(IdempotencyKeyRow.status)
         )
@@ -63,10 +65,15 @@ async def once(
         headers = {key: response.headers[key] for key in KEPT_HEADERS if key in response.headers}
         await session.execute(
             update(IdempotencyKeyRow)
-            .where(IdempotencyKeyRow.key_id == caller.key_id, IdempotencyKeyRow.idempotency_key == name)
+            .where(IdempotencyKeyRow.key_id == _owner(caller), IdempotencyKeyRow.idempotency_key == name)
             .values(status=response.status_code, headers=json.dumps(headers), body=bytes(response.body))
         )
         return response
+
+
+def _owner(caller: Caller) -> str:
+    """Whose the name is: a key's, or a contact's who is signed in to the pages without one."""
+    return caller.key_id or f"user:{caller.user_id}"
 
 
 async def _digest(request: Request, caller: Caller) -> bytes:
@@ -79,7 +86,7 @@ async def _kept(session: AsyncSession, caller: Caller, name: str, digest: bytes)
     kept = (
         await session.scalars(
             select(IdempotencyKeyRow).where(
-                IdempotencyKeyRow.key_id == caller.key_id, IdempotencyKeyRow.idempotency_key == name
+                IdempotencyKeyRow.key_id == _owner(caller), IdempotencyKeyRow.idempotency_key == name
             )
         )
     ).one()

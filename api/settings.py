@@ -34,6 +34,7 @@ class ApiSettings(BaseSettings):
     key_cache_s: Annotated[float, Field(ge=0, description="A revoked key works up to this long")] = 5.0
     unit_cache_s: Annotated[float, Field(ge=0, description="A deleted unit accepts readings up to this long")] = 5.0
     failed_keys_per_min: Annotated[float, Field(gt=0, description="Wrong API keys of one address")] = 30.0
+    metrics_open: Annotated[bool, Field(description="/metrics answers every address, not this machine only")] = False
     tls_cert_file: Annotated[Path | None, Field(description="PEM, with the chain; then only HTTPS is served")] = None
     tls_key_file: Annotated[Path | None, Field(description="PEM, without a passphrase")] = None
     requests_per_s: Annotated[float, Field(gt=0, description="Rate of one key, except gateways'")] = 100.0

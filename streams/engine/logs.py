@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from domain.personal_data import masked_line
 
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+# All control characters but those that lines and stack traces are made of.
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
 SHARED: tuple[structlog.typing.Processor, ...] = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -22,6 +27,11 @@ class _OwnEventsOrTrouble(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         return record.levelno >= logging.WARNING or isinstance(record.msg, dict)
+
+
+def _without_control_characters(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A terminal obeys escape sequences, and callers choose paths and names; JSON escapes them itself."""
+    return {name: value.translate(_ESCAPES) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _without_personal_data(_: object, __: str, line: Any) -> str:  # noqa: ANN401 - structlog types no last step
@@ -41,6 +51,8 @@ def configure(*, level: str = "INFO", json: bool | None = None, worker: str = ""
         structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=stream.isatty())
     )
     finish: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if not as_json:
+        finish.append(_without_control_characters)
     if as_json:
         finish.append(structlog.processors.dict_tracebacks)
     handler = logging.StreamHandler(stream)

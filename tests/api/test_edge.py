@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import jsonschema
+import msgspec
 import pytest
 from sqlalchemy.exc import OperationalError
 
@@ -144,3 +145,16 @@ async def test_the_openapi_document_is_complete(api: Api) -> None:
             if path.startswith("/v1/"):
                 assert operation.get("description"), (method, path)
                 assert {"401", "403"} <= operation["responses"].keys(), (method, path)
+
+
+@pytest.mark.parametrize(("address", "is_open", "status"), [("192.0.2.7", False, 403), ("192.0.2.7", True, 200)])
+async def test_metrics_are_for_this_machine_until_a_setting_opens_them(
+    api: Api, address: str, is_open: bool, status: int
+) -> None:
+    services = api.app.state.services
+    settings = services.settings.model_copy(update={"metrics_open": is_open})
+    api.app.state.services = msgspec.structs.replace(services, settings=settings)
+    elsewhere = httpx.ASGITransport(api.app, client=(address, 1))
+    async with httpx.AsyncClient(transport=elsewhere, base_url="http://api.example.com") as client:
+        assert (await client.get("/metrics")).status_code == status
+    assert (await api.client.get("/metrics")).status_code == 200

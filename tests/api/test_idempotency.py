@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from api.authentication import Caller
+from api.idempotency import _owner
 from schemas.roles import Role
 
 if TYPE_CHECKING:
@@ -67,3 +69,8 @@ async def test_two_keys_may_use_the_same_name(api: Api, ops: dict[str, str]) -> 
 async def test_a_name_that_is_none_is_refused(api: Api, ops: dict[str, str], name: str) -> None:
     answer = await api.client.post("/v1/units", json=FRIDGE, headers=ops | {"Idempotency-Key": name})
     assert answer.status_code == 422
+
+
+def test_contacts_who_are_signed_in_without_a_key_do_not_share_their_names() -> None:
+    ann, bo = (Caller("", Role.MEMBER, "acme", user_id) for user_id in ("ann", "bo"))
+    assert _owner(ann) != _owner(bo)

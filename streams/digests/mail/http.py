@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from domain.notification.answers import Accepted, Answer, NoAnswer, Refused, Unanswered
 from domain.notification.error_class import ErrorClass
+from domain.personal_data import masked_text
 from streams.digests.mail.provider import http_class
 from streams.digests.report.rendered_digest import AddressError, Enclosure, Mail
 
@@ -49,7 +50,8 @@ class _Http:
             return taken(response)
         text = response.text[:DETAIL_AT_MOST]
         error_class = self._class_of(response.status_code, text)
-        return Refused(error_class, f"http-{response.status_code}", text, retry_after_s=_retry_after_s(response))
+        words = masked_text(text)
+        return Refused(error_class, f"http-{response.status_code}", words, retry_after_s=_retry_after_s(response))
 
     def _class_of(self, status: int, text: str) -> ErrorClass:  # noqa: ARG002
         return http_class(status)

@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from domain.notification.answers import Accepted, Answer, NoAnswer, Refused, Unanswered
 from domain.notification.error_class import ErrorClass
+from domain.personal_data import masked_text
 from streams.digests.mail.provider import smtp_class
 from streams.digests.report.rendered_digest import AddressError, Mail
 
@@ -114,11 +115,11 @@ class Smtp:
 
 
 def _refused(code: int, text: str, *, about_recipient: bool) -> Refused:
-    return Refused(smtp_class(code, text, about_recipient=about_recipient), f"smtp-{code}", text[:500])
+    return Refused(smtp_class(code, text, about_recipient=about_recipient), f"smtp-{code}", masked_text(text)[:500])
 
 
 def _answer(error: SMTPException | OSError, *, connected: bool) -> Answer:
-    detail = f"{type(error).__name__}: {error}"[:500]
+    detail = masked_text(f"{type(error).__name__}: {error}")[:500]
     match error:
         case SMTPConnectError() | SMTPConnectTimeoutError() | SMTPHeloError():
             return Unanswered(NoAnswer.NOT_CONNECTED, detail)

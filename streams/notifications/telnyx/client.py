@@ -17,6 +17,7 @@ import httpx
 import msgspec
 
 from domain.notification.answers import Accepted, Answer, NoAnswer, Refused, Unanswered
+from domain.personal_data import masked_text
 from streams.notifications.provider import ProviderStatus, Sms, WebhookIds
 from streams.notifications.telnyx.codes import delivery_failed, refused
 
@@ -192,7 +193,9 @@ def _refusal(response: httpx.Response) -> Refused:
     except msgspec.MsgspecError:
         # Not the provider's own answer, but a proxy's. Its text may be a whole page: the status says enough.
         error = _Error(_http_code(response), response.reason_phrase)
-    return refused(str(error.code), response.status_code, error.title or error.detail, _retry_after_s(response))
+    # Providers quote the number, and what is kept of an error is kept for years.
+    words = masked_text(error.title or error.detail)
+    return refused(str(error.code), response.status_code, words, _retry_after_s(response))
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:

@@ -41,3 +41,14 @@ def test_what_is_masked_is_seen_when_it_is_whole() -> None:
 
 def test_a_long_text_without_spaces_is_masked_in_time() -> None:
     assert masked_line("x" * 1_000_000 + "@").startswith("x")
+
+
+def test_a_terminal_gets_no_escape_sequence_that_a_caller_chose() -> None:
+    program = (
+        "from streams.engine import logs; import structlog; logs.configure(json=False);"
+        r"structlog.get_logger().warning('api.failed', path='/v1/\x1b[2J\x9b1m', more='a\rb')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "api.failed" in done.stderr
+    assert r"/v1/\x1b[2J\x9b1m" in done.stderr
+    assert not {"\x1b", "\x9b", "\r"} & set(done.stderr)
