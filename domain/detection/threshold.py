@@ -60,6 +60,10 @@ class Evaluation(Struct, frozen=True, gc=False):
 def settled(watch: Watch, state: UnitState, run: Run, now_ms: int) -> UnitState | None:
     """The state after a run that moves no rule; None when `evaluate` must decide."""
     times, temperatures = run.times, run.temperatures
+    # With many units nearly every run has one reading.
+    coldest, warmest = (
+        (temperatures[0], temperatures[0]) if len(temperatures) == 1 else (min(temperatures), max(temperatures))
+    )
     if (
         state.breaches
         or state.stale is not None
@@ -68,8 +72,8 @@ def settled(watch: Watch, state: UnitState, run: Run, now_ms: int) -> UnitState 
         or times[0] < now_ms - watch.live_window_ms
         or not run.ascending
         or run.pairs[0][0].offset <= state.applied_offset
-        or max(temperatures) > watch.highest_c
-        or min(temperatures) < watch.lowest_c
+        or warmest > watch.highest_c
+        or coldest < watch.lowest_c
     ):
         return None
     return UnitState(run.pairs[-1][0].offset, times[-1], (), state.buckets)

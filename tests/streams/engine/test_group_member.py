@@ -208,7 +208,8 @@ async def test_partitions_are_given_up_in_time_whatever_hangs(eventually: Eventu
         await eventually.awaited(lambda: member.partitions and member.partitions[P].completed == 50)
         member.sends.track(asyncio.get_running_loop().create_future())
         begin = time.monotonic()
-        await member.revoked()
+        async with asyncio.timeout(5):
+            await member.revoked()
         assert time.monotonic() - begin < 0.5 * 1.5, "the group waits for one and a half session timeouts"
         assert not member.partitions
     assert not client.commits
