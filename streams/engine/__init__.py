@@ -23,9 +23,18 @@ watches it. Rebalances are eager. `stream_consumer.py` connects all this to Faus
 
 **Every wait ends.** Calls to the broker have limits; giving up partitions takes less than the session timeout
 (`bounded.py`: Faust swallows cancellations, so a limit is a task of its own that is left behind). A worker that has
-work and makes no progress for `STALL_LIMIT_S` logs it, counts it and ends; so does one whose sends fail, whose topic
-was created again, or which was frozen (`freeze_guard.py`). Ending is always safe: what is not committed is read again
-by the next owner.
+work and makes no progress for `STALL_LIMIT_S` logs it, counts it and ends; so does one whose sends fail, or which was
+frozen (`freeze_guard.py`). Ending is always safe: what is not committed is read again by the next owner.
+
+**Tables** (`tables.py`) are the changelog, and the local store follows it. A write is shown to reads at once
+(`unacknowledged.py`), goes out in whole batches (`batch_writer.py`), and reaches the store with its offset when the
+broker has it: so the store is what the changelog was at some offset, whenever the process dies. The store's offset
+stops at a gap, where another worker wrote, until the next recovery has read that. `stores.py` drops a store that is
+older than the changelog's deletions (`changelog.py`). `timers.py` keeps durable timers in such a table.
+
+**When a topic is not the one that it was.** A topic that ends before a known offset is refused (`placement.py`), and so
+is one that was deleted and created again, however long it is by now: `topic_identity.py` keeps the topics' ids in the
+data folder and beside the changelogs. What retention took unread is passed over, logged and counted.
 
 **Effects.** Delivery is at least once. A flow publishes, then writes its tables, then returns, so a crash repeats all
 of it: outputs have deterministic ids, and a table's values carry the offset that they contain (`tables.py`). Before an
