@@ -87,7 +87,7 @@ async def test_a_batch_that_fails_beside_others(complaints: list[str]) -> None:
     async def handle(_: Batch) -> None:
         raise ConnectionError("away")
 
-    await each_batch(app, UnhurriedStream(partition), handle, at_once=3)  # type: ignore[arg-type]
+    await each_batch(app, UnhurriedStream(partition), handle, at_once=3)
     await some_turns()
     assert [str(error) for error in app.crashes] == ["away", "away"]
     assert complaints == []
