@@ -55,6 +55,8 @@ class HeldBack(_Decision, frozen=True, tag="held_back"):
     until_at_ms: int
     by_request_id: str
     gathered: bool
+    over: bool = False
+    """Its alert has ended: it is a line in the next SMS to the same person, and sends none of its own."""
 
 
 class OptedOut(_Decision, frozen=True, tag="opted_out"):

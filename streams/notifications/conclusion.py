@@ -96,7 +96,7 @@ class Conclusion:
                     after, receipt=receipts.unanswered(after.receipt), request=m.encode(request)
                 )
             case HeldBack():
-                after = msgspec.structs.replace(after, waited_for_window=True)
+                after = msgspec.structs.replace(after, waited_for_window=True, only_named=decision.over)
         after = await self._second_way.beside(slot, request, after, follows)
         await self._publish(follows.outgoing)
         if isinstance(decision, Sent) and after.request and after.receipt is not None:

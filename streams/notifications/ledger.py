@@ -51,6 +51,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     """The requests that its SMS names beside it."""
     mailed: bool = False
     """Whether its user was sent the page by e-mail too."""
+    only_named: bool = False
+    """Its alert ended before it left: another SMS may name it, and none is sent for it."""
     to_e164: str = ""
     """The number of the last attempt: what a receipt says holds for it, whatever number its user has by then."""
 

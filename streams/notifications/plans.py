@@ -19,7 +19,7 @@ from domain.notification.decisions import (
 from domain.notification.request_ids import attempt_id
 from domain.notification.suppression import sms_suppression
 from schemas import messages as m
-from streams.notifications.windows import Windows, is_aside, is_reminder
+from streams.notifications.windows import Windows, counts_for_window, is_aside, is_reminder
 
 if TYPE_CHECKING:
     from streams.engine.interfaces import Entries, Slot
@@ -125,6 +125,8 @@ class Planner:
         assert contact.phone_e164 is not None
         if revoked := revocation(self._closed, request, entry, now_ms):
             return Conclude(revoked, request.attempts)
+        if entry.only_named:
+            return Conclude(Cancelled("resolved"), request.attempts)
         if dead := self._given_up(request, entry, now_ms):
             return Conclude(dead, request.attempts)
         if unwanted := self._unwanted(slot, request, entry, now_ms):
@@ -144,7 +146,7 @@ class Planner:
             carried,
         )
 
-    def _unwanted(self, slot: Slot, request: m.SmsRequest, entry: Entry, now_ms: int) -> Cancelled | None:
+    def _unwanted(self, slot: Slot, request: m.SmsRequest, entry: Entry, now_ms: int) -> Cancelled | HeldBack | None:
         if request.all_clear:
             # Whoever was not paged need not hear of the end.
             notified = {alert.alert_id for alert in self._ledger.notified(slot, request.user_id, now_ms)}
@@ -153,7 +155,12 @@ class Planner:
         if request.confirms:
             return Cancelled("late") if late else None
         over = self._closed.why_closed(request.alert_id, request.severity, now_ms) == "resolved"
-        return Cancelled("resolved") if late and over and not entry.waited_for_window else None
+        if not (late and over) or entry.waited_for_window:
+            return None
+        if self._policy.strict or not self._policy.window_ms or not counts_for_window(request):
+            return Cancelled("resolved")
+        # For as long as a window: the next SMS to this person says that it was, and is over.
+        return HeldBack(now_ms + self._policy.window_ms, request.request_id, gathered=True, over=True)
 
     def _wait_for_receipt(self, now_ms: int) -> AwaitReceipt:
         error = "the worker ended before the provider's answer was written down"

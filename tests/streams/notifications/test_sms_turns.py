@@ -166,7 +166,26 @@ async def test_a_first_page_long_after_the_breach_says_when_it_was_unless_it_is_
     await world.handle(request(1, text="CRITICAL: fridge. Reply ACK 4821"), request(2, "user-2"))
     when = datetime.fromtimestamp(NOW_MS / 1000, UTC)
     assert world.texts == [f"CRITICAL: fridge. (at {when:%H:%M} UTC) Reply ACK 4821"]
-    assert world.outcomes_of(2) == ["cancelled"]
+    (retry,) = world.retries()
+    world.now_ms = retry.due_at_ms
+    await world.handle(retry.request)
+    assert world.outcomes_of(2)[-1] == "cancelled"
+    assert len(world.texts) == 1
+
+
+async def test_what_ended_in_an_outage_is_a_line_of_the_next_sms_and_sends_none_of_its_own() -> None:
+    world = World()
+    world.now_ms += 300_000
+    world.closed.closed["alert-1"] = "resolved"
+    await world.handle(request(1, label="Milk 8.4 C"), request(2, label="Vaccines 9.1 C"))
+    (text,) = world.texts
+    assert "Milk 8.4 C (over)" in text
+    assert "Vaccines 9.1 C (ACK" in text
+    (retry,) = world.retries()
+    world.now_ms = retry.due_at_ms
+    await world.handle(retry.request)
+    assert len(world.texts) == 1
+    assert world.outcomes_of(1)[-1] == "named"
 
 
 async def test_what_a_person_orders_now_passes_the_window() -> None:

@@ -408,8 +408,8 @@ DEFECTS = (
     Defect(
         "a first page leaves long after the alert's end",
         FLOWS + "plans:Planner._unwanted",
-        'return Cancelled("resolved") if late and over and not entry.waited_for_window else None',
-        "return None",
+        "if not (late and over) or entry.waited_for_window:",
+        "if True:",
         over_in_an_outage,
         levels=(1,),
     ),
