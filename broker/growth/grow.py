@@ -132,10 +132,11 @@ class _Growth:
                 count = plan.former[topic]
                 committed, _ = self._cluster.committed(self._prefix + group, topic, count)
                 firsts, ends = self._cluster.ends(topic, count, first=True), self._cluster.ends(topic, count)
-                unread = sum(ends[p] - max(firsts[p], committed[p] or 0) for p in range(count))
-                if unread:
+                start = [max(firsts[p], committed[p] or 0) for p in range(count)]
+                # Offsets alone tell nothing: behind the last record may lie the marker of a transaction.
+                if any(True for p in range(count) for _ in self._cluster.read(topic, p, start[p], ends[p])):
                     raise GrowthError(
-                        f"worker {group} has not read {unread} offsets of {topic}: run that worker alone until it has,"
+                        f"worker {group} has not read all of {topic}: run that worker alone until it has,"
                         " stop it and run `topics grow` again"
                     )
 

@@ -240,8 +240,8 @@ async def verify_sql(engine: AsyncEngine, traffic: Traffic) -> None:
         }
 
 
-async def test_through_twenty_seconds_of_kills_no_promise_is_broken(system: System, eventually: Eventually) -> None:
-    await survives(system, eventually, lasts_s=18, seed=1)
+async def test_through_a_kill_of_each_no_promise_is_broken(system: System, eventually: Eventually) -> None:
+    await survives(system, eventually, lasts_s=0, seed=1)
 
 
 @pytest.mark.long
