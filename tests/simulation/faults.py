@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 LONGEST_FREEZE_S = 20.0
-LONGEST_CUT_S = 20.0
+# Long enough for others to take over, as a rule.
+CUT_S = (7.0, 20.0)
+LONGEST_SECOND_SEEK_S = 0.3
 # Restoring a table takes less where nothing slows the brokers down.
 RECOVERY_MS = 3_000
 SLOW = {"leaderless", "slow", "lossy", "cut_off", "freeze"}
@@ -75,7 +77,9 @@ class Faults:
         """What a worker sends stays in the network for a while, and arrives when others have its partitions."""
         world = self._world
         process = world.workers[target % len(world.workers)].process
-        process.cut_off_until = max(process.cut_off_until, world.broker.loop.time() + size * LONGEST_CUT_S)
+        process.cut_off_until = max(
+            process.cut_off_until, world.broker.loop.time() + CUT_S[0] + size * (CUT_S[1] - CUT_S[0])
+        )
 
     def slow(self, target: int, size: float) -> None:
         weather = self._world.broker.weather
@@ -121,7 +125,14 @@ class Faults:
         world.broker.later(size * 25.0, lambda: setattr(client, "is_deaf", False))
 
     def seek(self, target: int, size: float) -> None:
-        """A flow reads again from an earlier offset, as the recorder does when its database lost the last rows."""
+        """A flow reads again from an earlier offset, as the recorder does when its database lost the last rows.
+
+        Soon after it reads again from another one, perhaps before the client has sought the first.
+        """
+        self._seek(target, size)
+        self._world.broker.later(size * 7 % LONGEST_SECOND_SEEK_S, self._seek, target, size / 2)
+
+    def _seek(self, target: int, size: float) -> None:
         world = self._world
         worker = world.workers[target % len(world.workers)]
         for tp, partition in sorted(worker.member.partitions.items()) if worker.runs else ():
