@@ -63,6 +63,7 @@ class SimClient:
         self._positions: dict[TP, int] = {}
         self._fetching: asyncio.Future[dict[TP, Fetched]] | None = None
         self._commit: asyncio.Future[Any] | None = None
+        self._commits = self._committed = 0
         self._calls: set[str] = set()
 
     def assignment(self) -> frozenset[TP]:
@@ -138,7 +139,15 @@ class SimClient:
     async def commit(self, offsets: Mapping[TP, int], *, limit_s: float) -> bool:
         self._ours(offsets)
         generation = self.generation
-        call = self._broker.answer(lambda: self._group.commit(self._member, generation, offsets), anyway=True)
+        self._commits = number = self._commits + 1
+
+        def work() -> None:
+            # Requests of a connection arrive in order: one that a later one has overtaken was on a closed connection.
+            if number > self._committed:
+                self._committed = number
+                self._group.commit(self._member, generation, offsets)
+
+        call = self._broker.answer(work, anyway=True)
         self._commit = asyncio.ensure_future(call)
         try:
             async with asyncio.timeout(limit_s):
