@@ -39,6 +39,7 @@ RECORDS = (
     Place("digest_ledger", "user_id"),
     Place("job_failures", "user_id"),
     Place("job_failures", "settled_by"),
+    Place("erasures", "erased_by"),
 )
 # What exists for the person only: an erasure deletes it.
 OWN = (
