@@ -215,6 +215,7 @@ CO_PARTITIONED: dict[str, tuple[AnyTopic, ...]] = {
         *SMS_LANES.values(),
         SMS_RETRIES,
         SMS_RECEIPTS,
+        SMS_INBOUND,
     ),
     "digests": (DIGEST_PREFERENCES, DIGEST_RUNS, DIGEST_JOBS, EMAIL_REQUESTS, EMAIL_RETRIES, PAGE_EMAILS),
 }
