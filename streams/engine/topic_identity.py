@@ -38,7 +38,7 @@ def check_identity(settings: WorkerSettings, app: str, names: Collection[str]) -
     path, topic = settings.data_dir / FILE, f"{app}-topic-ids-changelog"
     try:
         found = _ids(settings, names)
-        of_changelogs = _remembered(settings, topic)
+        of_changelogs = _remembered(settings, topic, app)
         of_stores = _decode(path.read_bytes()) if path.exists() else {}
         for known in (of_stores, of_changelogs):
             if changed := sorted(name for name, id_ in found.items() if known.get(name, id_) != id_):
@@ -61,7 +61,7 @@ def _ids(settings: WorkerSettings, names: Collection[str]) -> dict[str, str]:
     return {name: str(answer.result().topic_id) for name, answer in answers.items()}
 
 
-def _remembered(settings: WorkerSettings, topic: str) -> dict[str, str]:
+def _remembered(settings: WorkerSettings, topic: str, group: str) -> dict[str, str]:
     """What the topic says, which is made if it is not there."""
     admin = AdminClient({"log_level": 2, **settings.librdkafka()})
     wanted = NewTopic(topic, 1, settings.replication_factor, config={"cleanup.policy": "compact"})
@@ -70,8 +70,8 @@ def _remembered(settings: WorkerSettings, topic: str) -> dict[str, str]:
     except KafkaException as error:
         if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
             raise
-    # It joins no group: librdkafka wants a name all the same.
-    consumer = Consumer({"log_level": 2, **settings.librdkafka(), "group.id": topic, "enable.auto.commit": False})
+    # It joins no group; librdkafka wants the name of one all the same, and a worker has a right to its own only.
+    consumer = Consumer({"log_level": 2, **settings.librdkafka(), "group.id": group, "enable.auto.commit": False})
     try:
         return _read(consumer, topic)
     finally:
