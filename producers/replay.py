@@ -65,7 +65,10 @@ class Format(Struct, frozen=True, kw_only=True):
 def read_csv(lines: Iterable[str], form: Format, *, file: str) -> Iterator[Reading | BadLine]:
     """Each line's reading or what is wrong with it. Raises ColumnError when the header does not fit."""
     rows = csv.reader(lines)
-    header = [name.strip().lstrip("\ufeff") for name in next(rows, [])]
+    try:
+        header = [name.strip().lstrip("\ufeff") for name in next(rows, [])]
+    except csv.Error as error:
+        raise ColumnError(f"{file}: the header is not CSV ({error}); is it a table of readings?") from error
     at = _column(header, form.time_column, TIME_COLUMNS, "--time-column", file)
     value = _column(header, form.temperature_column, TEMPERATURE_COLUMNS, "--temperature-column", file)
     while True:

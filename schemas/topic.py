@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from types import UnionType
 
 T_co = TypeVar("T_co", covariant=True)
+
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+_encode_state = msgspec.msgpack.Encoder().encode
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -58,7 +62,10 @@ class Topic(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
         """The message that a record's value says; raises msgspec.MsgspecError for what is none of this topic's."""
         try:
             message: T_co = _decoder(self.carries).decode(value or b"")
-        except (RecursionError, UnicodeError) as error:
+            if value is not None and _LONG_NUMBER.search(value):
+                # JSON has integers that no state can keep.
+                _encode_state(message)
+        except (RecursionError, UnicodeError, OverflowError) as error:
             raise msgspec.DecodeError(str(error)) from error
         return message
 

@@ -66,7 +66,7 @@ def read(value: bytes | None) -> DeadLetter | None:
     """The dead letter in a record's value; None if this version cannot decode it."""
     try:
         return _decode(value or b"")
-    except (msgspec.MsgspecError, ValueError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
 
 

@@ -7,13 +7,13 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from schemas.messages.fields import AtMs, Celsius, Id
+from schemas.messages.fields import AtMs, Celsius, DeviceMs, Id
 
 
 class Reading(Struct, frozen=True, gc=False):
     """One measurement; the time is the device's own clock."""
 
-    at_ms: AtMs
+    at_ms: DeviceMs
     temperature_c: Celsius
 
 

@@ -41,7 +41,11 @@ class Waiting:
         """Until the recorded buckets reach the period's end, or the limit; calls `on_wait` once if it must wait."""
         period = job.period
         limit_s = min(self._wait_s, ASKED_FOR_LIMIT_S) if job.asked_for else self._wait_s
-        until_ms = waits_until_ms(period, job.due_at_ms, wanted_at_ms, limit_s)
+        # What lies in the future, by whatever mistake, must not hold the partition until then.
+        since_ms = self._now_ms()
+        until_ms = waits_until_ms(period, min(job.due_at_ms, since_ms), min(wanted_at_ms, since_ms), limit_s)
+        if period.ends_at_ms > since_ms:
+            until_ms = since_ms + round(limit_s * 1000)
         waits = False
         while True:
             recorded_until_ms = await self._store.recorded_until_ms()

@@ -86,7 +86,7 @@ async def test_no_poison_stops_a_worker(
     settings = environment(mailbox, database) | Traffic(space, telnyx).provider
     worker = start_worker(name, **settings, STORE="memory", DIGEST_WAIT_S="1")
     group = Group(space, name)
-    eventually(lambda: not worker.running() or group.behind() == {}, within_s=90, every_s=0.5)
+    eventually(lambda: not worker.running() or group.behind() == {}, within_s=90, every_s=0.5, what=worker.log.name)
     log = worker.log.read_text()
     assert worker.running(), log[-3_000:]
     assert "record.quarantined" not in log

@@ -189,3 +189,10 @@ def test_only_a_database_that_cannot_be_reached_is_away() -> None:
     assert is_away(DBAPIError("SELECT", None, Exception("connection is closed")))
     assert not is_away(DBAPIError("SELECT", None, Refusal()))
     assert not is_away(ValueError("no chart"))
+
+
+def test_a_job_of_the_far_future_holds_its_partition_no_longer_than_the_limit() -> None:
+    world = World(wait_s=60.0)
+    world.store.recorded_until = 0
+    world.make(wanted(run_on="2090-01-02", due_at_ms=NOW_MS + 10**12))
+    assert world.slept_s <= 61
