@@ -18,7 +18,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from domain.detection.aggregate_numbers import BUCKET_MS
-from domain.detection.aggregate_state import PAIR_BYTES, Policy, Step, UnitBuckets
+from domain.detection.aggregate_state import NEVER, PAIR_BYTES, Policy, Step, UnitBuckets
 from domain.detection.bucket_work import BucketWork
 
 if TYPE_CHECKING:
@@ -64,6 +64,20 @@ def take(
     work.sort_in(at_ms, celsius, first, last)
     step = work.step
     return step if step.published or step.rows or step.too_late or step.too_many else None
+
+
+def handed_over(state: UnitBuckets, about: Graded, load: Load, policy: Policy) -> Step:
+    """The unit belongs to another organization now: close what is open for the former one, and begin anew.
+
+    `about` is the unit as the former owner had it. Nothing of it stays in `state`, and its rows count as none.
+    """
+    work = BucketWork(state, about, load, policy)
+    if state.open:
+        last = state.open[-1].starts_at_ms
+        work.close_before(last + BUCKET_MS)
+    state.newest_at_ms = state.closed_until_ms = NEVER
+    state.before, state.open, state.organization_id = None, (), ""
+    return work.step
 
 
 def due_at_ms(state: UnitBuckets, policy: Policy) -> int | None:

@@ -67,12 +67,16 @@ class OpenBucket(Struct, array_like=True, gc=False):
 
 
 class ClosedBucket(Struct, array_like=True):
-    """A row of the table `unit|start`; revision 0 holds sealed readings of a bucket that is still open."""
+    """A row of the table `unit|start`; revision 0 holds sealed readings of a bucket that is still open.
+
+    `organization_id` is the owner's: a row of a former owner counts as none. It is empty in rows of earlier versions.
+    """
 
     revision: int
     readings: Packed
     before: Before | None
     graded: Grading
+    organization_id: str = ""
 
 
 if TYPE_CHECKING:
@@ -92,6 +96,7 @@ class UnitBuckets(Struct, array_like=True, gc=False):
     kept_from_ms: int = NEVER
     before: Before | None = None
     open: tuple[OpenBucket, ...] = ()
+    organization_id: str = ""
 
 
 class Graded(Protocol):

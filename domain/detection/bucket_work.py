@@ -62,7 +62,9 @@ class BucketWork:
 
     def row(self, start: int) -> ClosedBucket | None:
         rows = self.step.rows
-        return rows[start] if start in rows else self.load(self.about.unit_id, start)
+        found = rows[start] if start in rows else self.load(self.about.unit_id, start)
+        ours = found is None or found.organization_id in ("", self.about.organization_id)
+        return found if ours else None
 
     def sort_in(self, at_ms: Sequence[int], celsius: Sequence[float], first: int, last: int) -> None:
         """Sort readings in and close what they close; each is judged by what came before it, however runs are cut."""
@@ -99,7 +101,9 @@ class BucketWork:
         sealed.extend(found)
         if sealed.size > SEALED_AT_MOST:
             sealed.read()
-        self.step.rows[bucket.starts_at_ms] = ClosedBucket(0, sealed, None, self.about.graded)
+        self.step.rows[bucket.starts_at_ms] = ClosedBucket(
+            0, sealed, None, self.about.graded, self.about.organization_id
+        )
         bucket.pairs, bucket.sealed = b"", True
 
     def _within_cap(
@@ -161,7 +165,7 @@ class BucketWork:
             revision -= found == former
         if was is None or was.revision < revision:
             self.step.published.append(found)
-        self.step.rows[start] = ClosedBucket(revision, readings, before, graded)
+        self.step.rows[start] = ClosedBucket(revision, readings, before, graded, organization_id)
         if found.last_at_ms is None or found.last_c is None:
             return before
         last = Before(found.last_at_ms, found.last_c)

@@ -139,9 +139,10 @@ class OfflineUnits:
         buckets = state.buckets
         if buckets is None or not buckets.touched_at_ms:
             return replace(state, buckets=UnitBuckets(touched_at_ms=now_ms))
+        handed = self._buckets.hand_over(buckets, state.applied_offset, watch, load, work.closings)
         closed = self._buckets.close_due(buckets, state.applied_offset, watch, load, now_ms, work.closings)
         after = self._judged(unit_id, state, watch.config, buckets.touched_at_ms, now_ms, work)
-        return after if after is not state or closed else None
+        return after if after is not state or closed or handed else None
 
     def _judged(
         self, unit_id: str, state: UnitState, config: m.UnitConfig, touched_ms: int, now_ms: int, work: _Work

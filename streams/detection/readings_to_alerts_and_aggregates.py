@@ -86,6 +86,9 @@ class Detection:
                 del known[key]
                 refuse_unknown(key, unit, run, work)
                 continue
+            if unit.version != version:
+                buckets.hand_over(unit.buckets, unit.state.applied_offset, watch, load, closings)
+                unit.version = version
             state = unit.state
             fresh = run if run.pairs[0][0].offset > state.applied_offset else run.after(state.applied_offset)
             unit_buckets = unit.buckets

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from domain.detection.aggregate import close_due
-from domain.detection.aggregate_state import ClosedBucket  # noqa: TC001 - msgspec reads the annotation
+from domain.detection.aggregate import close_due, handed_over
+from domain.detection.aggregate_state import About, ClosedBucket
 from schemas.headers import content_id, event_headers, type_name
 from schemas.messages import AggregateBucket, DeadLetterReason, encode
 from schemas.topics import UNIT_AGGREGATES
@@ -79,6 +79,20 @@ class BucketTable:
         if step is None:
             return False
         self.add(step, about, applied_offset, closings)
+        return True
+
+    def hand_over(
+        self, buckets: UnitBuckets, applied_offset: int, about: Graded, load: Load, closings: Closings
+    ) -> bool:
+        """Where another organization has the unit now, close the former one's buckets; whether that was so."""
+        former_id, owner_id = buckets.organization_id, about.organization_id
+        buckets.organization_id = former_id or owner_id
+        if buckets.organization_id == owner_id:
+            return False
+        # By the present limits: what the former owner had set is gone.
+        former = About(about.unit_id, former_id, about.graded)
+        self.add(handed_over(buckets, former, load, self.policy), former, applied_offset, closings)
+        buckets.organization_id = owner_id
         return True
 
     def add(self, step: Step, about: Graded, applied_offset: int, closings: Closings) -> None:

@@ -88,6 +88,10 @@ class UnitStates:
                 unit.watch = None
             elif unit.watch is None or unit.watch.config is not config:
                 unit.watch = Watch.over(config)
+        buckets = unit.state.buckets
+        if unit.watch is not None and buckets is not None and buckets.organization_id != unit.watch.organization_id:
+            # Until its buckets are handed over, whoever meets the unit asks again.
+            unit.version = -1
         return unit.watch
 
     async def write(self, slot: Slot, changed: Mapping[bytes, UnitState]) -> None:

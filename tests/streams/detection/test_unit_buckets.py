@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 
 from domain.detection.aggregate_numbers import BUCKET_MS
@@ -118,3 +119,23 @@ async def test_repetitions_late_readings_and_crashes_end_in_the_numbers_of_a_pla
         if failing is not None:
             failing.fail = None
     assert newest(bench) == expected
+
+
+async def test_a_unit_that_moves_to_another_organization_leaves_its_numbers_behind() -> None:
+    bench = Bench(unit())
+    await bench.handle(record("u", [(FIRST_S - 60, 9.5), (FIRST_S + 60, 9.0)], 0))
+    bench.units.set(msgspec.structs.replace(unit(), organization_id="other"))
+    await bench.handle(record("u", [(FIRST_S + 120, 4.0)], 1))
+    # Also late readings of the quarter hour before join nothing of the former owner.
+    await bench.handle(record("u", [(FIRST_S - 30, 4.5)], 2))
+    await bench.handle(record("u", [(FIRST_S + 2 * BUCKET_S, 5.0)], 3))
+    mine = [b for b in bench.buckets() if b.organization_id == "org"]
+    theirs = [b for b in bench.buckets() if b.organization_id == "other"]
+    assert [(b.count, b.max_c) for b in mine] == [(1, 9.5), (1, 9.0)]
+    assert [(b.count, b.min_c, b.max_c, b.above_s) for b in theirs if b.count] == [(1, 4.5, 4.5, 0), (1, 4.0, 4.0, 0)]
+    assert all(alert.organization_id == "org" for alert in bench.alerts())
+    assert types_of(bench)[-1:] == ["AlertResolved"]
+
+
+def types_of(bench: Bench) -> list[str]:
+    return [type(alert).__name__ for alert in bench.alerts()]
