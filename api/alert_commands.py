@@ -22,6 +22,7 @@ from database.records import AlertRow, AlertTimelineRow
 from outbox.writer import publish_command
 from schemas import messages as m
 from schemas.http.alerts import MAX_SILENCE_MINUTES, Accepted, Acknowledgement, AlertOrder, Silenced, SilenceOrder
+from schemas.identity import plain
 from schemas.roles import Role
 
 router = APIRouter(tags=["alerts"], responses=responses(400, 401, 403, 404, 422, 429, 503))
@@ -108,8 +109,8 @@ async def _giver(session: AsyncSession, caller: Caller, order: AlertOrder | None
     """Who gives the command; raises Problem (403) for a member who names somebody else."""
     if order is None or order.user_id is None:
         return caller.name
-    if caller.role is Role.MEMBER and order.user_id != caller.user_id:
-        own = f"the contact of this key is {caller.user_id}" if caller.user_id else "this key has no contact"
+    if caller.role is Role.MEMBER and caller.qualified(order.user_id) != caller.user_id:
+        own = f"the contact of this key is {plain(caller.user_id)}" if caller.user_id else "this key has no contact"
         raise Problem(HTTPStatus.FORBIDDEN, f"Members give commands in their own name only; {own}. Leave out user_id.")
     return (await row_of(session, ContactRow, caller, order.user_id)).user_id
 

@@ -17,11 +17,13 @@ from domain.personal_data import masked_text
 from schemas.http.alerts import AlertView, TimelineEntry
 from schemas.http.fields import Id
 from schemas.http.paging import Page
+from schemas.identity import plain_each
 from schemas.messages import Severity
 
 router = APIRouter(tags=["alerts"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 
 AlertId = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+LISTS_OF_USERS = {"users", "not_asked"}
 NEWEST_FIRST = paging.Order(AlertRow.started_at, AlertRow.alert_id, newest_first=True)
 IN_ORDER = paging.Order(AlertEventRow.at, AlertEventRow.place)
 
@@ -59,7 +61,7 @@ async def list_alerts(
     if severity is not None:
         alerts = alerts.where(AlertRow.severity == severity)
     if unit_id is not None:
-        alerts = alerts.where(AlertRow.unit_id == unit_id)
+        alerts = alerts.where(AlertRow.unit_id == caller.qualified(unit_id))
     async with services.transaction() as session:
         if (begin := await instant_of(session, caller, "since", since)) is not None:
             alerts = alerts.where(AlertRow.started_at >= begin)
@@ -89,4 +91,5 @@ async def get_timeline(alert_id: AlertId, caller: Reader, services: Used, wanted
 def _entry(row: AlertEventRow) -> TimelineEntry:
     # Providers put numbers and addresses into their errors.
     detail = row.detail | ({"error": masked_text(row.detail["error"])} if "error" in row.detail else {})
+    detail |= {name: plain_each(detail[name]) for name in LISTS_OF_USERS & detail.keys()}
     return TimelineEntry(at=row.at, event=row.event, user_id=row.user_id, detail=detail)

@@ -38,8 +38,7 @@ async def create_key(body: NewKey, caller: Administrator, services: Used) -> Mad
     made = make_key()
     async with services.transaction() as session:
         await organization_of(session, caller.organization_id)
-        if body.user_id is not None:
-            await row_of(session, ContactRow, caller, body.user_id)
+        contact = None if body.user_id is None else await row_of(session, ContactRow, caller, body.user_id)
         await _must_not_outlive_its_maker(session, caller, body)
         row = ApiKeyRow(
             key_id=made.key_id,
@@ -47,7 +46,7 @@ async def create_key(body: NewKey, caller: Administrator, services: Used) -> Mad
             role=body.role,
             name=body.name,
             secret_sha256=made.secret_sha256,
-            user_id=body.user_id,
+            user_id=contact and contact.user_id,
             created_by=caller.name,
             expires_at=body.expires_at,
         )

@@ -1,6 +1,6 @@
 """The audit trail of an organization, for its admins. Nothing here changes it, and neither can anything else."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from sqlalchemy import select
@@ -15,10 +15,12 @@ from database.audit import AuditEntryRow, AuditPersonalRow
 from schemas.http.audit import AuditEntry
 from schemas.http.fields import Line
 from schemas.http.paging import Page
+from schemas.identity import plain
 
 router = APIRouter(tags=["audit"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 
 Word = Annotated[str, Query(min_length=1, max_length=60, pattern="^[a-z_.]+$")]
+_IDS = {"unit_id", "user_id", "fallback_user_id"}
 NEWEST_FIRST = paging.Order(AuditEntryRow.entry_id, newest_first=True)
 
 
@@ -42,13 +44,15 @@ async def list_entries(
     mine = owner.is_(None) if caller.organization_id == NO_ORGANIZATION else owner == caller.organization_id
     entries = select(AuditEntryRow).where(mine)
     for column, value in (
-        (AuditEntryRow.actor, actor),
         (AuditEntryRow.action, action),
         (AuditEntryRow.subject_kind, subject_kind),
-        (AuditEntryRow.subject_id, subject_id),
     ):
         if value is not None:
             entries = entries.where(column == value)
+    for column, value in ((AuditEntryRow.actor, actor), (AuditEntryRow.subject_id, subject_id)):
+        if value is not None:
+            # Entries about units and contacts have qualified ids; entries from before there were any have plain ones.
+            entries = entries.where(column.in_([value, caller.qualified(value)]))
     async with services.transaction() as session:
         if (begin := await instant_of(session, caller, "since", since)) is not None:
             entries = entries.where(AuditEntryRow.at >= begin)
@@ -65,11 +69,15 @@ async def _personal(session: AsyncSession, entry_ids: list[int]) -> dict[int, Au
 
 
 def _view(row: AuditEntryRow, personal: AuditPersonalRow | None) -> AuditEntry:
-    entry = AuditEntry.model_validate(row)
-    if personal is None:
-        return entry
     parts = {}
     for name in ("before", "after"):
-        kept, apart = getattr(row, name), getattr(personal, name)
-        parts[name] = None if kept is None and apart is None else {**(kept or {}), **(apart or {})}
-    return entry.model_copy(update=parts)
+        kept, apart = getattr(row, name), None if personal is None else getattr(personal, name)
+        parts[name] = None if kept is None and apart is None else _plain({**(kept or {}), **(apart or {})})
+    return AuditEntry.model_validate(row).model_copy(update=parts)
+
+
+def _plain(columns: dict[str, Any]) -> dict[str, Any]:
+    shown = columns | {name: plain(columns[name]) for name in _IDS & columns.keys() if columns[name] is not None}
+    if units := columns.get("units"):
+        shown["units"] = {cadence: [plain(unit_id) for unit_id in ids] for cadence, ids in units.items()}
+    return shown

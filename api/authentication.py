@@ -14,6 +14,7 @@ import msgspec
 from api.failed_keys import FailedKeys
 from api.key_store import KeyStore, StoredKey
 from api.problems import Problem
+from schemas.identity import qualified
 from schemas.roles import Role
 
 if TYPE_CHECKING:
@@ -77,6 +78,10 @@ class Caller(msgspec.Struct, frozen=True):
     def name(self) -> str:
         """How records name the caller."""
         return self.user_id or f"key:{self.key_id}"
+
+    def qualified(self, plain_id: str) -> str:
+        """The id of a unit or a contact of the organization as tables and messages have it."""
+        return qualified(self.organization_id, plain_id)
 
 
 class Keys:

@@ -110,18 +110,19 @@ async def create_contact(body: NewContact, caller: Configurer, services: Used, r
     async def work(session: AsyncSession) -> Response:
         organization = await organization_of(session, caller.organization_id, lock=True)
         await must_have_room(session, ContactRow, caller.organization_id, organization.max_contacts)
-        user_id = body.user_id or str(uuid.uuid4())
+        shown_id = body.user_id or str(uuid.uuid4())
+        user_id = caller.qualified(shown_id)
         row = await insert_row(
             session,
             ContactRow,
             {"user_id": user_id, "organization_id": caller.organization_id, "name": body.name},
         )
         if row is None:
-            raise conflict(f"The user id {user_id} is taken; choose another or leave it out.")
+            raise conflict(f"The user id {shown_id} is taken; choose another or leave it out.")
         _write(row, body)
         await writer.publish_contacts(session, [user_id])
         response = await _shown(session, row, caller, request, HTTPStatus.CREATED)
-        response.headers["Location"] = f"/v1/contacts/{user_id}"
+        response.headers["Location"] = f"/v1/contacts/{shown_id}"
         return response
 
     return await idempotency.once(request, caller, services, work)
@@ -154,7 +155,7 @@ async def replace_contact(
         await _must_match(session, row, request)
         _write(row, body)
         row.version += 1
-        await writer.publish_contacts(session, [user_id])
+        await writer.publish_contacts(session, [row.user_id])
         return await _shown(session, row, caller, request)
 
 
@@ -182,8 +183,8 @@ async def delete_contact(
         await _must_match(session, row, request)
         await _forget_fallback(session, row)
         await session.delete(row)
-        for key_id in await _revoke_keys_of(session, user_id, services.now()):
+        for key_id in await _revoke_keys_of(session, row.user_id, services.now()):
             services.keys.forget(key_id)
-        await writer.publish_contacts(session, [user_id])
-        await writer.publish_digest_preferences(session, [user_id])
+        await writer.publish_contacts(session, [row.user_id])
+        await writer.publish_digest_preferences(session, [row.user_id])
     return Response(status_code=HTTPStatus.NO_CONTENT)

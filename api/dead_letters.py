@@ -102,7 +102,7 @@ async def list_dead_letters(
         lane=lane,
         reason=reason,
         error_code=error_code,
-        user_id=user_id,
+        user_id=user_id and caller.qualified(user_id),
         since=since,
         until=until,
     )
@@ -173,7 +173,7 @@ async def retry_filtered(
             lane=order.lane,
             reason=order.reason,
             error_code=order.error_code,
-            user_id=order.user_id,
+            user_id=order.user_id and caller.qualified(order.user_id),
             since=order.since,
             until=order.until,
         ).where(JobFailureRow.settled_at.is_(None))

@@ -17,6 +17,7 @@ from domain.digest.schedule import ScheduleError, next_run, zone
 from outbox.writer import publish_digest_preferences
 from schemas.http.digest_preferences import DigestPreferenceBody, DigestPreferenceView, NewDigestPreference, NextRun
 from schemas.http.paging import Page
+from schemas.identity import plain, qualified
 from schemas.messages import Cadence
 
 router = APIRouter(tags=["digests"], responses=responses(400, 401, 403, 404, 422, 429, 503))
@@ -36,17 +37,20 @@ def _view(row: DigestPreferenceRow, services: Services) -> DigestPreferenceView:
 
 
 async def _write(session: AsyncSession, row: DigestPreferenceRow, body: DigestPreferenceBody) -> None:
-    for cadence, unit_ids in body.units.items():
-        known = await session.scalars(
-            select(UnitRow.unit_id).where(UnitRow.organization_id == row.organization_id, UnitRow.unit_id.in_(unit_ids))
-        )
+    units = {
+        cadence: [qualified(row.organization_id, unit_id) for unit_id in unit_ids]
+        for cadence, unit_ids in body.units.items()
+    }
+    for cadence, unit_ids in units.items():
+        known = await session.scalars(select(UnitRow.unit_id).where(UnitRow.unit_id.in_(unit_ids)))
         if missing := sorted(set(unit_ids) - set(known)):
-            raise invalid(f"/units/{cadence}", f"there is no unit {missing[0]!r}")
+            raise invalid(f"/units/{cadence}", f"there is no unit {plain(missing[0])!r}")
     try:
         zone(body.timezone)
     except ScheduleError as error:
         raise invalid("/timezone", str(error)) from None
     assign(row, body, DigestPreferenceBody.model_fields)
+    row.units = {cadence.value: unit_ids for cadence, unit_ids in units.items()}
     # The most frequent first, each once.
     row.cadences = [cadence for cadence in Cadence if cadence in body.cadences]
 
@@ -73,12 +77,12 @@ async def create_preference(
     """Send digests to a contact."""
 
     async def work(session: AsyncSession) -> Response:
-        await row_of(session, ContactRow, caller, body.user_id)
+        user_id = (await row_of(session, ContactRow, caller, body.user_id)).user_id
         row = await insert_row(
             session,
             DigestPreferenceRow,
             {
-                "user_id": body.user_id,
+                "user_id": user_id,
                 "organization_id": caller.organization_id,
                 "cadences": [],
                 "timezone": body.timezone,
@@ -87,7 +91,7 @@ async def create_preference(
         if row is None:
             raise conflict(f"{body.user_id} has a digest preference; change it with PUT.")
         await _write(session, row, body)
-        await publish_digest_preferences(session, [body.user_id])
+        await publish_digest_preferences(session, [user_id])
         response = entity_tags.answer(request, _view(row, services), row.version, status=HTTPStatus.CREATED)
         response.headers["Location"] = f"/v1/digest-preferences/{body.user_id}"
         return response
@@ -119,7 +123,7 @@ async def replace_preference(
         entity_tags.must_match(request, row.version)
         await _write(session, row, body)
         row.version += 1
-        await publish_digest_preferences(session, [user_id])
+        await publish_digest_preferences(session, [row.user_id])
         return entity_tags.answer(request, _view(row, services), row.version)
 
 
@@ -129,7 +133,7 @@ async def _set_paused(services: Services, caller: Caller, user_id: str, request:
         if row.paused != paused:
             row.paused = paused
             row.version += 1
-            await publish_digest_preferences(session, [user_id])
+            await publish_digest_preferences(session, [row.user_id])
         return entity_tags.answer(request, _view(row, services), row.version)
 
 
@@ -161,4 +165,4 @@ async def delete_preference(user_id: UserId, caller: Configurer, services: Used,
         row = await row_of(session, DigestPreferenceRow, caller, user_id, lock=True)
         entity_tags.must_match(request, row.version)
         await session.delete(row)
-        await publish_digest_preferences(session, [user_id])
+        await publish_digest_preferences(session, [row.user_id])

@@ -41,7 +41,7 @@ async def list_digests(
     """Digests that were due or requested, and their progress; the newest period first."""
     digests = select(DigestLedgerRow).where(DigestLedgerRow.organization_id == caller.organization_id)
     if user_id is not None:
-        digests = digests.where(DigestLedgerRow.user_id == user_id)
+        digests = digests.where(DigestLedgerRow.user_id == caller.qualified(user_id))
     if cadence is not None:
         digests = digests.where(DigestLedgerRow.cadence == cadence)
     async with services.transaction() as session:
@@ -64,7 +64,7 @@ async def send_digest_now(body: DigestOrder, caller: Configurer, services: Used,
         now_ms = to_ms(services.now())
         order = SendDigestNow(
             command_id=str(uuid.uuid4()),
-            user_id=body.user_id,
+            user_id=preference.user_id,
             organization_id=preference.organization_id,
             cadence=body.cadence,
             timezone=preference.timezone,

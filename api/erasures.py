@@ -16,7 +16,8 @@ async def erase(caller: Caller, services: Services, user_id: str) -> Response:
     if caller.role not in ADMINISTER:
         raise Problem(HTTPStatus.FORBIDDEN, "An erasure cannot be undone; it requires a key with the role admin.")
     async with services.transaction() as session:
-        receipt = await erase_person(session, caller.organization_id, user_id, by=caller.name, now=services.now())
+        whom = caller.qualified(user_id)
+        receipt = await erase_person(session, caller.organization_id, whom, by=caller.name, now=services.now())
         if receipt is None:
             raise not_found("contact", user_id)
         shown = ErasureReceipt.model_validate(receipt)

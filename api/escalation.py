@@ -16,6 +16,7 @@ from api.services import Configurer, Reader, Used
 from database.configuration import ContactRow, EscalationStepRow
 from outbox.writer import publish_contacts
 from schemas.http.escalation import EscalationChain
+from schemas.identity import plain
 
 router = APIRouter(tags=["escalation"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 
@@ -33,7 +34,7 @@ def _view(chain: dict[str, int]) -> EscalationChain:
     """Levels without contacts are left out, so later levels move up in the view."""
     levels: defaultdict[int, list[str]] = defaultdict(list)
     for user_id, level in chain.items():
-        levels[level].append(user_id)
+        levels[level].append(plain(user_id))
     return EscalationChain(levels=[levels[level] for level in sorted(levels)])
 
 
@@ -76,7 +77,7 @@ async def get_escalation(caller: Reader, services: Used, request: Request) -> Re
 )
 async def replace_escalation(body: EscalationChain, caller: Configurer, services: Used, request: Request) -> Response:
     """Replace the chain. Open alerts use the new one from their next reminder on."""
-    wanted = {user_id: number for number, level in enumerate(body.levels, 1) for user_id in level}
+    wanted = {caller.qualified(user_id): number for number, level in enumerate(body.levels, 1) for user_id in level}
     async with services.transaction() as session:
         await organization_of(session, caller.organization_id, lock=True)
         before = await _chain(session, caller.organization_id)
@@ -87,7 +88,7 @@ async def replace_escalation(body: EscalationChain, caller: Configurer, services
         known = set(await session.scalars(mine.with_for_update(key_share=True)))
         for number, level in enumerate(body.levels):
             for place, user_id in enumerate(level):
-                if user_id not in known:
+                if caller.qualified(user_id) not in known:
                     raise invalid(f"/levels/{number}/{place}", f"there is no contact {user_id}")
         await _replace(session, caller.organization_id, wanted)
         moved = {

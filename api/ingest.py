@@ -1,4 +1,4 @@
-"""Sends the readings of requests to the broker: checks unit ownership, bounds memory, waits for acknowledgement."""
+"""Sends the readings of requests to the broker: checks that units exist, bounds memory, waits for acknowledgement."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from api.single_flight import SingleFlight
 from database.configuration import UnitRow
 from producers.errors import QueueFullError
 from schemas import messages as m
+from schemas.identity import qualified
 from schemas.messages import DeadLetterReason as Reason
 
 if TYPE_CHECKING:
@@ -96,14 +97,15 @@ class Ingest:
         self._producer = producer
         self._settings = settings
         self._clock = clock
-        self._owners: dict[str, tuple[str, float]] = {}
+        # Until when each unit is known to exist.
+        self._known: dict[str, float] = {}
         self._acknowledgements = Acknowledgements(asyncio.get_running_loop())
         self._asking: SingleFlight[None] = SingleFlight()
         self._unsent_bytes = 0
 
     def forget(self, unit_id: str) -> None:
-        """Drop the cached owner of a unit."""
-        self._owners.pop(unit_id, None)
+        """Ask the database about the unit again."""
+        self._known.pop(unit_id, None)
 
     async def send(self, parts: Sequence[Part], organization_id: str, body_bytes: int) -> None:
         """Returns when the broker has acknowledged all readings that remain in `parts`; the others are refused there.
@@ -116,8 +118,8 @@ class Ingest:
         self._unsent_bytes += body_bytes
         UNSENT.set(self._unsent_bytes)
         try:
-            await self._refuse_units_of_others(parts, organization_id)
-            await self._publish(parts)
+            await self._refuse_unknown_units(parts, organization_id)
+            await self._publish(parts, organization_id)
         finally:
             self._unsent_bytes -= body_bytes
             UNSENT.set(self._unsent_bytes)
@@ -125,37 +127,35 @@ class Ingest:
         if refused := sum(part.refused for part in parts):
             TAKEN.labels("refused").inc(refused)
 
-    async def _refuse_units_of_others(self, parts: Sequence[Part], organization_id: str) -> None:
+    async def _refuse_unknown_units(self, parts: Sequence[Part], organization_id: str) -> None:
         now = self._clock()
-        owners = self._owners
-        unsure = [part.unit_id for part in parts if (owner := owners.get(part.unit_id)) is None or owner[1] < now]
+        ids = [qualified(organization_id, part.unit_id) for part in parts]
+        unsure = [unit_id for unit_id in ids if self._known.get(unit_id, now) <= now]
         if len(unsure) == 1:
             await self._asking.call(unsure[0], lambda: self._look_up(unsure, now))
         elif unsure:
             await self._look_up(unsure, now)
-        for part in parts:
-            owner = owners.get(part.unit_id)
-            if owner is None or owner[0] != organization_id:
+        for unit_id, part in zip(ids, parts, strict=True):
+            if unit_id not in self._known:
                 part.refuse_all(Reason.UNKNOWN_UNIT, f"there is no unit {part.unit_id}; create it first")
 
     async def _look_up(self, unit_ids: Sequence[str], now: float) -> None:
         # PostgreSQL text cannot hold NUL, so no unit id does.
         possible = {unit_id for unit_id in unit_ids if "\x00" not in unit_id}
-        wanted = select(UnitRow.unit_id, UnitRow.organization_id).where(UnitRow.unit_id.in_(possible))
+        wanted = select(UnitRow.unit_id).where(UnitRow.unit_id.in_(possible))
         async with self._engine.connect() as connection:
-            found = (await connection.execute(wanted)).all()
-        if len(self._owners) > KNOWN_UNITS:
-            self._owners.clear()
+            found = (await connection.scalars(wanted)).all()
+        if len(self._known) > KNOWN_UNITS:
+            self._known.clear()
         for unit_id in unit_ids:
-            self._owners.pop(unit_id, None)
-        good_until = now + self._settings.unit_cache_s
-        self._owners.update({unit_id: (owner, good_until) for unit_id, owner in found})
+            self._known.pop(unit_id, None)
+        self._known.update(dict.fromkeys(found, now + self._settings.unit_cache_s))
 
-    async def _publish(self, parts: Sequence[Part]) -> None:
+    async def _publish(self, parts: Sequence[Part], organization_id: str) -> None:
         waiter = Waiter(self._acknowledgements)
         try:
             for part in parts:
-                for batch in _batches(part):
+                for batch in _batches(part, organization_id):
                     self._producer.send_batch(batch, on_delivery=waiter.on_delivery, wait_s=0)
                     waiter.sent()
             await waiter.wait(self._settings.delivery_limit_s + 1)
@@ -172,7 +172,8 @@ class Ingest:
         )
 
 
-def _batches(part: Part) -> Iterator[m.ReadingBatch]:
+def _batches(part: Part, organization_id: str) -> Iterator[m.ReadingBatch]:
     readings = part.readings
+    unit_id = qualified(organization_id, part.unit_id)
     for start in range(0, len(readings), RECORD_READINGS):
-        yield m.ReadingBatch(part.unit_id, list(readings[start : start + RECORD_READINGS]))
+        yield m.ReadingBatch(unit_id, list(readings[start : start + RECORD_READINGS]))

@@ -29,12 +29,12 @@ MAX_COMING = 500
 async def list_windows(unit_id: UnitId, caller: Reader, services: Used, wanted: paging.Wanted) -> Page[MaintenanceView]:
     """A unit's windows, the one that ends last first."""
     after = paging.position(wanted.cursor, str)
-    windows = select(MaintenanceWindowRow).where(MaintenanceWindowRow.unit_id == unit_id)
     async with services.transaction() as session:
-        await row_of(session, UnitRow, caller, unit_id)
+        unit = await row_of(session, UnitRow, caller, unit_id)
+        windows = select(MaintenanceWindowRow).where(MaintenanceWindowRow.unit_id == unit.unit_id)
         if after is not None:
             last = await session.get(MaintenanceWindowRow, after[0])
-            if last is None or last.unit_id != unit_id:
+            if last is None or last.unit_id != unit.unit_id:
                 raise conflict("The cursor's window was deleted; start without a cursor.")
             windows = windows.where(
                 or_(
@@ -62,13 +62,13 @@ async def create_window(
     async def work(session: AsyncSession) -> Response:
         unit = await row_of(session, UnitRow, caller, unit_id, lock=True)
         coming = select(func.count()).where(
-            MaintenanceWindowRow.unit_id == unit_id, MaintenanceWindowRow.ends_at > services.now()
+            MaintenanceWindowRow.unit_id == unit.unit_id, MaintenanceWindowRow.ends_at > services.now()
         )
         if (await session.execute(coming)).scalar_one() >= MAX_COMING:
             raise conflict(f"A unit may have {MAX_COMING} windows that are not yet over.")
         row = MaintenanceWindowRow(
             window_id=str(uuid.uuid4()),
-            unit_id=unit_id,
+            unit_id=unit.unit_id,
             starts_at=body.starts_at,
             ends_at=body.ends_at,
             reason=body.reason,
@@ -76,7 +76,7 @@ async def create_window(
         session.add(row)
         unit.version += 1
         await session.flush()
-        await publish_units(session, [unit_id])
+        await publish_units(session, [unit.unit_id])
         return Response(
             MaintenanceView.model_validate(row).model_dump_json(),
             HTTPStatus.CREATED,
@@ -96,10 +96,10 @@ async def delete_window(
         unit = await row_of(session, UnitRow, caller, unit_id, lock=True)
         gone = await session.execute(
             delete(MaintenanceWindowRow)
-            .where(MaintenanceWindowRow.unit_id == unit_id, MaintenanceWindowRow.window_id == window_id)
+            .where(MaintenanceWindowRow.unit_id == unit.unit_id, MaintenanceWindowRow.window_id == window_id)
             .returning(MaintenanceWindowRow.window_id)
         )
         if gone.first() is None:
             raise not_found("maintenance window", window_id)
         unit.version += 1
-        await publish_units(session, [unit_id])
+        await publish_units(session, [unit.unit_id])

@@ -18,6 +18,7 @@ from outbox.writer import publish_contacts, publish_organizations, publish_units
 from schemas.http.fields import ID_PATTERN
 from schemas.http.organizations import OrganizationBody, OrganizationTerms, OrganizationView
 from schemas.http.paging import Page
+from schemas.identity import qualified
 
 router = APIRouter(tags=["organization"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 
@@ -38,11 +39,12 @@ async def _write(session: AsyncSession, row: OrganizationRow, body: Organization
         zone(body.timezone)
     except ScheduleError as error:
         raise invalid("/timezone", str(error)) from None
-    if body.fallback_user_id is not None:
-        contact = await session.get(ContactRow, body.fallback_user_id)
-        if contact is None or contact.organization_id != row.organization_id:
-            raise invalid("/fallback_user_id", f"{body.fallback_user_id} is no contact of this organization")
+    fallback = body.fallback_user_id
+    stored_id = None if fallback is None else qualified(row.organization_id, fallback)
+    if stored_id is not None and await session.get(ContactRow, stored_id) is None:
+        raise invalid("/fallback_user_id", f"{fallback} is no contact of this organization")
     assign(row, body, type(body).model_fields)
+    row.fallback_user_id = stored_id
 
 
 async def _publish_units(session: AsyncSession, organization_id: str) -> None:

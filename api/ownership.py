@@ -13,6 +13,7 @@ from api.problems import conflict, not_found
 from database.configuration import ApiKeyRow, ContactRow, DigestPreferenceRow, UnitRow
 from database.declarative import Row
 from database.records import AlertRow
+from schemas.identity import qualified
 
 Owned = TypeVar("Owned", UnitRow, ContactRow, DigestPreferenceRow, ApiKeyRow, AlertRow)
 
@@ -23,12 +24,15 @@ NOUNS: Mapping[type, str] = {
     ApiKeyRow: "API key",
     AlertRow: "alert",
 }
+# Their ids are an organization's own: the API takes them plain, the tables have them qualified.
+QUALIFIED = (UnitRow, ContactRow, DigestPreferenceRow)
 
 
 async def row_of(session: AsyncSession, kind: type[Owned], caller: Caller, row_id: str, *, lock: bool = False) -> Owned:
-    """Raises Problem (404) where the organization has no such row."""
+    """The row of a plain id. Raises Problem (404) where the organization has no such row."""
     [key] = inspect(kind).primary_key
-    wanted = select(kind).where(key == row_id, kind.organization_id == caller.organization_id)
+    stored_id = qualified(caller.organization_id, row_id) if issubclass(kind, QUALIFIED) else row_id
+    wanted = select(kind).where(key == stored_id, kind.organization_id == caller.organization_id)
     row = (await session.scalars(wanted.with_for_update() if lock else wanted)).one_or_none()
     if row is None:
         raise not_found(NOUNS[kind], row_id)

@@ -15,7 +15,7 @@ router = APIRouter(tags=["contacts"], responses=responses(400, 401, 403, 404, 42
 async def export_contact(user_id: UserId, caller: Administrator, services: Used) -> PersonExport:
     """Everything that this installation keeps about a contact, by table; for people who were deleted too."""
     async with services.transaction() as session:
-        person = await person_of(session, caller.organization_id, user_id)
+        person = await person_of(session, caller.organization_id, caller.qualified(user_id))
         if person is None:
             raise not_found("contact", user_id)
         tables = await records_of(session, person)

@@ -32,7 +32,7 @@ async def put_rule(
     async with services.transaction() as session:
         row = await row_of(session, UnitRow, caller, unit_id, lock=True)
         entity_tags.must_match(request, row.version)
-        if await put_rule_row(session, unit_id, rule_id, body) > MAX_RULES:
+        if await put_rule_row(session, row.unit_id, rule_id, body) > MAX_RULES:
             raise conflict(f"A unit may have {MAX_RULES} rules.")
         await announce_change(session, row)
         return await answer_with(session, row, request)
@@ -51,7 +51,7 @@ async def delete_rule(
     async with services.transaction() as session:
         row = await row_of(session, UnitRow, caller, unit_id, lock=True)
         entity_tags.must_match(request, row.version)
-        if not await delete_rule_row(session, unit_id, rule_id):
+        if not await delete_rule_row(session, row.unit_id, rule_id):
             raise not_found("rule", rule_id)
         await announce_change(session, row)
         return await answer_with(session, row, request)

@@ -36,7 +36,7 @@ async def list_sms(
     if alert_id is not None:
         entries = entries.where(SmsAlertLogRow.alert_id == alert_id)
     if user_id is not None:
-        entries = entries.where(SmsAlertLogRow.user_id == user_id)
+        entries = entries.where(SmsAlertLogRow.user_id == caller.qualified(user_id))
     if outcome is not None:
         entries = entries.where(SmsAlertLogRow.outcome == outcome)
     async with services.transaction() as session:

@@ -19,6 +19,7 @@ from outbox.writer import publish_units
 from schemas.http.fields import ID_PATTERN, Id
 from schemas.http.paging import Page
 from schemas.http.units import NewUnit, RuleView, UnitBody, UnitFields, UnitView
+from schemas.identity import plain
 
 router = APIRouter(tags=["units"], responses=responses(400, 401, 403, 404, 422, 429, 503))
 
@@ -59,7 +60,7 @@ async def _device_must_be_free(session: AsyncSession, row: UnitRow, device_id: s
         UnitRow.organization_id == row.organization_id, UnitRow.device_id == device_id, UnitRow.unit_id != row.unit_id
     )
     if (other := (await session.scalars(wanted)).first()) is not None:
-        raise conflict(f"The device {device_id} belongs to the unit {other}; remove it there first.")
+        raise conflict(f"The device {device_id} belongs to the unit {plain(other)}; remove it there first.")
 
 
 @router.get("/v1/units")
@@ -87,28 +88,29 @@ async def list_units(
     openapi_extra=idempotency.DOCUMENTED,
 )
 async def create_unit(body: NewUnit, caller: Configurer, services: Used, request: Request) -> Response:
-    """Make a unit; the workers know it within a second. Unit ids are unique over all organizations."""
+    """Make a unit; the workers know it within a second."""
 
     async def work(session: AsyncSession) -> Response:
         organization = await organization_of(session, caller.organization_id, lock=True)
         await must_have_room(session, UnitRow, caller.organization_id, organization.max_units)
-        unit_id = body.unit_id or str(uuid.uuid4())
+        shown_id = body.unit_id or str(uuid.uuid4())
+        unit_id = caller.qualified(shown_id)
         row = await insert_row(
             session,
             UnitRow,
             {"unit_id": unit_id, "organization_id": caller.organization_id, "name": body.name},
         )
         if row is None:
-            raise conflict(f"The unit id {unit_id} is taken; choose another or leave it out.")
+            raise conflict(f"The unit id {shown_id} is taken; choose another or leave it out.")
         await _write(session, row, body)
         await publish_units(session, [unit_id])
         response = await answer_with(session, row, request, HTTPStatus.CREATED)
-        response.headers["Location"] = f"/v1/units/{unit_id}"
+        response.headers["Location"] = f"/v1/units/{shown_id}"
         return response
 
     response = await idempotency.once(request, caller, services, work)
     if body.unit_id is not None:
-        services.ingest.forget(body.unit_id)
+        services.ingest.forget(caller.qualified(body.unit_id))
     return response
 
 
@@ -154,5 +156,5 @@ async def delete_unit(unit_id: UnitId, caller: Configurer, services: Used, reque
         row = await row_of(session, UnitRow, caller, unit_id, lock=True)
         entity_tags.must_match(request, row.version)
         await session.delete(row)
-        await publish_units(session, [unit_id])
-    services.ingest.forget(unit_id)
+        await publish_units(session, [row.unit_id])
+    services.ingest.forget(row.unit_id)

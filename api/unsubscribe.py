@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Path, Request, Response
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from api import acting
 from api.problems import Problem, responses, unavailable
@@ -121,13 +121,15 @@ async def unsubscribe(token: Token, services: Used, request: Request) -> Respons
         raise Problem(HTTPStatus.BAD_REQUEST, f"The body must be the form {FIELD}={VALUE}, as RFC 8058 says.")
     user_id, cadence = meant
     acting.identify(request.scope, f"unsubscribe link of {user_id}")
-    wanted = select(DigestPreferenceRow).where(DigestPreferenceRow.user_id == user_id).with_for_update()
+    # Links in mails from before ids were qualified name the former one.
+    named = or_(DigestPreferenceRow.user_id == user_id, DigestPreferenceRow.former_id == user_id)
+    wanted = select(DigestPreferenceRow).where(named).with_for_update()
     async with services.transaction() as session:
         row = (await session.scalars(wanted)).one_or_none()
         if row is not None and cadence in row.cadences:
             row.cadences = [kept for kept in row.cadences if kept != cadence]
             row.version += 1
-            await publish_digest_preferences(session, [user_id])
+            await publish_digest_preferences(session, [row.user_id])
     return _page("You are unsubscribed", _DONE.format(cadence=cadence))
 
 

@@ -128,7 +128,7 @@ async def furnish(address: str) -> str:
     async with AsyncSession(engine) as session, session.begin():
         session.add(OrganizationRow(organization_id="acme", name="Acme"))
         await session.flush()
-        session.add_all(UnitRow(unit_id=f"unit-{n}", organization_id="acme", name="Unit") for n in range(UNITS))
+        session.add_all(UnitRow(unit_id=f"acme/unit-{n}", organization_id="acme", name="Unit") for n in range(UNITS))
         session.add(
             ApiKeyRow(
                 key_id=made.key_id,

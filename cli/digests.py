@@ -30,7 +30,7 @@ BACKFILL_BATCH = 64
 
 @commands.command("send-now")
 def send_now(
-    user: Annotated[str, typer.Argument(help="the user's id; it takes a digest preference")],
+    user: Annotated[str, typer.Argument(help="ORGANIZATION/USER; it takes a digest preference")],
     cadence: Annotated[Cadence, typer.Option(help="which digest")] = Cadence.DAILY,
     wait_s: Annotated[
         float, typer.Option(min=0, help="first wait so long for recorded readings of all units up to the period's end")

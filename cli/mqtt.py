@@ -13,7 +13,10 @@ def mqtt(
     metrics_port: Annotated[int | None, typer.Option(help="serve Prometheus metrics on it")] = None,
     metrics_host: Annotated[str, typer.Option(envvar="METRICS_HOST", help="0.0.0.0 opens them")] = "127.0.0.1",
 ) -> None:
-    """Forward readings from MQTT, topics site/SITE/unit/UNIT/temperature, until SIGTERM; settings are MQTT_HOST etc."""
+    """Forward readings from MQTT until SIGTERM; topics: organization/ORGANIZATION/site/SITE/unit/UNIT/temperature.
+
+    Settings are MQTT_HOST etc.
+    """
     from pydantic import ValidationError
 
     from broker.settings import KafkaSettings

@@ -44,13 +44,14 @@ async def _erased(engine: AsyncEngine, organization: str, user: str | None) -> d
     from outbox.erasure import erase_person
     from outbox.organization_erasure import erase_organization
     from schemas.http.erasures import ErasureReceipt
+    from schemas.identity import qualified
 
     now = datetime.now(UTC)
     async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
         if user is None:
             counts = await erase_organization(session, organization, by="command", now=now)
             return {"organization_id": organization, "erased_at": now.isoformat(), "counts": counts} if counts else None
-        receipt = await erase_person(session, organization, user, by="command", now=now)
+        receipt = await erase_person(session, organization, qualified(organization, user), by="command", now=now)
         return None if receipt is None else ErasureReceipt.model_validate(receipt).model_dump(mode="json")
 
 
@@ -66,6 +67,7 @@ async def _printed(engine: AsyncEngine, organization: str, user: str | None) -> 
 
     from database.personal import person_of, records_of
     from database.tenancy import rows_of
+    from schemas.identity import qualified
 
     rows = 0
     async with AsyncSession(engine) as session:
@@ -74,7 +76,7 @@ async def _printed(engine: AsyncEngine, organization: str, user: str | None) -> 
                 _print(table, row)
                 rows += 1
             return rows
-        person = await person_of(session, organization, user)
+        person = await person_of(session, organization, qualified(organization, user))
         for table, found in (await records_of(session, person) if person else {}).items():
             for row in found:
                 _print(table, row)

@@ -39,9 +39,6 @@ SentAs = Annotated[
         show_default="file, and live with --speed",
     ),
 ]
-Organization = Annotated[
-    str | None, typer.Option(help="whose unit it is, with --high or --low and a key for all organizations")
-]
 ApiUrl = Annotated[str, typer.Option(envvar="FRESHTRACK_API_URL", help="where the API is, with --high or --low")]
 
 
@@ -92,7 +89,7 @@ def simulate(
 
 def replay(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV with a time and a temperature column")],
-    unit: Annotated[str, typer.Option(help="the unit's id")],
+    unit: Annotated[str, typer.Option(help="ORGANIZATION/UNIT")],
     speed: Speed = None,
     high: Annotated[float | None, typer.Option(help="page above this; in the file's unit of temperature")] = None,
     low: Annotated[float | None, typer.Option(help="page below this; in the file's unit of temperature")] = None,
@@ -102,7 +99,6 @@ def replay(
     timezone: Annotated[str | None, typer.Option(help="of times that have no offset, such as Europe/Berlin")] = None,
     times: SentAs = None,
     batch: Annotated[int, typer.Option(min=1, help="readings in one message")] = 1,
-    organization: Organization = None,
     api_url: ApiUrl = DEFAULT_URL,
 ) -> None:
     """Send the readings of a file, for example a RuuviTag export as it comes.
@@ -115,6 +111,8 @@ def replay(
     from producers.pacing import pace, play
     from producers.replay import Format, as_emissions, parse_celsius, timed_for, too_old_to_page
 
+    if "/" not in unit.strip("/"):
+        raise _fail(f"--unit {unit!r} names no organization; write one like acme/freezer-1")
     form = Format(
         time_column=time_column,
         temperature_column=temperature_column,
@@ -133,7 +131,7 @@ def replay(
         reach_s = 900 if chosen is Times.LIVE else (_now_ms() - readings[0].at_ms) // 1000 + 86_400
         if chosen is Times.FILE and (warning := too_old_to_page(readings, _now_ms(), LONGEST_WINDOW_S)):
             typer.secho(warning, fg="yellow", err=True)
-        _set_limits(api_url, organization, unit, high_c, low_c, max(900, reach_s))
+        _set_limits(api_url, unit, high_c, low_c, max(900, reach_s))
         stop.wait(SETTLE_S)
     with _producer() as producer:
         timed, starts_at_ms, pace_speed = timed_for(readings, chosen, now_ms=_now_ms(), speed=speed)
@@ -150,8 +148,7 @@ def _span(readings: Sequence[Reading]) -> str:
 
 def _set_limits(
     api_url: str,
-    organization: str | None,
-    unit_id: str,
+    unit: str,
     high_c: float | None,
     low_c: float | None,
     live_window_s: int,
@@ -159,10 +156,12 @@ def _set_limits(
     from cli.api_client import ApiError, api_client
     from cli.seed.apply import sow_unit
     from cli.seed.seed_file import SeedError, unit_with_limits
+    from schemas.identity import SEPARATOR, plain
 
+    organization, _, _ = unit.partition(SEPARATOR)
     try:
         with api_client(api_url) as client:
-            sow_unit(client, organization, unit_with_limits(unit_id, high_c, low_c, live_window_s))
+            sow_unit(client, organization, unit_with_limits(plain(unit), high_c, low_c, live_window_s))
     except (ApiError, SeedError) as error:
         raise _fail(str(error)) from None
 

@@ -1,4 +1,7 @@
-"""What people set: organizations, contacts, units with their rules, escalation, digests, API keys."""
+"""What people set: organizations, contacts, units with their rules, escalation, digests, API keys.
+
+Ids of units and users are qualified, as in `schemas.identity`.
+"""
 
 from datetime import datetime
 
@@ -135,7 +138,10 @@ class MaintenanceWindowRow(Row):
 
 
 class DigestPreferenceRow(Row):
-    """Which digests a user gets, when, and of which units; a null hour is the cadence's default."""
+    """Which digests a user gets, when, and of which units; a null hour is the cadence's default.
+
+    `former_id` is the user's id from before ids were qualified: unsubscribe links in old mails name it.
+    """
 
     __tablename__ = "digest_preferences"
     __table_args__ = (
@@ -154,6 +160,7 @@ class DigestPreferenceRow(Row):
     units: Mapped[dict[str, list[str]]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))
     display_unit: Mapped[str] = mapped_column(server_default=text("'C'"))
     paused: Mapped[bool] = mapped_column(server_default=text("false"))
+    former_id: Mapped[str | None] = mapped_column(unique=True)
     version: Mapped[Version]
     created_at: Mapped[CreatedAt]
 

@@ -179,13 +179,14 @@ async def _count(
     counts[place.table] = counts.get(place.table, 0) + int(getattr(changed, "rowcount", 0))
 
 
-async def forget_answers(session: AsyncSession, values: Collection[str]) -> int:
-    """Delete answers kept for repeated requests that name any of these."""
+async def forget_answers(session: AsyncSession, organization_id: str, values: Collection[str]) -> int:
+    """Delete answers kept for repeated requests that name any of these, except those of other organizations."""
     gone = await session.execute(
         text(
             "DELETE FROM idempotency_keys WHERE EXISTS (SELECT FROM unnest(CAST(:values AS text[])) AS value"
             " WHERE position(convert_to(value, 'UTF8') in body) > 0)"
+            " AND key_id NOT IN (SELECT key_id FROM api_keys WHERE organization_id <> :organization)"
         ),
-        {"values": list(values)},
+        {"values": list(values), "organization": organization_id},
     )
     return int(getattr(gone, "rowcount", 0))

@@ -12,7 +12,7 @@ from local.children import ROOT
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-USER = "harbor-ada"
+USER = "harbor/ada"
 RECORDED_WITHIN_S = 60
 COMMANDS = (
     ("digest", "backfill", "--days", "1"),

@@ -14,6 +14,7 @@ from domain.digest import words
 from domain.temperatures import apart, number
 from schemas import messages as m
 from schemas import topics as t
+from schemas.identity import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,7 +125,7 @@ class DemoView:
 
     def _alert(self, alert: m.Alert) -> None:
         unit = self._units.get(alert.unit_id)
-        name = alert.unit_id if unit is None else f"{unit.organization_name} · {unit.name}"
+        name = plain(alert.unit_id) if unit is None else f"{unit.organization_name} · {unit.name}"
         if isinstance(alert, m.AlertResolved):
             self._resolved.add(alert.alert_id)
             self._tell("resolved", f"{name}{_end(alert, unit)}")
@@ -140,7 +141,7 @@ class DemoView:
             self._before_request.setdefault(outcome.request_id, []).append(outcome)
             return
         contact = self._contacts.get(outcome.user_id)
-        name = outcome.user_id if contact is None else contact.name
+        name = plain(outcome.user_id) if contact is None else contact.name
         match outcome:
             case m.SmsSent():
                 self._tell("sms", f"to {name}, {outcome.latency_ms} ms after the alert: {request.text}")

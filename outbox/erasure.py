@@ -18,6 +18,7 @@ from database.configuration import ApiKeyRow, ContactRow, OrganizationRow
 from database.personal import Person, forget_answers, person_of, pseudonymize
 from database.queues import OutboxRow
 from outbox.writer import TOMBSTONE, publish_contacts, publish_digest_preferences, publish_organizations
+from schemas.identity import plain
 from schemas.topic import MAX_COMPACTION_LAG_MS
 from schemas.topics import CONTACTS, DIGEST_PREFERENCES
 
@@ -62,8 +63,9 @@ async def erase_person(
         await session.delete(contact)
         await session.flush()
     counts = await pseudonymize(session, person, receipt.pseudonym)
-    quoted = f'"{user_id}"'
-    counts["idempotency_keys"] = await forget_answers(session, [*person.numbers, *person.addresses, quoted])
+    # Answers have the plain id.
+    named = [*person.numbers, *person.addresses, f'"{plain(user_id)}"']
+    counts["idempotency_keys"] = await forget_answers(session, organization_id, named)
     personal = await session.execute(delete(AuditPersonalRow).where(AuditPersonalRow.user_id == user_id))
     counts |= {"audit_personal": _rows(personal), "api_keys": _rows(keys), "users": int(contact is not None)}
     receipt.counts = {table: rows + receipt.counts.get(table, 0) for table, rows in counts.items()}

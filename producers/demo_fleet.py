@@ -9,12 +9,13 @@ from msgspec.structs import replace
 
 from producers.refrigeration import FREEZER, FRIDGE, TRUCK, Profile, Trouble
 from producers.simulator import Incident, SimulatedUnit
+from schemas.identity import qualified
 from schemas.messages import Cadence, Contact, DigestPreference, Limit, Rule, Severity, UnitConfig
 
 # An hour of refrigeration in a minute: the demo shows cycles, defrosts and breaches while one watches.
 COMPRESSION = 60.0
 INTERVAL_S = 1.0
-FIRST_BREACH_UNIT = "harbor-vaccines"
+FIRST_BREACH_UNIT = qualified("harbor", "vaccines")
 # A small fridge with a wide door: open, it passes 8 °C within a minute or two of refrigeration, and cools as fast.
 SMALL_FRIDGE = replace(FRIDGE, door_s=150.0, cooling_s=700.0)
 DOOR_OPENS_S = 0.0
@@ -109,7 +110,8 @@ def demo_fleet(*, copies: int = 1, failures_per_day: float = 2.0, interval_s: fl
                 )
                 simulated.append(SimulatedUnit(unit_id=unit.unit_id, profile=profile))
         for name, minimum, level in organization.people:
-            user_id = f"{organization.organization_id}-{name.split()[0].lower()}"
+            first_name = name.split()[0].lower()
+            user_id = qualified(organization.organization_id, first_name)
             contacts.append(
                 Contact(
                     user_id=user_id,
@@ -117,7 +119,7 @@ def demo_fleet(*, copies: int = 1, failures_per_day: float = 2.0, interval_s: fl
                     name=name,
                     # +1 202 555 0100 to 0199 are reserved for fiction.
                     phone_e164=f"+120255501{len(contacts) + 1:02d}",
-                    email=f"{user_id}@example.com",
+                    email=f"{first_name}@{organization.organization_id}.example.com",
                     minimum_severity=minimum,
                     escalation_level=level,
                 )
@@ -147,12 +149,12 @@ def first_breach() -> Incident:
 def _unit(organization: _Organization, place: _Place, copy: int, interval_s: float) -> UnitConfig:
     number = "" if copy == 1 else f"-{copy}"
     return UnitConfig(
-        unit_id=f"{organization.organization_id}-{place.name.lower().replace(' ', '-')}{number}",
+        unit_id=qualified(organization.organization_id, f"{place.name.lower().replace(' ', '-')}{number}"),
         organization_id=organization.organization_id,
         organization_name=organization.name,
         name=f"{place.name}{number.replace('-', ' ')}",
         display_unit=organization.display_unit,
-        gateway_id=f"{organization.organization_id}-gateway-{copy}",
+        gateway_id=f"gateway-{copy}",
         expected_interval_s=max(1, math.ceil(interval_s)),
         offline_after_missed=15,
         rules=(

@@ -1,4 +1,4 @@
-"""From MQTT to Kafka: what a broker delivers for `site/+/unit/+/temperature` goes to the topic `readings`.
+"""From MQTT to Kafka: what a broker delivers for `organization/+/site/+/unit/+/temperature` goes to `readings`.
 
 A message is acknowledged to the MQTT broker only when Kafka has it, and the session is persistent (MQTT 3.1.1, clean
 session off, QoS 1). So what arrives while the bridge or Kafka is away waits at the MQTT broker, as much of it as that
@@ -27,7 +27,7 @@ from prometheus_client import Counter, Gauge
 from broker.partition_counts import BrokerUnreachableError, TopicError, check_partitions
 from producers.errors import NotDeliveredError
 from producers.kafka import ReadingsProducer
-from producers.mqtt_payload import TOPIC, understand
+from producers.mqtt_payload import TOPIC, TOPIC_OF_ONE, understand
 from producers.mqtt_window import Open, Window
 from schemas.headers import type_name
 from schemas.messages import ReadingBatch
@@ -79,6 +79,7 @@ class Bridge:
         self._settings = settings
         self._kafka = kafka
         self._now_ms = now_ms
+        self._topic = TOPIC if settings.organization is None else TOPIC_OF_ONE
         self._over = threading.Event()
         self._failure: str | None = None
         self._window = Window(settings.window, settings.window_bytes)
@@ -155,19 +156,19 @@ class Bridge:
             return
         self._new_connection()
         log.info("mqtt.connected", broker="{}:{}".format(*self._settings.address), resumed=flags.session_present)
-        client.subscribe(TOPIC, QOS)
+        client.subscribe(self._topic, QOS)
 
     def _on_subscribe(
         self, _: Client, __: object, ___: int, reasons: list[ReasonCode], _properties: Properties | None
     ) -> None:
         if any(reason.is_failure for reason in reasons):
             self._fail(
-                f"the MQTT broker does not let {self._settings.client_id!r} subscribe to {TOPIC}; allow it there"
+                f"the MQTT broker does not let {self._settings.client_id!r} subscribe to {self._topic}; allow it there"
             )
             return
         self.subscribed = True
         CONNECTED.set(1)
-        log.info("mqtt.subscribed", topic=TOPIC)
+        log.info("mqtt.subscribed", topic=self._topic)
 
     def _on_disconnect(
         self, _: Client, __: object, ___: DisconnectFlags, reason: ReasonCode, _properties: Properties | None
@@ -194,7 +195,13 @@ class Bridge:
             self._fail(f"{type(error).__name__}: {error}")
 
     def _forward(self, client: Client, message: MQTTMessage) -> None:
-        forward = understand(message.topic, bytes(message.payload), arrived_ms=self._now_ms(), retained=message.retain)
+        forward = understand(
+            message.topic,
+            bytes(message.payload),
+            arrived_ms=self._now_ms(),
+            organization_id=self._settings.organization,
+            retained=message.retain,
+        )
         if forward.problem is not None:
             (NOT_UNDERSTOOD if forward.values else NOT_SENT).inc()
             log.warning("mqtt.not_understood", topic=message.topic, problem=forward.problem[:500])

@@ -15,13 +15,19 @@ among the dead letters with the reason; so there is one place to look at, whiche
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 from msgspec import Raw, Struct
 
 from producers.replay import parse_celsius, parse_time
+from schemas.identity import qualified
 from schemas.messages import Reading, encode
 
-TOPIC = "site/+/unit/+/temperature"
+# The MQTT broker lets each client publish below its own organization only.
+TOPIC = "organization/+/site/+/unit/+/temperature"
+# For an MQTT broker of one organization, which the bridge's settings name.
+TOPIC_OF_ONE = "site/+/unit/+/temperature"
 # What detection keeps of a dead letter; more would only fill the topic.
 KEPT_BYTES = 65_536
 # A record of so many is far below the topic's limit of 1 MiB.
@@ -72,30 +78,43 @@ _envelope = msgspec.json.Decoder(_Envelope).decode
 _told = msgspec.json.Decoder(_Told).decode
 
 
-def unit_of(topic: str) -> str:
-    """The unit's id: the level after `unit` in `site/SITE/unit/UNIT/temperature`."""
-    return topic.split("/")[3]
+class _Sender(NamedTuple):
+    organization_id: str
+    unit_id: str
+
+    @property
+    def qualified(self) -> str:
+        return qualified(self.organization_id, self.unit_id)
 
 
-def understand(topic: str, payload: bytes, *, arrived_ms: int, retained: bool = False) -> Forward:
+def sender_of(topic: str, organization_id: str | None) -> _Sender:
+    """Whose unit a topic is of, as TOPIC says; with `organization_id`, as TOPIC_OF_ONE does."""
+    levels = topic.split("/")
+    return _Sender(levels[1], levels[5]) if organization_id is None else _Sender(organization_id, levels[3])
+
+
+def understand(
+    topic: str, payload: bytes, *, arrived_ms: int, organization_id: str | None = None, retained: bool = False
+) -> Forward:
     """What to send for a message. Never raises: what is not understood is in `values` as it came.
 
     A retained number is not sent: it was measured at an unknown time before, and whoever was subscribed then has it.
     """
-    unit = unit_of(topic)
+    sender = sender_of(topic, organization_id)
     try:
-        return _understood(unit, payload, arrived_ms, retained=retained)
+        return _understood(sender, payload, arrived_ms, retained=retained)
     except (ValueError, RecursionError, OverflowError) as error:
-        return _as_it_came(unit, payload, str(error))
+        return _as_it_came(sender.qualified, payload, str(error))
 
 
-def _understood(unit: str, payload: bytes, arrived_ms: int, *, retained: bool) -> Forward:
+def _understood(sender: _Sender, payload: bytes, arrived_ms: int, *, retained: bool) -> Forward:
+    unit = sender.qualified
     first = payload.lstrip()[:1]
     if first == b"[":
         return _batch(unit, unit, payload, _items(payload))
     if first == b"{":
         envelope = _envelope(payload)
-        named = unit if envelope.unit_id is None else envelope.unit_id
+        named = unit if envelope.unit_id is None else qualified(sender.organization_id, envelope.unit_id)
         if envelope.readings is not None:
             return _batch(unit, named, payload, envelope.readings)
         if retained and not _has_time(_told(payload)):

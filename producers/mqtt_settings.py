@@ -30,6 +30,13 @@ class MqttSettings(SecretFileSettings):
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    organization: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$",
+            description="Of a broker that only one organization uses: topics begin with site/, not organization/",
+        ),
+    ] = None
     keepalive_s: Annotated[int, Field(ge=5, le=3_600)] = 30
     longest_pause_s: Annotated[int, Field(ge=1, le=3_600, description="Between attempts to connect; grows from 1")] = 30
     window: Annotated[int, Field(ge=1, le=65_535, description="Messages on the way to Kafka at once")] = 1_000

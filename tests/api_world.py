@@ -86,7 +86,7 @@ class Api(NamedTuple):
                     organization_id=organization_id,
                     role=role,
                     name=f"{role} of {organization_id}",
-                    user_id=user_id,
+                    user_id=None if user_id is None else f"{organization_id}/{user_id}",
                     secret_sha256=made.secret_sha256,
                 )
             )

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from api.alerts import LISTS_OF_USERS
 from database.declarative import to_ms
 from domain.digest import words
 from domain.personal_data import masked_text
 from schemas import messages as m
+from schemas.identity import plain, plain_each
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,7 +96,7 @@ def alert_line(row: AlertRow, unit_name: str, display_unit: str, now_ms: int) ->
         extreme="" if worst is None else words.temperature(worst, display_unit, row.limit_c),
         limit="" if row.limit_c is None else words.temperature(row.limit_c, display_unit),
         acknowledged_at_ms=None if row.acknowledged_at is None else to_ms(row.acknowledged_at),
-        acknowledged_by=row.acknowledged_by,
+        acknowledged_by=row.acknowledged_by and plain(row.acknowledged_by),
         note=row.acknowledgement_note,
         silent_because=None if row.paging else row.silent_because or "silenced",
     )
@@ -102,8 +104,8 @@ def alert_line(row: AlertRow, unit_name: str, display_unit: str, now_ms: int) ->
 
 def entry_line(row: AlertEventRow, people: Mapping[str, str]) -> EntryLine:
     """What happened; an event of a newer version is shown by its own name."""
-    detail = dict(row.detail)
-    who = people.get(row.user_id or "", row.user_id or "somebody")
+    detail = {name: plain_each(value) if name in LISTS_OF_USERS else value for name, value in row.detail.items()}
+    who = people.get(row.user_id or "", plain(row.user_id or "somebody"))
     template = _EVENTS.get(row.event)
     values = {"level": detail.get("level", "?"), "until": detail.get("until", "?"), "by": detail.get("by_request_id")}
     said = template.format(who=who, **values) if template else row.event.replace("_", " ")

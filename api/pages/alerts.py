@@ -24,6 +24,7 @@ from database.configuration import ContactRow, UnitRow
 from database.declarative import to_ms
 from database.records import AlertRow
 from schemas.http.alerts import Acknowledgement, AlertOrder, SilenceOrder
+from schemas.identity import plain
 
 router = APIRouter(include_in_schema=False)
 
@@ -50,7 +51,9 @@ async def show_alerts(viewer: Looking, services: Used, past: Annotated[str, Quer
         names = await _unit_names(session, {row.unit_id for row in rows}, viewer.caller.organization_id)
         people = await _people(session, viewer.caller.organization_id)
     now_ms = to_ms(services.now())
-    lines = [alert_line(row, names.get(row.unit_id, row.unit_id), organization.display_unit, now_ms) for row in rows]
+    lines = [
+        alert_line(row, names.get(row.unit_id, plain(row.unit_id)), organization.display_unit, now_ms) for row in rows
+    ]
     return page(
         "alerts.html",
         viewer,
@@ -90,14 +93,14 @@ async def show_alert(alert_id: AlertId, viewer: Looking, services: Used) -> Resp
             .limit(MOST_ENTRIES)
         )
         events = [entry_line(entry, people) for entry in entries]
-    line = alert_line(row, names.get(row.unit_id, row.unit_id), organization.display_unit, to_ms(services.now()))
+    line = alert_line(row, names.get(row.unit_id, plain(row.unit_id)), organization.display_unit, to_ms(services.now()))
     return page(
         "alert.html",
         viewer,
         section="Alerts",
         line=line,
         unit_exists=row.unit_id in names,
-        acknowledged_by=people.get(row.acknowledged_by or "", row.acknowledged_by),
+        acknowledged_by=people.get(row.acknowledged_by or "", row.acknowledged_by and plain(row.acknowledged_by)),
         events=events,
         timezone=organization.timezone,
         display_unit=organization.display_unit,

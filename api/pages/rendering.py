@@ -16,6 +16,7 @@ from markupsafe import Markup
 from api.pages.viewer import CSRF_FIELD
 from domain.digest import words
 from domain.digest.schedule import zone
+from schemas.identity import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +58,7 @@ def _templates() -> Environment:
         time=time_element,
         sparkline=sparkline,
     )
+    environment.filters["plain"] = plain
     return environment
 
 

@@ -30,7 +30,7 @@ ALERTS = 20
 LABELS = {Stretch.HOURS: "2 hours", Stretch.DAY: "Day", Stretch.MONTH: "30 days", Stretch.YEAR: "Year"}
 
 
-@router.get("/units/{unit_id:path}/history.csv")
+@router.get("/units/{unit_id}/history.csv")
 async def download(unit_id: UnitId, viewer: Looking, services: Used, stretch: Wanted = Stretch.DAY) -> Response:
     """What the chart shows, in °C, with UTC times."""
     async with services.transaction() as session:
@@ -58,7 +58,7 @@ async def download(unit_id: UnitId, viewer: Looking, services: Used, stretch: Wa
     return Response(text.getvalue(), media_type="text/csv", headers=headers)
 
 
-@router.get("/units/{unit_id:path}")
+@router.get("/units/{unit_id}")
 async def show_unit(unit_id: UnitId, viewer: Looking, services: Used, stretch: Wanted = Stretch.DAY) -> Response:
     services.live.start()
     now_ms, organization_id = to_ms(services.now()), viewer.caller.organization_id
@@ -66,11 +66,12 @@ async def show_unit(unit_id: UnitId, viewer: Looking, services: Used, stretch: W
     async with services.transaction() as session:
         organization = await organization_of(session, organization_id)
         unit = await row_of(session, UnitRow, viewer.caller, unit_id)
-        facts = await live_units.facts(session, organization_id, unit_ids=[unit_id])
-        firing = await live_units.open_alerts(session, organization_id, services.live, [unit_id])
-        points = await history(session, services.live, organization_id, unit_id, stretch, organization.timezone, now_ms)
-        alerts = await _alerts(session, organization_id, unit_id)
-        maintenance = await _maintenance(session, unit_id, since)
+        facts = await live_units.facts(session, organization_id, unit_ids=[unit.unit_id])
+        firing = await live_units.open_alerts(session, organization_id, services.live, [unit.unit_id])
+        timezone = organization.timezone
+        points = await history(session, services.live, organization_id, unit.unit_id, stretch, timezone, now_ms)
+        alerts = await _alerts(session, organization_id, unit.unit_id)
+        maintenance = await _maintenance(session, unit.unit_id, since)
     [tile] = live_units.tiles(facts, firing, services.live, now_ms)
     chart = {
         "points": points,
@@ -95,7 +96,7 @@ async def show_unit(unit_id: UnitId, viewer: Looking, services: Used, stretch: W
         stretch=stretch,
         labels=LABELS,
         display_unit=organization.display_unit,
-        timezone=organization.timezone,
+        timezone=timezone,
         now_ms=now_ms,
     )
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cli.seed.seed_file import Lines, SeedFile
+from schemas.identity import plain
 
 if TYPE_CHECKING:
     from producers.demo_fleet import Fleet
     from schemas.messages import Contact, UnitConfig
 
 _UNIT = ("unit_id", "name", "gateway_id", "expected_interval_s", "offline_after_missed", "live_window_s", "rules")
+_IDS = ("unit_id", "user_id")
 _CONTACT = ("user_id", "name", "phone_e164", "email", "minimum_severity", "on_duty")
 _DIGEST = ("cadences", "timezone", "hour", "hours", "units", "display_unit", "paused")
 
@@ -41,9 +43,9 @@ def demo_seed(fleet: Fleet) -> tuple[SeedFile, Lines]:
 
 def _chain(people: list[Contact]) -> list[list[str]]:
     levels = sorted({person.escalation_level for person in people})
-    return [[person.user_id for person in people if person.escalation_level == level] for level in levels]
+    return [[plain(person.user_id) for person in people if person.escalation_level == level] for level in levels]
 
 
 def _fields(message: msgspec.Struct, names: tuple[str, ...]) -> dict[str, object]:
     whole = msgspec.to_builtins(message)
-    return {name: whole[name] for name in names}
+    return {name: plain(whole[name]) if name in _IDS else whole[name] for name in names}

@@ -30,6 +30,7 @@ from domain.digest.facts import (
 )
 from domain.digest.gaps import gaps
 from schemas import messages as m
+from schemas.identity import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -126,7 +127,7 @@ def _about(unit_id: str, config: m.UnitConfig | None, names: Mapping[str, str], 
     # The limits that the readings were measured against; today's where there is none.
     limits: Course | Grading | None = course or (grading(config) if config is not None else None)
     high_c, low_c = (None, None) if limits is None else (limits.high_c, limits.low_c)
-    return _About(_short(name, unit_id.rpartition("/")[2]), high_c, low_c, removed=config is None)
+    return _About(_short(name, plain(unit_id)), high_c, low_c, removed=config is None)
 
 
 def _unit(about: _About, course: Course, alerts: Sequence[AlertRecord], period: Period, as_of_ms: int) -> UnitDigest:

@@ -12,6 +12,7 @@ from domain.digest.revisions import by_period
 from domain.digest.unit_tables import out_of_range
 from domain.digest.view import Picture, Section, Tone
 from schemas import messages as m
+from schemas.identity import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,7 @@ def _is_open(alert: AlertRecord, context: Context) -> bool:
 
 def _unit_name(alert: AlertRecord, context: Context) -> str:
     units = context.digest.units
-    return next((unit.name for unit in units if unit.unit_id == alert.unit_id), alert.unit_id)
+    return next((unit.name for unit in units if unit.unit_id == alert.unit_id), plain(alert.unit_id))
 
 
 def _when(alert: AlertRecord, context: Context) -> str:
@@ -45,7 +46,7 @@ def _lasted(alert: AlertRecord, context: Context) -> str:
 def _acknowledged(alert: AlertRecord, context: Context) -> str:
     if alert.acknowledged_at_ms is None:
         return "no"
-    return f"{alert.acknowledged_by or 'yes'}, {context.moment(alert.acknowledged_at_ms)}"
+    return f"{plain(alert.acknowledged_by or 'yes')}, {context.moment(alert.acknowledged_at_ms)}"
 
 
 ALERT_COLUMNS: tuple[Column[AlertRecord], ...] = (

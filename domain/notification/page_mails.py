@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
+from schemas.identity import plain
 from schemas.messages import PageEmailCause
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 def subject(request: m.SmsRequest, because: PageEmailCause) -> str:
     """Severity and unit first, as phones cut the rest."""
-    what = f"{request.severity.upper()}: {request.label or request.unit_id}"
+    what = f"{request.severity.upper()}: {request.label or plain(request.unit_id)}"
     match because:
         case PageEmailCause.SMS_NOT_ACCEPTED | PageEmailCause.SMS_IMPOSSIBLE:
             return f"{what} (by e-mail: no SMS so far)"

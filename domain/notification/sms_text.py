@@ -18,6 +18,7 @@ from domain.notification.replies import ack_code
 from domain.notification.sms_segments import GSM7, TWO_UNITS, gsm7_units
 from domain.temperatures import apart, number
 from schemas import messages as m
+from schemas.identity import plain as plain_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,7 +92,7 @@ class Line(NamedTuple):
 
 def label(alert: m.AlertEvent, unit: m.UnitConfig | None) -> str:
     """A unit and what it showed, in a few words: "Vaccines 9.1 C"."""
-    name = shortened(plain(unit.name if unit else "") or plain(alert.unit_id) or "unit", _LABEL_AT_MOST)
+    name = shortened(plain(unit.name if unit else "") or plain(plain_id(alert.unit_id)) or "unit", _LABEL_AT_MOST)
     if alert.kind is m.AlertKind.SENSOR_CLOCK:
         return f"{name} wrong clock"
     if alert.temperature_c is None or _is_offline(alert.kind):
@@ -189,7 +190,7 @@ def _one_part(start: str, unit: m.UnitConfig | None, unit_id: str, end: str) -> 
 
     A unit that is not (or no longer) in the configuration is called by its id.
     """
-    name = plain(unit.name if unit else "") or plain(unit_id) or "unit"
+    name = plain(unit.name if unit else "") or plain(plain_id(unit_id)) or "unit"
     organization = plain(unit.organization_name) if unit else ""
     room = ONE_PART - gsm7_units(start) - gsm7_units(end) - len(": ")
     if organization:

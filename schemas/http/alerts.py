@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from schemas.http.fields import Id, Instant, Line, Shape
+from schemas.http.fields import Id, Instant, Line, PlainId, Shape
 from schemas.messages import AlertKind, Severity
 
 MAX_SILENCE_MINUTES = 43_200
@@ -12,7 +12,7 @@ MAX_SILENCE_MINUTES = 43_200
 
 class AlertView(Shape):
     alert_id: str
-    unit_id: str
+    unit_id: PlainId
     rule_id: str
     kind: AlertKind
     severity: Severity
@@ -21,7 +21,7 @@ class AlertView(Shape):
     resolved_at: Instant | None
     resolved_because: str | None
     acknowledged_at: Instant | None
-    acknowledged_by: str | None
+    acknowledged_by: PlainId | None
     acknowledged_via: str | None
     acknowledgement_note: str | None
     paging: bool
@@ -34,7 +34,7 @@ class AlertView(Shape):
 class TimelineEntry(Shape):
     at: Instant
     event: Annotated[str, Field(examples=["acknowledged"])]
-    user_id: str | None
+    user_id: PlainId | None
     detail: dict[str, str]
 
 
@@ -69,7 +69,7 @@ class Accepted(Shape):
 
     alert_id: str
     at: Instant
-    by: str
+    by: PlainId
 
 
 class Silenced(Accepted):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.http.fields import Id, Instant, Line, Shape
+from schemas.http.fields import Id, Instant, Line, PlainId, Shape
 from schemas.roles import Role
 
 
@@ -18,9 +18,10 @@ class NewKey(Shape):
 
 
 class KeyView(NewKey):
+    user_id: PlainId | None = None
     key_id: str
     created_at: Instant
-    created_by: str | None
+    created_by: PlainId | None
     last_used_at: Annotated[Instant | None, Field(description="To the minute")]
     revoked_at: Instant | None
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue
 
-from schemas.http.fields import Instant, Shape
+from schemas.http.fields import Instant, PlainId, Shape
 
 
 class AuditEntry(Shape):
@@ -15,10 +15,10 @@ class AuditEntry(Shape):
 
     entry_id: int
     at: Instant
-    actor: Annotated[str, Field(description="A contact, `key:` and a key's id, or another source")]
+    actor: Annotated[PlainId, Field(description="A contact, `key:` and a key's id, or another source")]
     origin: Annotated[str | None, Field(description="The address of the request, or the host of a command")]
     action: Annotated[str, Field(examples=["rule.changed"])]
     subject_kind: Annotated[str, Field(examples=["rule"])]
-    subject_id: Annotated[str, Field(examples=["freezer-1 high"])]
+    subject_id: Annotated[PlainId, Field(examples=["freezer-1 high"])]
     before: dict[str, JsonValue] | None
     after: dict[str, JsonValue] | None

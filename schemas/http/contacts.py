@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool
 
-from schemas.http.fields import Id, Instant, Line, Shape
+from schemas.http.fields import Id, Instant, Line, PlainId, Shape
 from schemas.messages import Severity
 
 PHONE_PATTERN = r"^\+[1-9]\d{1,14}$"
@@ -32,7 +32,7 @@ class NewContact(ContactBody):
 class ContactView(Shape):
     """In lists, and for members, numbers and addresses are masked."""
 
-    user_id: Id
+    user_id: PlainId
     name: str
     phone_e164: Annotated[str | None, Field(examples=["+1202•••0101"])]
     email: Annotated[str | None, Field(examples=["a•••@example.com"])]

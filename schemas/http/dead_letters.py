@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool
 
-from schemas.http.fields import Id, Instant, Shape
+from schemas.http.fields import Id, Instant, PlainId, Shape
 
 CODE_PATTERN = r"^[A-Za-z0-9_.-]{1,60}$"
 
@@ -38,7 +38,7 @@ class DeadLetterView(Shape):
     kind: DeadLetterKind | None
     lane: str
     organization_id: str | None
-    user_id: str | None
+    user_id: PlainId | None
     request_id: str | None
     alert_id: str | None
     reason: str
@@ -48,7 +48,7 @@ class DeadLetterView(Shape):
     redrives: Annotated[int, Field(description="How many times it was sent again")]
     failed_at: Instant
     settled_at: Instant | None
-    settled_by: str | None
+    settled_by: PlainId | None
     refusal: Refusal | None
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool
 
-from schemas.http.fields import DisplayUnit, Id, Instant, Shape
+from schemas.http.fields import DisplayUnit, Id, Instant, PlainId, Shape
 from schemas.messages import Cadence
 
 Hour = Annotated[int, Field(strict=True, ge=0, le=23)]
@@ -39,6 +39,7 @@ class NextRun(Shape):
 
 
 class DigestPreferenceView(DigestPreferenceBody):
-    user_id: Id
+    units: dict[Cadence, list[PlainId]] = Field({})
+    user_id: PlainId
     next_runs: Annotated[list[NextRun], Field(description="Empty while paused")]
     created_at: Instant

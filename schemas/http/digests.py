@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.http.fields import DisplayUnit, Id, Instant, Shape
+from schemas.http.fields import DisplayUnit, Id, Instant, PlainId, Shape
 from schemas.messages import Cadence
 
 
@@ -29,7 +29,7 @@ class DigestEntry(Shape):
     """One user's digest of one period."""
 
     digest_id: str
-    user_id: str
+    user_id: PlainId
     cadence: Cadence
     timezone: str
     period_starts_at: Instant

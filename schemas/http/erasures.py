@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.http.fields import Instant, Shape
+from schemas.http.fields import Instant, PlainId, Shape
 
 
 class ErasureReceipt(Shape):
@@ -12,7 +12,7 @@ class ErasureReceipt(Shape):
 
     receipt_id: str
     erased_at: Instant
-    erased_by: str
+    erased_by: PlainId
     pseudonym: Annotated[str, Field(description="Stands in the records where the user id stood")]
     complete_by_at: Annotated[Instant, Field(description="By then also Kafka has compacted the former values away")]
     counts: Annotated[dict[str, int], Field(description="Rows changed or deleted, by table")]

@@ -3,7 +3,9 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from schemas.identity import plain
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$"
 # No control characters: they have no place in names, and PostgreSQL cannot store NUL.
@@ -18,6 +20,8 @@ def _in_database_range(at: datetime) -> datetime:
 
 
 Id = Annotated[str, Field(pattern=ID_PATTERN, examples=["freezer-1"], description="Letters, digits, . _ : -")]
+# In answers: built from a qualified id, shown as the plain one.
+PlainId = Annotated[str, BeforeValidator(lambda text: plain(text) if isinstance(text, str) else text)]
 Line = Annotated[str, Field(min_length=1, max_length=200, pattern=LINE_PATTERN)]
 Instant = Annotated[
     AwareDatetime,

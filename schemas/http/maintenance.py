@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from schemas.http.fields import Id, Instant, Line, Shape
+from schemas.http.fields import Id, Instant, Line, PlainId, Shape
 
 
 class MaintenanceBody(Shape):
@@ -23,5 +23,5 @@ class MaintenanceBody(Shape):
 
 class MaintenanceView(MaintenanceBody):
     window_id: Id
-    unit_id: Id
+    unit_id: PlainId
     created_at: Instant

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.http.fields import INT4, DisplayUnit, Id, Line, Shape
+from schemas.http.fields import INT4, DisplayUnit, Id, Line, PlainId, Shape
 
 
 class OrganizationBody(Shape):
@@ -23,6 +23,7 @@ class OrganizationBody(Shape):
 
 
 class OrganizationView(OrganizationBody):
+    fallback_user_id: PlainId | None = None
     organization_id: Id
     max_units: int | None
     max_contacts: int | None

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.http.fields import Instant, Shape
+from schemas.http.fields import Instant, PlainId, Shape
 
 
 class SmsEntry(Shape):
@@ -12,7 +12,7 @@ class SmsEntry(Shape):
 
     request_id: str
     alert_id: str
-    user_id: str
+    user_id: PlainId
     kind: str
     severity: str
     outcome: Annotated[str, Field(examples=["rate_limited"])]

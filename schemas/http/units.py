@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from schemas.http.fields import Id, Instant, Line, Shape
+from schemas.http.fields import Id, Instant, Line, PlainId, Shape
 from schemas.messages import Limit, Severity
 from schemas.messages.reading_bounds import COLDEST_C, LONGEST_VOUCH_MS, WARMEST_C
 
@@ -84,5 +84,5 @@ class NewUnit(UnitBody):
 
 class UnitView(UnitFields):
     rules: list[RuleView]
-    unit_id: Id
+    unit_id: PlainId
     created_at: Instant

@@ -11,6 +11,7 @@ from domain.notification.rate_limit import Occupied
 from domain.notification.replies import ack_code
 from domain.notification.sms_text import Line, at_time, combined_text
 from schemas import messages as m
+from schemas.identity import plain
 
 if TYPE_CHECKING:
     from streams.engine.interfaces import Slot
@@ -89,7 +90,7 @@ class Windows:
 
     def _line(self, request: m.SmsRequest, now_ms: int) -> Line:
         over = self._closed.why_closed(request.alert_id, request.severity, now_ms) == "resolved"
-        return Line(request.label or request.unit_id, ack_code(request.alert_id, request.user_id), over)
+        return Line(request.label or plain(request.unit_id), ack_code(request.alert_id, request.user_id), over)
 
     def carried(self, slot: Slot, request: m.SmsRequest, entry: Entry, now_ms: int) -> tuple[m.SmsRequest, ...]:
         """The requests that the window held back and that this SMS names too, but for acknowledged alerts."""

@@ -30,7 +30,7 @@ async def member(api: Api) -> dict[str, str]:
     async with AsyncSession(api.database) as session, session.begin():
         session.add(alert("a2", 10, acknowledged_at=LATER, acknowledged_by="ann", acknowledged_via="sms"))
         session.add(alert("a3", 10, resolved_at=LATER, resolved_because="recovered", extreme_c=11.0))
-        session.add(alert("a4", 20, severity="warning", unit_id="freezer"))
+        session.add(alert("a4", 20, severity="warning", unit_id="acme/freezer"))
         session.add(AlertTimelineRow(alert_id="a1", organization_id="acme", at=BEGAN, event="second", detail={}))
         session.add(AlertTimelineRow(alert_id="a2", organization_id="acme", at=BEGAN, event="of a2", detail={}))
     return await api.key(Role.MEMBER, "acme")
@@ -114,7 +114,7 @@ async def test_a_timeline_has_each_sms_with_its_text_and_says_why_nobody_got_it(
                 request_id="s2",
                 alert_id="a2",
                 organization_id="acme",
-                user_id="bob",
+                user_id="acme/bob",
                 requested_at=BEGAN,
                 level=2,
                 text="Fridge is at 9 C",
@@ -160,9 +160,9 @@ async def test_an_acknowledgement_is_recorded_and_sent_on(api: Api, ops: dict[st
     timeline = (await api.client.get("/v1/alerts/a1/timeline", headers=ops)).json()["items"]
     assert (timeline[-1]["event"], timeline[-1]["user_id"]) == ("acknowledged", "ann")
     [(topic, key, message)] = await api.outbox()
-    assert (topic, key) == ("alert-commands", "fridge")
+    assert (topic, key) == ("alert-commands", "acme/fridge")
     assert message is not None
-    assert (message["type"], message["alert_id"], message["user_id"]) == ("acknowledge", "a1", "ann")
+    assert (message["type"], message["alert_id"], message["user_id"]) == ("acknowledge", "a1", "acme/ann")
 
 
 async def test_a_member_acknowledges_in_the_own_name_only(api: Api, member: dict[str, str]) -> None:
@@ -230,7 +230,7 @@ async def test_a_silence_is_recorded_and_sent_on_with_its_end(api: Api, ops: dic
     assert abs(until - ends) < timedelta(seconds=30)
     [(topic, key, message)] = await api.outbox()
     assert message is not None
-    assert (topic, key, message["type"], message["user_id"]) == ("alert-commands", "fridge", "silence", "ann")
+    assert (topic, key, message["type"], message["user_id"]) == ("alert-commands", "acme/fridge", "silence", "acme/ann")
     assert message["until_at_ms"] == to_ms(until)
     timeline = (await api.client.get("/v1/alerts/a1/timeline", headers=ops)).json()["items"]
     assert (timeline[-1]["event"], timeline[-1]["user_id"], timeline[-1]["at"]) == (

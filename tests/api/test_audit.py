@@ -133,7 +133,7 @@ async def test_a_member_acts_in_his_own_name(api: Api) -> None:
     member = await api.key(Role.MEMBER, "acme", "ann")
     await api.client.post("/v1/alerts/a1/acknowledge", headers=member)
     entry = (await entries(api))[-1]
-    assert (entry.actor, entry.action, entry.subject_id) == ("ann", "alert.acknowledged", "a1")
+    assert (entry.actor, entry.action, entry.subject_id) == ("acme/ann", "alert.acknowledged", "a1")
 
 
 async def test_a_request_without_effect_leaves_no_entry(api: Api) -> None:

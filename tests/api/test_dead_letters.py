@@ -96,7 +96,9 @@ FILTERS: list[tuple[dict[str, Any], list[int]]] = [
 async def test_dead_letters_are_filtered(api: Api) -> None:
     key = await ops(api)
     await put(api, 1, letter(), error_code="40001")
-    await put(api, 2, letter(), timedelta(hours=1), user_id="bob", reason="recipient", settled_at=datetime.now(UTC))
+    await put(
+        api, 2, letter(), timedelta(hours=1), user_id="acme/bob", reason="recipient", settled_at=datetime.now(UTC)
+    )
     await put(api, 3, dead_reading(b"{}"), timedelta(hours=2), source_topic="readings-dlq", lane="readings")
     for query, offsets in FILTERS:
         shown = (await api.client.get("/v1/dead-letters", params=query, headers=key)).json()["items"]
@@ -191,7 +193,7 @@ async def test_a_filtered_retry_only_tells_until_it_is_no_dry_run(api: Api) -> N
     key = await ops(api)
     await put(api, 1, letter(request_id="r1"))
     await put(api, 2, letter(request_id="r2"), timedelta(hours=30))
-    await put(api, 3, letter(request_id="r3"), user_id="bob")
+    await put(api, 3, letter(request_id="r3"), user_id="acme/bob")
 
     dry = (await api.client.post("/v1/dead-letters/retry", json={"user_id": "ann"}, headers=key)).json()
     assert (dry["dry_run"], dry["sent_again"], dry["refused"]) == (True, 1, 1)

@@ -30,7 +30,7 @@ async def ops(api: Api) -> dict[str, str]:
 def summary(number: int, user_id: str = "ann") -> DigestLedgerRow:
     return DigestLedgerRow(
         digest_id=f"d{number}",
-        user_id=user_id,
+        user_id=f"acme/{user_id}",
         organization_id="acme",
         cadence="daily",
         timezone="Asia/Kolkata",
@@ -79,7 +79,7 @@ async def test_a_preview_shows_the_mail_and_sends_nothing(api: Api, ops: dict[st
     async with AsyncSession(api.database) as session, session.begin():
         session.add(
             UnitAggregateRow(
-                unit_id="fridge",
+                unit_id="acme/fridge",
                 organization_id="acme",
                 starts_at=midnight - timedelta(hours=6),
                 revision=1,

@@ -34,7 +34,7 @@ def kafka_address(kafka_settings: KafkaSettings) -> KafkaSettings:
 async def gateway(api: Api) -> dict[str, str]:
     async with AsyncSession(api.database) as session, session.begin():
         for unit, owner in (("fridge", "acme"), ("freezer", "acme"), ("theirs", "other")):
-            session.add(UnitRow(unit_id=unit, organization_id=owner, name=unit))
+            session.add(UnitRow(unit_id=f"{owner}/{unit}", organization_id=owner, name=unit))
     return await api.key(Role.GATEWAY, "acme")
 
 
@@ -60,7 +60,7 @@ async def test_one_reading_is_in_kafka_when_the_answer_comes(api: Api, gateway: 
         "refused": 0,
         "items": [{"unit_id": "fridge", "accepted": 1, "refused": 0, "refusals": []}],
     }
-    assert arrived(api) == {"fridge": [m.Reading(NOW_MS, 4.0)]}
+    assert arrived(api) == {"acme/fridge": [m.Reading(NOW_MS, 4.0)]}
 
 
 async def test_many_readings_and_several_units_go_in_one_request(api: Api, gateway: dict[str, str]) -> None:
@@ -73,7 +73,7 @@ async def test_many_readings_and_several_units_go_in_one_request(api: Api, gatew
 
     assert (many.status_code, many.json()["accepted"]) == (202, 2)
     assert (several.status_code, several.json()["accepted"]) == (202, 3)
-    assert {unit: len(readings) for unit, readings in arrived(api).items()} == {"fridge": 4, "freezer": 1}
+    assert {unit: len(readings) for unit, readings in arrived(api).items()} == {"acme/fridge": 4, "acme/freezer": 1}
 
 
 async def test_what_is_wrong_is_refused_alone_with_its_reason(api: Api, gateway: dict[str, str]) -> None:
@@ -92,7 +92,7 @@ async def test_what_is_wrong_is_refused_alone_with_its_reason(api: Api, gateway:
         (3, "future_time"),
     ]
     assert [refusal["reason"] for refusal in nowhere["refusals"]] == ["unknown_unit"]
-    assert [r.at_ms for r in arrived(api)["fridge"]] == [NOW_MS - 1000, NOW_MS - 3000]
+    assert [r.at_ms for r in arrived(api)["acme/fridge"]] == [NOW_MS - 1000, NOW_MS - 3000]
 
 
 async def test_times_in_iso_8601_and_fahrenheit_are_taken(api: Api, gateway: dict[str, str]) -> None:
@@ -115,7 +115,7 @@ async def test_times_in_iso_8601_and_fahrenheit_are_taken(api: Api, gateway: dic
 
     assert (single.status_code, many.status_code, many.json()["accepted"]) == (202, 202, 2), many.text
     assert arrived(api) == {
-        "fridge": [m.Reading(NOW_MS, 4.0)],
+        "acme/fridge": [m.Reading(NOW_MS, 4.0)],
         "freezer": [m.Reading(NOW_MS, 5.0), m.Reading(NOW_MS - 1_000, -18.0)],
     }
     refusals = many.json()["items"][0]["refusals"]

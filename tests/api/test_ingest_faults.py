@@ -38,7 +38,7 @@ async def test_with_the_broker_away_the_answer_is_503_and_no_2xx_is_lost(
     database: AsyncEngine, organization: str, tmp_path: Path
 ) -> None:
     async with AsyncSession(database) as session, session.begin():
-        session.add(UnitRow(unit_id="fridge", organization_id=organization, name="Fridge"))
+        session.add(UnitRow(unit_id="acme/fridge", organization_id=organization, name="Fridge"))
     address = DatabaseSettings(url=database.url.render_as_string(hide_password=False))
     settings = ApiSettings(delivery_limit_s=2, unsent_limit_bytes=4_096)
     with EmbeddedKafka(tmp_path) as broker:

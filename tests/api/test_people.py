@@ -36,7 +36,7 @@ async def test_a_new_contact_is_stored_and_told(api: Api, ops: dict[str, str]) -
     assert (made.status_code, made.headers["location"]) == (201, "/v1/contacts/ann"), made.text
     assert (made.json()["phone_e164"], made.json()["escalation_level"]) == ("+12025550101", 1)
     [(topic, key, message)] = await api.outbox()
-    assert (topic, key) == ("contacts", "ann")
+    assert (topic, key) == ("contacts", "acme/ann")
     assert message is not None
     assert (message["phone_e164"], message["minimum_severity"]) == ("+12025550101", "warning")
 
@@ -89,7 +89,7 @@ async def test_a_deleted_contact_leaves_tombstones_for_contact_and_digest(api: A
 
     assert (await api.client.delete("/v1/contacts/ann", headers=ops)).status_code == 204
 
-    assert (await api.outbox())[-2:] == [("contacts", "ann", None), ("digest-preferences", "ann", None)]
+    assert (await api.outbox())[-2:] == [("contacts", "acme/ann", None), ("digest-preferences", "acme/ann", None)]
     assert (await api.client.get("/v1/escalation", headers=ops)).json() == {"levels": []}
     assert (await api.client.get("/v1/digest-preferences/ann", headers=ops)).status_code == 404
 
@@ -107,11 +107,11 @@ async def test_a_new_chain_tells_those_whose_level_changed(api: Api, ops: dict[s
 
     chain = await api.client.put("/v1/escalation", json={"levels": [["ann"], ["bob", "eve"]]}, headers=ops)
     told = [(key, message and message["escalation_level"]) for _, key, message in (await api.outbox())[before:]]
-    assert (chain.status_code, told) == (200, [("bob", 2), ("eve", 2)])
+    assert (chain.status_code, told) == (200, [("acme/bob", 2), ("acme/eve", 2)])
 
     shorter = await api.client.put("/v1/escalation", json={"levels": [["ann"], ["eve"]]}, headers=ops)
     told = [(key, message and message["escalation_level"]) for _, key, message in (await api.outbox())[before + 2 :]]
-    assert (shorter.json(), told) == ({"levels": [["ann"], ["eve"]]}, [("bob", 1)])
+    assert (shorter.json(), told) == ({"levels": [["ann"], ["eve"]]}, [("acme/bob", 1)])
 
 
 async def test_a_chain_that_somebody_else_changed_is_not_overwritten(api: Api, ops: dict[str, str]) -> None:
@@ -139,7 +139,7 @@ async def test_a_preference_tells_its_next_runs_in_local_time(api: Api, ops: dic
     assert runs["daily"]["local_time"].endswith("T07:00:00+05:45")
     assert runs["monthly"]["local_time"].endswith("-01T08:00:00+05:45")
     assert datetime.fromisoformat(runs["daily"]["at"]) == datetime.fromisoformat(runs["daily"]["local_time"])
-    assert (await api.outbox())[-1][:2] == ("digest-preferences", "ann")
+    assert (await api.outbox())[-1][:2] == ("digest-preferences", "acme/ann")
 
 
 async def test_a_cadence_may_have_its_own_hour_and_units(api: Api, ops: dict[str, str]) -> None:
@@ -154,7 +154,8 @@ async def test_a_cadence_may_have_its_own_hour_and_units(api: Api, ops: dict[str
     assert runs == {"daily": "T07:00", "weekly": "T15:00"}
     message = (await api.outbox())[-1][2]
     assert message is not None
-    assert (message["hours"], message["units"]) == ({"weekly": 15}, {"daily": ["fridge"]})
+    assert (message["hours"], message["units"]) == ({"weekly": 15}, {"daily": ["acme/fridge"]})
+    assert made.json()["units"] == {"daily": ["fridge"]}
 
 
 async def test_units_of_nobody_in_a_preference_are_refused(api: Api, ops: dict[str, str]) -> None:
@@ -185,7 +186,7 @@ async def test_a_second_preference_is_refused_and_a_deleted_one_is_a_tombstone(a
     ]
     assert statuses == [201, 409]
     assert (await api.client.delete("/v1/digest-preferences/ann", headers=ops)).status_code == 204
-    assert (await api.outbox())[-1] == ("digest-preferences", "ann", None)
+    assert (await api.outbox())[-1] == ("digest-preferences", "acme/ann", None)
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "../etc/passwd", "", "Europe", "a" * 64])
@@ -208,10 +209,10 @@ async def test_a_new_cap_of_sms_is_told_with_every_contact_once(api: Api, ops: d
 
     told = [row for row in (await api.outbox())[before:] if row[0] == "contacts"]
     assert [(topic, key, message and message["organization_sms_per_hour"]) for topic, key, message in told] == [
-        ("contacts", "ann", 50),
-        ("contacts", "bob", 50),
-        ("contacts", "ann", None),
-        ("contacts", "bob", None),
+        ("contacts", "acme/ann", 50),
+        ("contacts", "acme/bob", 50),
+        ("contacts", "acme/ann", None),
+        ("contacts", "acme/bob", None),
     ]
 
 

@@ -23,7 +23,7 @@ async def ops(api: Api) -> dict[str, str]:
     await furnish(api.database)
     async with AsyncSession(api.database) as session, session.begin():
         session.add(decision("rate_limited", 5, alert_id="a2", request_id="s2", by_request_id="s1", until_at=BEGAN))
-        session.add(decision("sent", 7, user_id="bob", request_id="s3"))
+        session.add(decision("sent", 7, user_id="acme/bob", request_id="s3"))
     return await api.key(Role.OPS, "acme")
 
 

@@ -34,7 +34,7 @@ async def test_a_new_unit_is_stored_and_told(api: Api, ops: dict[str, str]) -> N
     assert read.json() == made.json()
     assert made.json()["rules"] == [RULE | {"confirm_s": 0, "recover_readings": 1}]
     [(topic, key, message)] = await api.outbox()
-    assert (topic, key) == ("units", "fridge")
+    assert (topic, key) == ("units", "acme/fridge")
     assert message is not None
     assert (message["organization_name"], message["display_unit"], message["gateway_id"]) == ("Acme Foods", "F", "gw")
     assert [rule["limit_c"] for rule in message["rules"]] == [8.0]
@@ -45,9 +45,11 @@ async def test_a_unit_is_given_an_id_when_it_has_none(api: Api, ops: dict[str, s
     assert len(made.json()["unit_id"]) == 36
 
 
-async def test_a_taken_id_is_refused_also_when_the_other_unit_is_not_ones_own(api: Api, ops: dict[str, str]) -> None:
+async def test_a_taken_id_is_refused_and_those_of_others_are_not_taken(api: Api, ops: dict[str, str]) -> None:
     theirs = await api.key(Role.OPS, "other")
-    assert (await api.client.post("/v1/units", json=FRIDGE, headers=theirs)).status_code == 201
+    for key in (theirs, ops):
+        assert (await api.client.post("/v1/units", json=FRIDGE, headers=key)).status_code == 201
+    assert [key for _, key, _ in await api.outbox()] == ["other/fridge", "acme/fridge"]
     refused = await api.client.post("/v1/units", json=FRIDGE, headers=ops)
     assert (refused.status_code, refused.json()["title"]) == (409, "Conflict")
 
@@ -83,7 +85,7 @@ async def test_a_deleted_unit_is_gone_and_a_tombstone_is_told(api: Api, ops: dic
     await api.client.post("/v1/units", json=FRIDGE, headers=ops)
     assert (await api.client.delete("/v1/units/fridge", headers=ops)).status_code == 204
     assert (await api.client.get("/v1/units/fridge", headers=ops)).status_code == 404
-    assert (await api.outbox())[-1] == ("units", "fridge", None)
+    assert (await api.outbox())[-1] == ("units", "acme/fridge", None)
 
 
 async def test_of_two_who_changed_the_same_version_the_second_is_told(api: Api, ops: dict[str, str]) -> None:
@@ -171,7 +173,7 @@ async def test_an_organizations_new_name_reaches_all_its_units(api: Api, ops: di
     await api.client.put("/v1/organization", json={"name": "Acme 2", "display_unit": "C"}, headers=admin)
 
     told = [(key, message) for topic, key, message in await api.outbox() if topic == "units"][2:]
-    assert [key for key, _ in told] == ["a", "b"]
+    assert [key for key, _ in told] == ["acme/a", "acme/b"]
     assert all(m and (m["organization_name"], m["display_unit"]) == ("Acme 2", "C") for _, m in told)
 
 

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 
 
-def link(cadence: Cadence = Cadence.DAILY, user_id: str = "ann") -> str:
+def link(cadence: Cadence = Cadence.DAILY, user_id: str = "acme/ann") -> str:
     return f"/unsubscribe/{token(UNSUBSCRIBE_SECRET.encode(), user_id, cadence)}"
 
 
@@ -65,7 +65,14 @@ async def test_one_click_takes_the_summary_away_and_tells_the_workers_once(subsc
     assert await cadences(subscribed) == ["weekly"]
     [(topic, key, message)] = await subscribed.outbox()
     assert message is not None
-    assert (topic, key, message["cadences"]) == ("digest-preferences", "ann", ["weekly"])
+    assert (topic, key, message["cadences"]) == ("digest-preferences", "acme/ann", ["weekly"])
+
+
+async def test_a_link_from_before_ids_were_qualified_still_works(subscribed: Api) -> None:
+    async with AsyncSession(subscribed.database) as session, session.begin():
+        await session.execute(update(DigestPreferenceRow).values(former_id="ann"))
+    await subscribed.client.post(link(user_id="ann"), data=ONE_CLICK)
+    assert await cadences(subscribed) == ["weekly"]
 
 
 async def test_a_mail_program_may_send_the_form_in_parts(subscribed: Api) -> None:

@@ -42,9 +42,9 @@ def kafka_address(kafka_settings: KafkaSettings) -> KafkaSettings:
 async def gateway(api: Api) -> dict[str, str]:
     """The unit dev-1 is called as its device, the freezer names its device, and theirs belongs to somebody else."""
     async with AsyncSession(api.database) as session, session.begin():
-        session.add(UnitRow(unit_id="dev-1", organization_id="acme", name="Fridge"))
-        session.add(UnitRow(unit_id="freezer", organization_id="acme", name="Freezer", device_id="emuc16e9"))
-        session.add(UnitRow(unit_id="theirs", organization_id="other", name="Theirs", device_id="dev-2"))
+        session.add(UnitRow(unit_id="acme/dev-1", organization_id="acme", name="Fridge"))
+        session.add(UnitRow(unit_id="acme/freezer", organization_id="acme", name="Freezer", device_id="emuc16e9"))
+        session.add(UnitRow(unit_id="other/theirs", organization_id="other", name="Theirs", device_id="dev-2"))
     return await api.key(Role.GATEWAY, "acme")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -30,7 +30,7 @@ def alert(alert_id: str, minutes: int = 0, **fields: object) -> AlertRow:
     """An alert of acme's fridge that began so many minutes after BEGAN."""
     row = AlertRow(
         alert_id=alert_id,
-        unit_id="fridge",
+        unit_id="acme/fridge",
         organization_id="acme",
         rule_id="high",
         kind="temperature_high",
@@ -51,7 +51,7 @@ def decision(outcome: str, minutes: int = 0, **fields: object) -> SmsAlertLogRow
         request_id="s1",
         alert_id="a1",
         organization_id="acme",
-        user_id="ann",
+        user_id="acme/ann",
         kind="temperature_high",
         severity="critical",
         outcome=outcome,
@@ -79,31 +79,37 @@ def failure(offset: int, **fields: object) -> JobFailureRow:
     return row
 
 
-async def furnish(database: AsyncEngine) -> None:
-    """A fridge with a rule and a window, ann at level 2 with a digest, the open alert a1, an SMS, a dead letter."""
+async def furnish(database: AsyncEngine, organization: str = "acme", mark: str = "") -> None:
+    """A fridge with a rule and a window, ann at level 2 with a digest, the open alert a1, an SMS, a dead letter.
+
+    Ids that an organization chooses are the same in any; `mark` stands in all that only we may choose, and in texts.
+    """
+    fridge, ann = f"{organization}/fridge", f"{organization}/ann"
+    about: dict[str, Any] = {"organization_id": organization}
     async with AsyncSession(database) as session, session.begin():
-        session.add(UnitRow(unit_id="fridge", organization_id="acme", name="Fridge"))
-        session.add(
-            ContactRow(
-                user_id="ann", organization_id="acme", name="Ann", phone_e164="+12025550101", email="ann@example.com"
-            )
-        )
+        session.add(UnitRow(unit_id=fridge, **about, name=f"{mark}Fridge", gateway_id="gw", device_id="dev"))
+        phone = "+12025550102" if mark else "+12025550101"
+        mail = f"{mark}ann@example.com"
+        session.add(ContactRow(user_id=ann, **about, name=f"{mark}Ann", phone_e164=phone, email=mail))
         await session.flush()
-        session.add(RuleRow(unit_id="fridge", rule_id="high", limit_side="high", severity="critical", limit_c=8))
+        session.add(RuleRow(unit_id=fridge, rule_id="high", limit_side="high", severity="critical", limit_c=8))
         session.add(
             MaintenanceWindowRow(
-                window_id="w1",
-                unit_id="fridge",
+                window_id=f"w1{mark}",
+                unit_id=fridge,
                 starts_at=BEGAN,
                 ends_at=BEGAN + timedelta(hours=1),
-                reason="Defrost",
+                reason=f"{mark}Defrost",
             )
         )
-        session.add(EscalationStepRow(user_id="ann", organization_id="acme", level=2))
+        session.add(EscalationStepRow(user_id=ann, **about, level=2))
+        session.add(DigestPreferenceRow(user_id=ann, **about, cadences=["daily"], timezone="Asia/Kolkata"))
+        session.add(alert(f"a1{mark}", unit_id=fridge, **about, acknowledgement_note=f"{mark}note"))
         session.add(
-            DigestPreferenceRow(user_id="ann", organization_id="acme", cadences=["daily"], timezone="Asia/Kolkata")
+            AlertTimelineRow(
+                alert_id=f"a1{mark}", **about, at=BEGAN, event="triggered", detail={"note": mark} if mark else {}
+            )
         )
-        session.add(alert("a1"))
-        session.add(AlertTimelineRow(alert_id="a1", organization_id="acme", at=BEGAN, event="triggered", detail={}))
-        session.add(decision("sent"))
-        session.add(failure(1, payload=encode(letter())))
+        session.add(decision("sent", request_id=f"s1{mark}", alert_id=f"a1{mark}", user_id=ann, **about))
+        request = letter(request_id=f"r1{mark}", alert_id=f"a1{mark}", **about)
+        session.add(failure(2 if mark else 1, payload=encode(request), error=f"{mark}error", **about))

@@ -124,21 +124,21 @@ def test_too_many_copies_for_the_brokers_are_refused_in_one_sentence(kafka: Kafk
 def test_a_file_is_replayed_and_its_bad_lines_are_told(command: Commands, tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     log.write_text("time,temp\n2026-01-31T08:01:00Z,46.4\n2026-01-31T08:00:00Z,41\nsoon,39\n")
-    code, out, err = command("replay", str(log), "--unit", "fridge-9", "--fahrenheit")
+    code, out, err = command("replay", str(log), "--unit", "acme/fridge-9", "--fahrenheit")
     assert code == 1
     assert "sent 2 messages, 2 acknowledged" in out
     assert "1 bad lines" in out
     assert f"{log}:4: time 'soon'" in err
     assert [(key, batch.readings[0].temperature_c) for key, batch in command.records(READINGS, ReadingBatch)] == [
-        ("fridge-9", 5.0),
-        ("fridge-9", 8.0),
+        ("acme/fridge-9", 5.0),
+        ("acme/fridge-9", 8.0),
     ]
 
 
 def test_a_paced_replay_stamps_the_present(command: Commands, tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     log.write_text("time,temp\n1700000000,4\n1700000010,5\n1700000020,6\n")
-    code, out, _ = command("replay", str(log), "--unit", "fridge-9", "--speed", "100")
+    code, out, _ = command("replay", str(log), "--unit", "acme/fridge-9", "--speed", "100")
     batches = [batch for _, batch in command.records(READINGS, ReadingBatch)]
     assert code == 0, out
     assert [b.readings[0].at_ms - batches[0].readings[0].at_ms for b in batches] == [0, 100, 200]
@@ -176,7 +176,7 @@ def test_a_replay_that_cannot_be_says_why_in_one_sentence(
 ) -> None:
     log = tmp_path / "log.csv"
     log.write_text("time,temp\n2026-01-31T08:00:00,4\n")
-    code, _, err = Commands(kafka.bootstrap)("replay", str(log), "--unit", "u", *arguments)
+    code, _, err = Commands(kafka.bootstrap)("replay", str(log), "--unit", "acme/u", *arguments)
     assert code == 1
     assert says in err
     assert "Traceback" not in err

@@ -42,7 +42,7 @@ async def address(api: Api, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[st
 
 
 async def put(api: Api, offset: int, hours: float = 0, **fields: Any) -> None:
-    known: dict[str, Any] = {"user_id": "ann", "reason": "exhausted", "error_code": "timeout"}
+    known: dict[str, Any] = {"user_id": "acme/ann", "reason": "exhausted", "error_code": "timeout"}
     async with AsyncSession(api.database) as session, session.begin():
         at = datetime.now(UTC) - timedelta(hours=hours)
         dead = replace(letter(request_id=f"r{offset}"), at_ms=to_ms(at))

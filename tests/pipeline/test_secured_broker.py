@@ -78,10 +78,14 @@ async def configure(database: AsyncEngine) -> str:
     async with AsyncSession(database) as session, session.begin():
         session.add(OrganizationRow(organization_id="acme", name="Acme"))
         await session.flush()
-        session.add(UnitRow(unit_id="fridge", organization_id="acme", name="Fridge"))
+        session.add(UnitRow(unit_id="acme/fridge", organization_id="acme", name="Fridge"))
         session.add(
             ContactRow(
-                user_id="ann", organization_id="acme", name="Ann", phone_e164="+12025550101", email="ann@example.com"
+                user_id="acme/ann",
+                organization_id="acme",
+                name="Ann",
+                phone_e164="+12025550101",
+                email="ann@example.com",
             )
         )
         session.add(
@@ -90,16 +94,16 @@ async def configure(database: AsyncEngine) -> str:
             )
         )
         await session.flush()
-        session.add(RuleRow(unit_id="fridge", rule_id="high", limit_side="high", severity="critical", limit_c=8))
-        session.add(DigestPreferenceRow(user_id="ann", organization_id="acme", cadences=["daily"], timezone="UTC"))
+        session.add(RuleRow(unit_id="acme/fridge", rule_id="high", limit_side="high", severity="critical", limit_c=8))
+        session.add(DigestPreferenceRow(user_id="acme/ann", organization_id="acme", cadences=["daily"], timezone="UTC"))
         await publish_organizations(session, ["acme"])
-        await publish_units(session, ["fridge"])
-        await publish_contacts(session, ["ann"])
+        await publish_units(session, ["acme/fridge"])
+        await publish_contacts(session, ["acme/ann"])
         await publish_digest_command(
             session,
             m.SendDigestNow(
                 command_id="c1",
-                user_id="ann",
+                user_id="acme/ann",
                 organization_id="acme",
                 cadence=m.Cadence.DAILY,
                 timezone="UTC",
@@ -116,7 +120,7 @@ def now_ms() -> int:
 
 def send_reading(settings: KafkaSettings, temperature_c: float) -> None:
     producer = ReadingsProducer(settings.librdkafka(), prefix=settings.topic_prefix)
-    producer.send_batch(m.ReadingBatch("fridge", [m.Reading(now_ms(), temperature_c)]))
+    producer.send_batch(m.ReadingBatch("acme/fridge", [m.Reading(now_ms(), temperature_c)]))
     producer.close(20)
 
 

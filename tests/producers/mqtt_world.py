@@ -72,7 +72,7 @@ class Device:
         self._sent: list[MQTTMessageInfo] = []
 
     def send(self, unit: str, payload: str | bytes, *, retain: bool = False, site: str = "north") -> None:
-        topic = f"site/{site}/unit/{unit}/temperature"
+        topic = f"organization/acme/site/{site}/unit/{unit}/temperature"
         self._sent.append(self._client.publish(topic, payload, qos=1, retain=retain))
 
     def all_acknowledged(self) -> None:

@@ -188,17 +188,17 @@ def test_what_is_no_reading_goes_on_as_it_came_and_holds_up_nothing(
         running = Running(mqtt.port, kafka_settings)
         try:
             eventually(lambda: running.bridge.subscribed, within_s=60)
-            sensor.send("odd", b"\xff\xfe broken")
-            sensor.send("odd", b"")
+            sensor.send("acme/odd", b"\xff\xfe broken")
+            sensor.send("acme/odd", b"")
             sensor.send("odd", "4.5")
             eventually(lambda: len(records(kafka_settings, READINGS)) == 3, within_s=60)
             eventually(lambda: running.bridge.on_the_way == 0)
         finally:
             running.close()
     assert {(record.key, record.value) for record in records(kafka_settings, READINGS)} == {
-        ("odd", b"\xff\xfe broken"),
-        ("odd", b""),
-        ("odd", b'{"unit_id":"odd","readings":[{"at_ms":%d,"temperature_c":4.5}]}' % AT_MS),
+        ("acme/odd", b"\xff\xfe broken"),
+        ("acme/odd", b""),
+        ("acme/odd", b'{"unit_id":"acme/odd","readings":[{"at_ms":%d,"temperature_c":4.5}]}' % AT_MS),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 import msgspec
@@ -14,7 +15,7 @@ from producers.mqtt_payload import KEPT_BYTES, Forward, understand
 from producers.mqtt_settings import MqttSettings
 from schemas.messages import DeadLetterReason, Reading, ReadingBatch
 
-TOPIC = "site/north/unit/fridge-1/temperature"
+TOPIC = "organization/acme/site/north/unit/fridge-1/temperature"
 NOW_MS = 1_772_366_400_000
 
 
@@ -46,7 +47,7 @@ def readings(payload: str) -> list[Reading]:
     forward = understand(TOPIC, payload.encode(), arrived_ms=NOW_MS)
     assert forward.problem is None
     batches = [msgspec.json.decode(value, type=ReadingBatch) for value in forward.values]
-    assert {batch.unit_id for batch in batches} == {forward.key} == {"fridge-1"}
+    assert {batch.unit_id for batch in batches} == {forward.key} == {"acme/fridge-1"}
     return [reading for batch in batches for reading in batch.readings]
 
 
@@ -85,7 +86,7 @@ def test_a_number_a_reading_and_a_batch_are_understood(payload: str, expected: l
         ('{"temperature": 4, "at_ms": 1, "time": 2}', DeadLetterReason.WRONG_SHAPE, "send one of at_ms"),
         ('{"temperature": 4, "time": "2026-03-01T12:00:00"}', DeadLetterReason.WRONG_SHAPE, "with an offset"),
         ('{"temperature": -300}', DeadLetterReason.WRONG_SHAPE, "below absolute zero"),
-        ('{"temperature": 4, "unit_id": "other"}', DeadLetterReason.KEY_MISMATCH, "unit_id is 'other'"),
+        ('{"temperature": 4, "unit_id": "other"}', DeadLetterReason.KEY_MISMATCH, "unit_id is 'acme/other'"),
         ("200", DeadLetterReason.IMPOSSIBLE_TEMPERATURE, None),
     ],
 )
@@ -163,8 +164,20 @@ def test_with_tls_the_port_is_another() -> None:
 )
 def test_a_number_of_hundreds_of_digits_is_handed_on_as_it_came(form: str, digits: int) -> None:
     payload = form.format("1" + "0" * digits).encode()
-    forward = understand("site/s/unit/u/temperature", payload, arrived_ms=1_795_000_000_000)
+    forward = understand("organization/o/site/s/unit/u/temperature", payload, arrived_ms=1_795_000_000_000)
     assert forward.values
     if digits > 30:
         assert forward.problem
         assert forward.readings == 0
+
+
+def test_on_a_broker_of_one_organization_the_settings_name_it() -> None:
+    forward = understand("site/north/unit/fridge-1/temperature", b"4.2", arrived_ms=NOW_MS, organization_id="acme")
+    assert forward.key == "acme/fridge-1"
+
+
+@pytest.mark.parametrize("named", ["other/fridge-1", "../other/fridge-1", "fridge-2"])
+def test_no_payload_speaks_for_another_unit_or_organization_than_its_topic(named: str) -> None:
+    payload = json.dumps({"unit_id": named, "readings": [{"temperature": 4, "at_ms": NOW_MS}]}).encode()
+    used, refusals = judged(understand(TOPIC, payload, arrived_ms=NOW_MS))
+    assert (used, [refusal.reason for refusal in refusals]) == ([], [DeadLetterReason.KEY_MISMATCH])

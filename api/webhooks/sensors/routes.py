@@ -29,6 +29,7 @@ from api.webhooks.sensors.payload import PayloadError, Translated
 from database.configuration import UnitRow
 from schemas import messages as m
 from schemas.http.fields import ID_PATTERN, Shape
+from schemas.identity import plain
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["webhooks"])
@@ -162,8 +163,9 @@ async def _take(services: Services, caller: Caller, vendor: str, translate: Call
 
 
 async def unit_of_device(session: AsyncSession, caller: Caller, device_id: str) -> str:
-    """The caller's unit that names the device; else the device's own id, whether or not it is a unit."""
+    """The plain id of the caller's unit that names the device; else the device's own, whether or not it is a unit."""
     wanted = select(UnitRow.unit_id).where(
         UnitRow.organization_id == caller.organization_id, UnitRow.device_id == device_id
     )
-    return (await session.scalars(wanted)).one_or_none() or device_id
+    unit_id = (await session.scalars(wanted)).one_or_none()
+    return device_id if unit_id is None else plain(unit_id)

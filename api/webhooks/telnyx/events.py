@@ -15,6 +15,7 @@ import msgspec
 from api.problems import Problem, invalid
 from api.validation_texts import worded
 from schemas import messages as m
+from schemas.messages.fields import LONGEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,6 @@ FINALIZED = "message.finalized"
 RECEIVED = "message.received"
 DELIVERY = frozenset({SENT, FINALIZED})
 LONGEST_TEXT = 1_600
-LONGEST_ID = 200
 
 
 class Phone(msgspec.Struct, frozen=True):

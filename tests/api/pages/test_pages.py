@@ -36,7 +36,7 @@ async def acme(api: Api) -> Api:
     """Acme's fridge has an open alert and a reading of 9.5 °C; somebody of acme is signed in."""
     await furnish(api.database)
     await signed_in(api, Role.MEMBER)
-    read(api, "fridge", 9.5)
+    read(api, "acme/fridge", 9.5)
     return api
 
 
@@ -55,7 +55,7 @@ def said(html: str) -> str:
 
 
 async def test_the_live_page_says_of_each_unit_how_it_is(acme: Api) -> None:
-    await add(acme, UnitRow(unit_id="milk", organization_id="acme", name="Milk <b>", gateway_id="north"))
+    await add(acme, UnitRow(unit_id="acme/milk", organization_id="acme", name="Milk <b>", gateway_id="north"))
     text = (await acme.client.get("/live")).text
     assert "(1) Live" not in text
     assert said(text).count("Critical") == 1
@@ -71,14 +71,14 @@ async def test_the_live_page_says_of_each_unit_how_it_is(acme: Api) -> None:
 
 async def test_a_last_value_that_is_too_old_is_marked_as_such(acme: Api) -> None:
     acme.app.state.services.live.units.clear()
-    read(acme, "fridge", 5.0, NOW - timedelta(hours=1))
+    read(acme, "acme/fridge", 5.0, NOW - timedelta(hours=1))
     text = (await acme.client.get("/live")).text
     assert 'class="tile critical stale"' in text
     assert "last 1 h ago" in said(text) or "last 60 min ago" in said(text), said(text)
 
 
 async def test_changed_tiles_come_as_events_and_a_changed_state_asks_for_the_list_again(acme: Api) -> None:
-    await add(acme, UnitRow(unit_id="milk", organization_id="acme", name="Milk"))
+    await add(acme, UnitRow(unit_id="acme/milk", organization_id="acme", name="Milk"))
     services = acme.app.state.services
     viewer = services.keys  # the stream asks for nothing but the organization
     assert viewer
@@ -87,8 +87,8 @@ async def test_changed_tiles_come_as_events_and_a_changed_state_asks_for_the_lis
     shown, *look = await live.tiles_of(services, caller, None)
     events = live.events(services, caller, shown, *look)
     assert b"event: alive" in await anext(events)
-    read(acme, "milk", 4.0)
-    services.live._announce({"milk", "somebody-elses"})
+    read(acme, "acme/milk", 4.0)
+    services.live._announce({"acme/milk", "somebody-elses"})
     tiles = (await anext(events)).decode()
     assert "event: tiles" in tiles
     assert "39.2" in tiles
@@ -160,7 +160,7 @@ def bucket(starts_at: datetime, celsius: float) -> UnitAggregateRow:
     numbers = dict.fromkeys(("above_s", "below_s", "covered_s", "mkt_seconds", "mkt_sum"), 0.0)
     return UnitAggregateRow(
         organization_id="acme",
-        unit_id="fridge",
+        unit_id="acme/fridge",
         starts_at=starts_at,
         revision=1,
         count=2,

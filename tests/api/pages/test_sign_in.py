@@ -166,7 +166,7 @@ async def link(api: Api) -> str:
     """A sign-in link of Ann's."""
     await furnish(api.database)
     async with api.app.state.services.transaction() as session:
-        return await make_link(session, api.app.state.services, "ann")
+        return await make_link(session, api.app.state.services, "acme/ann")
 
 
 async def test_a_link_signs_in_once_and_only_by_its_button(api: Api, link: str) -> None:
@@ -193,5 +193,5 @@ async def test_a_link_works_for_fifteen_minutes(api: Api, link: str) -> None:
 async def test_a_contact_who_is_deleted_is_signed_out(api: Api, link: str) -> None:
     await api.client.post(link)
     async with AsyncSession(api.database) as session, session.begin():
-        await session.execute(delete(ContactRow).where(ContactRow.user_id == "ann"))
+        await session.execute(delete(ContactRow).where(ContactRow.user_id == "acme/ann"))
     assert (await api.client.get("/alerts")).status_code == 303
