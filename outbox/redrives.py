@@ -18,6 +18,7 @@ from outbox.alert_states import alert_states
 from outbox.writer import QueuedRecord, publish_records
 from schemas import messages as m
 from schemas.headers import Header, type_name
+from schemas.identity import plain
 from schemas.topics import DEAD_LETTER_SETTLEMENTS, SMS_CRITICAL
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ async def judge_rows(
     for (row, dead), fact in zip(found, facts, strict=True):
         decision: RedriveRecord | Refused
         if row.settled_at is not None:
-            decision = already_sent(row.settled_by, row.redrives)
+            decision = already_sent(row.settled_by and plain(row.settled_by), row.redrives)
         elif dead is None or fact is None:
             decision = Refused(
                 Reason.NOT_REDRIVABLE,

@@ -61,7 +61,7 @@ def dead_letters(command: str, *arguments: str) -> tuple[int, str]:
 @pytest.mark.usefixtures("address")
 async def test_dead_letters_are_listed_masked_and_by_filter(api: Api) -> None:
     for number in range(1, 4):
-        await put(api, number, hours=number, error="+12025550123 of ann@example.com", user_id=f"u{number}")
+        await put(api, number, hours=number, error="+12025550123 of ann@example.com", user_id=f"acme/u{number}")
 
     def listed(*options: str) -> list[str]:
         code, told = dead_letters("list", "--json", *options)

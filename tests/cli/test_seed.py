@@ -98,16 +98,16 @@ async def test_a_file_arrives_with_its_windows_and_only_what_differs_is_changed(
     file.write_text(FILE)
     sow(client, *read_seed(file))
     sent = await newest(api)
-    unit = msgspec.convert(sent["units", "sledge"], m.UnitConfig)
+    unit = msgspec.convert(sent["units", "north/sledge"], m.UnitConfig)
     assert {(rule.rule_id, rule.limit_c, rule.clear_c) for rule in unit.rules} == {
         ("Cold", -40.0, None),
         ("warm", -5.0, -6.5),
     }
     assert unit.maintenance == (m.MaintenanceWindow(1_798_128_000_000, 1_798_243_200_000),)
-    nick = msgspec.convert(sent["contacts", "nick"], m.Contact)
+    nick = msgspec.convert(sent["contacts", "north/nick"], m.Contact)
     assert (nick.phone_e164, nick.organization_sms_per_hour) == ("+12025550101", 40)
-    assert sent["contacts", "elf"]["escalation_level"] == 2
-    assert sent["digest-preferences", "nick"]["cadences"] == ["daily", "weekly"]
+    assert sent["contacts", "north/elf"]["escalation_level"] == 2
+    assert sent["digest-preferences", "north/nick"]["cadences"] == ["daily", "weekly"]
 
     file.write_text(FILE.replace("limit_c: -5,", "limit_c: -4,").replace("reason: Busy", "reason: Very busy"))
     done = {str(line) for line in sow(client, *read_seed(file))}
@@ -209,6 +209,6 @@ async def test_one_unit_is_made_for_the_organization_that_is_named(api: Api, cli
     sow_unit(client, "acme", unit)
     sow_unit(client, "acme", unit)
     [(topic, key, sent)] = await api.outbox()
-    assert (topic, key) == ("units", "replayed")
+    assert (topic, key) == ("units", "acme/replayed")
     assert sent is not None
     assert [(rule["limit"], rule["limit_c"]) for rule in sent["rules"]] == [("high", 5.0)]
