@@ -18,6 +18,7 @@ from api.services import Services, Used
 from database.configuration import DigestPreferenceRow
 from domain.digest.unsubscribe import read
 from outbox.writer import publish_digest_preferences
+from schemas.identity import plain
 from schemas.messages import Cadence
 
 router = APIRouter(tags=["digests"])
@@ -120,7 +121,7 @@ async def unsubscribe(token: Token, services: Used, request: Request) -> Respons
     if not _one_click(body, request.headers.get("content-type", "")):
         raise Problem(HTTPStatus.BAD_REQUEST, f"The body must be the form {FIELD}={VALUE}, as RFC 8058 says.")
     user_id, cadence = meant
-    acting.identify(request.scope, f"unsubscribe link of {user_id}")
+    acting.identify(request.scope, f"unsubscribe link of {plain(user_id)}")
     # Links in mails from before ids were qualified name the former one.
     named = or_(DigestPreferenceRow.user_id == user_id, DigestPreferenceRow.former_id == user_id)
     wanted = select(DigestPreferenceRow).where(named).with_for_update()

@@ -36,7 +36,7 @@ async def put(api: Api, offset: int, dead: msgspec.Struct, age: timedelta = time
     # As everything that comes from Kafka, to the millisecond.
     at = from_ms(to_ms(datetime.now(UTC) - age))
     dead = msgspec.structs.replace(dead, at_ms=to_ms(at))
-    known: dict[str, Any] = {"failed_at": at, "payload": m.encode(dead), "user_id": "ann", "reason": "exhausted"}
+    known: dict[str, Any] = {"failed_at": at, "payload": m.encode(dead), "user_id": "acme/ann", "reason": "exhausted"}
     async with AsyncSession(api.database) as session, session.begin():
         session.add(failure(offset, **known | fields))
 
