@@ -60,7 +60,7 @@ async def test_a_summary_that_is_asked_for_is_put_on_its_way(api: Api, ops: dict
     assert answer.status_code == 202, answer.text
     assert again.json() == answer.json()
     [(topic, key, message)] = await api.outbox()
-    assert (topic, key) == ("digest-runs", "ann")
+    assert (topic, key) == ("digest-runs", "acme/ann")
     assert message is not None
     assert (message["type"], message["timezone"], message["cadence"]) == ("send_digest_now", "Asia/Kolkata", "daily")
     # A day in Kolkata, which begins at 18:30 UTC.

@@ -86,14 +86,14 @@ async def test_a_devices_readings_reach_the_unit_of_its_name_or_the_one_that_nam
         202,
         {"device_id": "emuc16e9", "unit_id": "freezer", **taken},
     )
-    assert arrived(api) == {"dev-1": [4.5], "freezer": [-18.5]}
+    assert arrived(api) == {"acme/dev-1": [4.5], "acme/freezer": [-18.5]}
 
 
 async def test_the_webhooks_address_may_name_the_field(api: Api, gateway: dict[str, str]) -> None:
     payload = uplink("dev-1", 21.0)
     payload["uplink_message"]["decoded_payload"]["inside"] = 4.5
     await api.client.post(THINGS, params={"field": "inside"}, json=payload, headers=gateway)
-    assert arrived(api) == {"dev-1": [4.5]}
+    assert arrived(api) == {"acme/dev-1": [4.5]}
 
 
 @pytest.mark.parametrize(
