@@ -176,4 +176,4 @@ class TestWithASignatureSecret:
         assert (good.status_code, tampered.status_code, unsigned.status_code) == (202, 403, 403)
         assert "X-Dt-Signature is missing" in unsigned.json()["detail"]
         assert SECRET not in unsigned.text
-        assert arrived(api) == {"freezer": [-18.5]}
+        assert arrived(api) == {"acme/freezer": [-18.5]}
