@@ -28,4 +28,4 @@ async def test_the_fallback_is_a_contact_of_the_organization_until_that_is_delet
     organization = await api.client.get("/v1/organization", headers=admin)
     assert organization.json()["fallback_user_id"] is None
     told = [message for topic, _, message in await api.outbox() if topic == "organizations"]
-    assert [message and message.get("fallback_user_id") for message in told] == ["ann", None]
+    assert [message and message.get("fallback_user_id") for message in told] == ["acme/ann", None]

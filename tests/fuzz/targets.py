@@ -145,7 +145,9 @@ def targets() -> dict[str, Target]:
     return found | {
         "redrive": Target(_redriven, [*examples(t.READINGS_DLQ), *examples(t.SMS_DLQ), *examples(t.EMAIL_DLQ)]),
         "submission": Target(lambda body: submissions.read(body, NOW_MS), READINGS, (Problem,)),
-        "mqtt": Target(lambda payload: understand("site/s/unit/u/temperature", payload, arrived_ms=NOW_MS), MQTT),
+        "mqtt": Target(
+            lambda payload: understand("organization/o/site/s/unit/u/temperature", payload, arrived_ms=NOW_MS), MQTT
+        ),
         "the-things-stack": Target(the_things_stack.translate, UPLINKS, (PayloadError, *NOT_JSON)),
         "disruptive": Target(disruptive.translate, EVENTS, (PayloadError, *NOT_JSON)),
         "telnyx": Target(_telnyx, RECEIPTS, (Problem,)),
