@@ -48,7 +48,9 @@ def _cut(rng: random.Random, data: bytes, _: Sequence[bytes]) -> bytes:
 
 def _repeat(rng: random.Random, data: bytes, _: Sequence[bytes]) -> bytes:
     begin, end = sorted(rng.randint(0, len(data)) for _unused in range(2))
-    return data[:begin] + data[begin:end] * rng.choice((2, 3, 50, 2_000)) + data[end:]
+    # No more than is kept: the memory that is measured is that of who takes the message.
+    times = min(rng.choice((2, 3, 50, 2_000)), 1 + LARGEST // max(1, end - begin))
+    return data[:begin] + data[begin:end] * times + data[end:]
 
 
 def _insert(rng: random.Random, data: bytes, _: Sequence[bytes]) -> bytes:
