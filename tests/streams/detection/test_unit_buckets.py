@@ -139,3 +139,14 @@ async def test_a_unit_that_moves_to_another_organization_leaves_its_numbers_behi
 
 def types_of(bench: Bench) -> list[str]:
     return [type(alert).__name__ for alert in bench.alerts()]
+
+
+async def test_a_unit_that_is_moved_while_too_warm_ends_the_former_owners_alert_and_begins_one_of_the_new_ones() -> (
+    None
+):
+    bench = Bench(unit())
+    await bench.handle(record("u", [(0, 9.0)], 0))
+    bench.units.set(msgspec.structs.replace(unit(), organization_id="other"))
+    await bench.handle(record("u", [(1, 9.0)], 1))
+    said = [(type(alert).__name__, alert.organization_id) for alert in bench.alerts()]
+    assert said == [("AlertTriggered", "org"), ("AlertResolved", "org"), ("AlertTriggered", "other")]
