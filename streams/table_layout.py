@@ -81,6 +81,7 @@ RECORDED = (
     t.ESCALATIONS,
     *t.SMS_LANES.values(),
     t.SMS_OUTCOMES,
+    t.SMS_INBOUND,
     t.UNIT_AGGREGATES,
     t.EMAIL_OUTCOMES,
     t.PAGE_EMAILS,
