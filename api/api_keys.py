@@ -13,7 +13,7 @@ from api.organizations import organization_of
 from api.ownership import row_of
 from api.problems import invalid, responses
 from api.services import Administrator, Used
-from database.configuration import ApiKeyRow, ContactRow
+from database.configuration import ApiKeyRow, ContactRow, UnitRow
 from schemas.http.api_keys import KeyView, MadeKey, NewKey
 from schemas.http.fields import ID_PATTERN
 from schemas.http.paging import Page
@@ -38,6 +38,7 @@ async def create_key(body: NewKey, caller: Administrator, services: Used) -> Mad
     made = make_key()
     async with services.transaction() as session:
         await organization_of(session, caller.organization_id)
+        unit = None if body.unit_id is None else await row_of(session, UnitRow, caller, body.unit_id)
         contact = None if body.user_id is None else await row_of(session, ContactRow, caller, body.user_id)
         await _must_not_outlive_its_maker(session, caller, body)
         row = ApiKeyRow(
@@ -47,6 +48,8 @@ async def create_key(body: NewKey, caller: Administrator, services: Used) -> Mad
             name=body.name,
             secret_sha256=made.secret_sha256,
             user_id=contact and contact.user_id,
+            gateway_id=body.gateway_id,
+            unit_id=unit and unit.unit_id,
             created_by=caller.name,
             expires_at=body.expires_at,
         )

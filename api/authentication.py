@@ -73,6 +73,10 @@ class Caller(msgspec.Struct, frozen=True):
     role: Role
     organization_id: str
     user_id: str | None = None
+    # A device's key sends readings of the units of one gateway, or of one unit.
+    gateway_id: str | None = None
+    unit_id: str | None = None
+    readings_per_s: int | None = None
 
     @property
     def name(self) -> str:
@@ -118,7 +122,15 @@ class Keys:
                     f"This key is for all organizations: choose one with the header {ORGANIZATION_HEADER}.",
                 )
             await self._store.must_be_organization(organization_id)
-        return Caller(known.key_id, known.role, organization_id, known.user_id)
+        return Caller(
+            known.key_id,
+            known.role,
+            organization_id,
+            known.user_id,
+            known.gateway_id,
+            known.unit_id,
+            known.readings_per_s,
+        )
 
     async def operator(self, request: Request) -> str:
         """The id of a key for all organizations; raises Problem for any other key."""

@@ -1,15 +1,16 @@
-"""Sends the readings of requests to the broker: checks that units exist, bounds memory, waits for acknowledgement."""
+"""Sends the readings of requests to the broker: checks units and quotas, bounds memory, waits for acknowledgement."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client import Counter, Gauge
 from sqlalchemy import select
 
 from api.problems import unavailable
+from api.reading_quotas import ReadingQuotas
 from api.single_flight import SingleFlight
 from database.configuration import UnitRow
 from producers.errors import QueueFullError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from api.authentication import Caller
     from api.settings import ApiSettings
     from api.submission_forms import Part
     from producers.kafka import ReadingsProducer
@@ -87,6 +89,13 @@ class Waiter:
             await asyncio.wait_for(self._done, limit_s)
 
 
+class Unit(NamedTuple):
+    """What is known of a unit, and until when on the monotonic clock."""
+
+    gateway_id: str | None
+    known_until: float
+
+
 class Ingest:
     """Sends a request's readings and waits for the broker. The bytes in flight are bounded."""
 
@@ -97,29 +106,31 @@ class Ingest:
         self._producer = producer
         self._settings = settings
         self._clock = clock
-        # Until when each unit is known to exist.
-        self._known: dict[str, float] = {}
+        self._known: dict[str, Unit] = {}
         self._acknowledgements = Acknowledgements(asyncio.get_running_loop())
         self._asking: SingleFlight[None] = SingleFlight()
         self._unsent_bytes = 0
+        self._quotas = ReadingQuotas(clock)
 
     def forget(self, unit_id: str) -> None:
         """Ask the database about the unit again."""
         self._known.pop(unit_id, None)
 
-    async def send(self, parts: Sequence[Part], organization_id: str, body_bytes: int) -> None:
+    async def send(self, parts: Sequence[Part], caller: Caller, body_bytes: int) -> None:
         """Returns when the broker has acknowledged all readings that remain in `parts`; the others are refused there.
 
-        Raises Problem (503) when the broker does not acknowledge in time, or too many bytes are waiting already.
+        Raises Problem: 429 over the organization's quota, 503 when the broker does not acknowledge in time, or too many
+        bytes are waiting already.
         """
         if self._unsent_bytes + body_bytes > self._settings.unsent_limit_bytes:
             TAKEN.labels("unavailable").inc(sum(len(part.readings) for part in parts))
             raise unavailable("Kafka is unavailable or slower than the incoming readings. Send this again later.")
+        self._quotas.use(caller, sum(len(part.readings) for part in parts))
         self._unsent_bytes += body_bytes
         UNSENT.set(self._unsent_bytes)
         try:
-            await self._refuse_unknown_units(parts, organization_id)
-            await self._publish(parts, organization_id)
+            await self._refuse_unknown_units(parts, caller)
+            await self._publish(parts, caller.organization_id)
         finally:
             self._unsent_bytes -= body_bytes
             UNSENT.set(self._unsent_bytes)
@@ -127,29 +138,33 @@ class Ingest:
         if refused := sum(part.refused for part in parts):
             TAKEN.labels("refused").inc(refused)
 
-    async def _refuse_unknown_units(self, parts: Sequence[Part], organization_id: str) -> None:
+    async def _refuse_unknown_units(self, parts: Sequence[Part], caller: Caller) -> None:
         now = self._clock()
-        ids = [qualified(organization_id, part.unit_id) for part in parts]
-        unsure = [unit_id for unit_id in ids if self._known.get(unit_id, now) <= now]
+        ids = [caller.qualified(part.unit_id) for part in parts]
+        unsure = [unit_id for unit_id in ids if (unit := self._known.get(unit_id)) is None or unit.known_until <= now]
         if len(unsure) == 1:
             await self._asking.call(unsure[0], lambda: self._look_up(unsure, now))
         elif unsure:
             await self._look_up(unsure, now)
         for unit_id, part in zip(ids, parts, strict=True):
-            if unit_id not in self._known:
+            unit = self._known.get(unit_id)
+            if unit is None:
                 part.refuse_all(Reason.UNKNOWN_UNIT, f"there is no unit {part.unit_id}; create it first")
+            elif caller.unit_id not in (None, unit_id) or caller.gateway_id not in (None, unit.gateway_id):
+                part.refuse_all(Reason.UNKNOWN_UNIT, f"the unit {part.unit_id} is not one that this key is bound to")
 
     async def _look_up(self, unit_ids: Sequence[str], now: float) -> None:
         # PostgreSQL text cannot hold NUL, so no unit id does.
         possible = {unit_id for unit_id in unit_ids if "\x00" not in unit_id}
-        wanted = select(UnitRow.unit_id).where(UnitRow.unit_id.in_(possible))
+        wanted = select(UnitRow.unit_id, UnitRow.gateway_id).where(UnitRow.unit_id.in_(possible))
         async with self._engine.connect() as connection:
-            found = (await connection.scalars(wanted)).all()
+            found = (await connection.execute(wanted)).all()
         if len(self._known) > KNOWN_UNITS:
             self._known.clear()
         for unit_id in unit_ids:
             self._known.pop(unit_id, None)
-        self._known.update(dict.fromkeys(found, now + self._settings.unit_cache_s))
+        known_until = now + self._settings.unit_cache_s
+        self._known.update({unit_id: Unit(gateway_id, known_until) for unit_id, gateway_id in found})
 
     async def _publish(self, parts: Sequence[Part], organization_id: str) -> None:
         waiter = Waiter(self._acknowledgements)

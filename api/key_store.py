@@ -35,6 +35,10 @@ class StoredKey(msgspec.Struct):
     role: Role
     organization_id: str | None
     user_id: str | None
+    gateway_id: str | None
+    unit_id: str | None
+    # Of its organization.
+    readings_per_s: int | None
     secret_sha256: bytes
     ends_at: datetime | None
     loaded_at: float
@@ -102,6 +106,7 @@ class KeyStore:
     async def _ask(self, key_id: str) -> StoredKey | None:
         async with AsyncSession(self._engine) as session:
             row = await session.get(ApiKeyRow, key_id)
+            owner = None if row is None else await session.get(OrganizationRow, row.organization_id or "")
         known = self._known.get(key_id)
         if row is None:
             self._known.pop(key_id, None)
@@ -115,6 +120,9 @@ class KeyStore:
             role=Role(row.role),
             organization_id=row.organization_id,
             user_id=row.user_id,
+            gateway_id=row.gateway_id,
+            unit_id=row.unit_id,
+            readings_per_s=None if owner is None else owner.readings_per_s,
             secret_sha256=row.secret_sha256,
             ends_at=min(ends, default=None),
             loaded_at=self._clock(),

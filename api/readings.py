@@ -51,7 +51,7 @@ async def ingest(request: Request) -> Response:
     caller = await services.keys.caller(request, INGEST)
     body = await request.body()
     parts = submissions.read(body, round(services.now().timestamp() * 1000))
-    await services.ingest.send(parts, caller.organization_id, len(body))
+    await services.ingest.send(parts, caller, len(body))
     items = [part.item() for part in parts]
     accepted = sum(item.accepted for item in items)
     receipt = forms.Receipt(accepted, sum(item.refused for item in items), items)

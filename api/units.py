@@ -141,7 +141,10 @@ async def replace_unit(
         entity_tags.must_match(request, row.version)
         await _write(session, row, body)
         await announce_change(session, row)
-        return await answer_with(session, row, request)
+        response = await answer_with(session, row, request)
+    # Its gateway may be another.
+    services.ingest.forget(row.unit_id)
+    return response
 
 
 @router.delete(

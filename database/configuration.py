@@ -24,6 +24,7 @@ class OrganizationRow(Row):
     __table_args__ = (
         one_of("display_unit", DISPLAY_UNITS),
         CheckConstraint("sms_per_hour >= 1", name="sms_per_hour"),
+        CheckConstraint("readings_per_s >= 1", name="readings_per_s"),
         CheckConstraint("escalation_wait_s >= 1", name="escalation_wait_s"),
     )
 
@@ -34,6 +35,7 @@ class OrganizationRow(Row):
     max_units: Mapped[int | None]
     max_contacts: Mapped[int | None]
     sms_per_hour: Mapped[int | None]
+    readings_per_s: Mapped[int | None]
     escalation_wait_s: Mapped[int | None]
     fallback_user_id: Mapped[str | None]
     version: Mapped[Version]
@@ -170,12 +172,14 @@ class ApiKeyRow(Row):
 
     An organization of null is allowed for admins alone: a key over all organizations, made on the command line.
     `user_id` is the contact who acts with the key, where it is a person's; `created_by` names the key that made it.
+    With a gateway or a unit, the key is a device's: it sends readings of these units and no others.
     """
 
     __tablename__ = "api_keys"
     __table_args__ = (
         one_of("role", Role),
         CheckConstraint("organization_id IS NOT NULL OR role = 'admin'", name="organization"),
+        CheckConstraint("num_nonnulls(gateway_id, unit_id) = 0 OR role = 'gateway'", name="device"),
         Index(None, "organization_id", "key_id"),
     )
 
@@ -184,6 +188,8 @@ class ApiKeyRow(Row):
     role: Mapped[str]
     name: Mapped[str]
     user_id: Mapped[str | None]
+    gateway_id: Mapped[str | None]
+    unit_id: Mapped[str | None]
     secret_sha256: Mapped[bytes]
     created_by: Mapped[str | None]
     created_at: Mapped[CreatedAt]

@@ -28,6 +28,7 @@ class OrganizationView(OrganizationBody):
     max_units: int | None
     max_contacts: int | None
     sms_per_hour: int | None
+    readings_per_s: int | None
 
 
 Limitation = Annotated[int, Field(strict=True, ge=0, le=INT4)]
@@ -39,3 +40,7 @@ class OrganizationTerms(OrganizationBody):
     max_units: Limitation | None = None
     max_contacts: Limitation | None = None
     sms_per_hour: Annotated[int, Field(strict=True, ge=1, le=INT4)] | None = None
+    readings_per_s: Annotated[
+        Annotated[int, Field(strict=True, ge=1, le=INT4)] | None,
+        Field(description="By HTTP, in each process of the API; ten seconds' worth may come at once"),
+    ] = None

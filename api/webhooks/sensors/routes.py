@@ -148,7 +148,7 @@ async def _take(services: Services, caller: Caller, vendor: str, translate: Call
     # From here on the same path as for gateways.
     submission = m.encode(m.ReadingBatch(unit_id, list(told.readings)))
     [part] = submissions.read(submission, round(services.now().timestamp() * 1000))
-    await services.ingest.send([part], caller.organization_id, len(submission))
+    await services.ingest.send([part], caller, len(submission))
     item = part.item()
     if item.refused:
         log.warning("vendors.refused", vendor=vendor, unit=unit_id, because=item.refusals[0].reason)
