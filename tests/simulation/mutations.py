@@ -180,10 +180,10 @@ MUTATIONS = (
         "]",
     ),
     Mutation(
-        "an acknowledged timer stays in memory, too",
-        "timers:Timers._fire",
-        "del self._pending[timer.timer_id]",
-        "pass",
+        "a timer fires when it is nearly due",
+        "timer_queue:TimerQueue.take",
+        "self._heap[0][0] <= now_ms",
+        "self._heap[0][0] <= now_ms + 3_000",
     ),
     Mutation(
         "reads do not see what the changelog has not yet",
