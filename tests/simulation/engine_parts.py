@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 CHANGELOG = "-changelog"
 # Every look costs steps, and finds nothing as a rule.
 TIMERS_LOOK_S = 1.0
-# How old a data folder may be: a changelog keeps deletions a little longer.
-TOMBSTONES_MS = 4_000
 
 
 class Disk:
     """The data folders of one machine: they outlive the processes on it, and may be older than the changelog."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep_ms: int) -> None:
+        # A folder older than this is dropped.
+        self.keep_ms = keep_ms
         self.values: defaultdict[tuple[str, int], dict[bytes, bytes]] = defaultdict(dict)
         self.offsets: dict[tuple[str, int], int] = {}
         # When the offset was noted, by the broker's clock.
@@ -81,7 +81,7 @@ class SimStore:
     def drop_old(self, partition: int) -> None:
         """As `RocksDBStore` does when it opens a partition: changelogs keep deletions for so long only."""
         place = self._table, partition
-        if place in self._disk.offsets and self._now_ms() - self._disk.as_of_ms[place] >= TOMBSTONES_MS:
+        if place in self._disk.offsets and self._now_ms() - self._disk.as_of_ms[place] >= self._disk.keep_ms:
             del self._disk.offsets[place]
             self._disk.values.pop(place, None)
             self._disk.dropped += 1

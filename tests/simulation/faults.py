@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tests.simulation.engine_parts import TOMBSTONES_MS
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from tests.simulation.scenario import Fault
     from tests.simulation.world import World
@@ -19,8 +17,14 @@ CUT_S = (7.0, 20.0)
 LONGEST_SECOND_SEEK_S = 0.3
 # Restoring a table takes less where nothing slows the brokers down.
 RECOVERY_MS = 3_000
+TOMBSTONES_MS = 7_000
 SLOW = {"leaderless", "slow", "lossy", "cut_off", "freeze"}
 LATE_SENDS = {"cut_off", "freeze", "deaf", "kill", "wipe", "leaderless", "lossy", "slow"}
+
+
+def tombstones_ms(kinds: Collection[str]) -> int:
+    """How long changelogs keep deletions. A data folder that may miss some must not be used any more then."""
+    return TOMBSTONES_MS if "compact" in kinds and SLOW.isdisjoint(kinds) else 600_000
 
 
 class Faults:
@@ -99,12 +103,10 @@ class Faults:
     def compact(self, target: int, size: float) -> None:
         """The cleaner. It spares what is younger than the latest send of a frozen worker can be, an hour for real."""
         now, kinds = self._world.broker.now_ms(), {fault.kind for fault in self._world.plan.faults}
-        # A tombstone goes when no folder that misses it is used any more.
-        tombstones_ms = 60_000 if kinds & SLOW else TOMBSTONES_MS + RECOVERY_MS
         lag_ms = 25_000 if kinds & LATE_SENDS else 1_000
         for changelog in self._world.changelogs:
             for log in self._world.broker.topics[changelog]:
-                self._world.covered["compacted"] += log.compact(now - lag_ms, now - tombstones_ms)
+                self._world.covered["compacted"] += log.compact(now - lag_ms, now - tombstones_ms(kinds))
 
     def marker(self, target: int, size: float) -> None:
         """A producer's transaction ends: an offset that no consumer sees."""

@@ -12,7 +12,7 @@ from streams.engine import freeze_guard
 from tests.simulation.broker import Broker
 from tests.simulation.client import SimTP
 from tests.simulation.engine_parts import Disk
-from tests.simulation.faults import Faults
+from tests.simulation.faults import RECOVERY_MS, Faults, tombstones_ms
 from tests.simulation.group import Group
 from tests.simulation.processes import ProcessEnded
 from tests.simulation.worker import GuardOfRunning, Worker
@@ -62,7 +62,8 @@ class World:
         self.group = Group(self.broker, list(self.scenario.topics), session_s=10.0, rebalance_s=15.0)
         self.group.on_commit = self._on_commit
         SimTP.salt = plan.seed
-        self.disks = [Disk() for _ in range(plan.workers)]
+        keep_ms = tombstones_ms({fault.kind for fault in plan.faults}) - RECOVERY_MS
+        self.disks = [Disk(keep_ms) for _ in range(plan.workers)]
         self.workers: list[Worker] = []
         self._guards = GuardOfRunning()
         self._rng = Random(f"{plan.seed}/world")
