@@ -31,8 +31,9 @@ TABLE = Path(__file__).with_name("planted_bugs.md")
 HEAD = """# Planted bugs
 
 Each is a changed line of the engine (`mutations.py`) or of the SMS path (`sms/mutations.py`), hunted with the seeds 0,
-1, 2 …: after how many of them it showed, under which schedule, and what it took once the failing seed was shrunk: these
-faults, and so many choices of the schedule that are not first come, first served.
+1, 2 …: after how many of them it showed, under which schedule, with which faults, and how many choices of the schedule
+were not first come, first served. Faults and choices are those left after shrinking where that was done. A row without
+a number tells what was not found yet.
 `python -m tests.simulation.hunt --write` renews this page.
 
 | planted bug | seeds | schedule | faults | choices | what broke |

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.hunt import ALL_MUTATIONS, hunt
+from tests.simulation.hunt import ALL_MUTATIONS, TABLE, hunt
 from tests.simulation.mutations import MUTATIONS, Mutation, planted
 from tests.simulation.plan import plan_of
 from tests.simulation.shrink import report, shrink
@@ -25,6 +25,11 @@ def test_every_planted_bug_still_fits_the_engine() -> None:
     for mutation in ALL_MUTATIONS:
         with planted(mutation):
             pass
+
+
+def test_the_table_has_a_row_for_every_planted_bug() -> None:
+    rows = [line.split(" | ") for line in TABLE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][2:]
+    assert [row[0].removeprefix("| ") for row in rows] == [mutation.name for mutation in ALL_MUTATIONS]
 
 
 @pytest.mark.long
