@@ -135,7 +135,7 @@ def whole(cadence: m.Cadence) -> Digest:
 
 def as_text(shown: View) -> str:
     """All fields of a view, a line for each."""
-    lines = [f"{name}: {getattr(shown, name)!r}" for name in shown.__struct_fields__ if name not in ("sections",)]
+    lines = [f"{name}: {getattr(shown, name)!r}" for name in shown.__struct_fields__ if name != "sections"]
     for section in shown.sections:
         lines += ["", f"== {section.title} | {section.lead}"]
         lines += [f"picture {structs.astuple(picture)}" for picture in section.pictures]
