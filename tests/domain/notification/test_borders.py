@@ -2,6 +2,7 @@
 
 import pytest
 
+from domain.notification.rate_limit import RESERVATION_MS, Free, Occupied, Window
 from domain.notification.receipts import Arrived, Attempt, Delivered, ReceiptState, reported
 from domain.notification.request_ids import sms_request_id
 from domain.notification.sms_segments import Encoding, segments
@@ -38,3 +39,17 @@ def test_any_receipt_knows_better_than_the_guess_that_an_sms_never_arrived(statu
 def test_the_first_round_of_a_chain_has_the_ids_from_before_there_were_rounds() -> None:
     assert sms_request_id("a", "c", 1) == sms_request_id("a", "c", 1, 0)
     assert len({sms_request_id("a", "c", 1, chain_round) for chain_round in range(4)}) == 4
+
+
+def test_a_reservation_that_is_long_over_holds_nobody_back() -> None:
+    window = Window().reserved("a", 1_000)
+    ends_at_ms = 1_000 + RESERVATION_MS
+    for now_ms, slot in ((ends_at_ms - 1, Occupied(ends_at_ms, "a")), (ends_at_ms, Free()), (9 * ends_at_ms, Free())):
+        assert window.slot("b", now_ms, 900_000) == slot
+
+
+def test_what_left_before_the_window_counts_no_more_against_the_cap() -> None:
+    window = Window(left_at_ms=(1_000, 2_000, 500_000))
+    assert window.cap_free_at_ms(2, 900_999, 900_000) == 902_000
+    assert window.cap_free_at_ms(2, 902_000, 900_000) == 902_000
+    assert window.cap_free_at_ms(2, 9_000_000, 900_000) == 9_000_000
