@@ -38,6 +38,8 @@ def acls(prefix: str = "") -> Iterator[Acl]:
     for process, topics in READS.items():
         for topic in topics:
             yield Acl(process, _READ, "topic", prefix + topic.name)
+    # It joins no group, but its client asks for the one that it names.
+    yield Acl(Process.API, ("READ", "DESCRIBE"), "group", prefix + Process.API)
     for worker in WORKERS:
         # At its start it looks whether every topic is there, with as many partitions as those that it meets.
         for topic in TOPICS:

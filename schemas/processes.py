@@ -31,7 +31,8 @@ _DEAD_LETTERS = (t.SMS_DLQ, t.READINGS_DLQ, t.EMAIL_DLQ)
 
 READS: Mapping[Process, tuple[AnyTopic, ...]] = {
     Process.PRODUCER: (),
-    Process.API: (),
+    # The live page.
+    Process.API: (t.READINGS, t.ALERTS),
     Process.RELAY: (),
     Process.DETECTION: (t.READINGS, t.UNIT_CONNECTIVITY, t.UNITS),
     Process.NOTIFICATIONS: (

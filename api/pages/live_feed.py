@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
 from schemas import messages as m
 from schemas.topics import ALERTS, READINGS
@@ -124,7 +124,7 @@ class LiveFeed:
             self._kafka.librdkafka()
             | {
                 # Required, but unused: partitions are assigned by hand and nothing is committed.
-                "group.id": "freshtrack-live",
+                "group.id": self._kafka.topic("api"),
                 "enable.auto.commit": False,
                 "auto.offset.reset": "latest",
                 "fetch.wait.max.ms": 100,
@@ -147,10 +147,15 @@ class LiveFeed:
         for topic in (READINGS, ALERTS):
             name = self._kafka.topic(topic.name)
             found = consumer.list_topics(name, timeout=CALL_LIMIT_S).topics[name]
+            if found.error is not None:
+                raise KafkaException(found.error)
             wanted += [TopicPartition(name, number, since_ms) for number in found.partitions]
-        if not wanted:
-            return []
-        return list(consumer.offsets_for_times(wanted, timeout=CALL_LIMIT_S))
+        found = consumer.offsets_for_times(wanted, timeout=CALL_LIMIT_S)
+        for one in found:
+            if one.offset == OFFSET_END:
+                # Now, not when the first fetch is made: what is sent meanwhile is to be read.
+                one.offset = consumer.get_watermark_offsets(one, timeout=CALL_LIMIT_S)[1]
+        return list(found)
 
     def _take(self, records: Sequence[Message]) -> None:
         changed: set[str] = set()

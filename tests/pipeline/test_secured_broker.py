@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.app import create_app
+from api.pages.live_feed import LiveFeed
 from api.authentication import make_key
 from api.settings import ApiSettings, TrustSettings
 from broker import acls
@@ -184,6 +185,19 @@ async def test_a_worker_and_a_producer_work_with_certificates_alone(
     start_worker("detection", **environment(secured.by_certificate(Process.DETECTION, rights)))
     send_reading(secured.by_certificate(Process.PRODUCER, rights), 9.5)
     await eventually.awaited(lambda: len(space.read("alerts")) == 1, within_s=60, what="the alert")
+
+
+async def test_the_live_page_reads_with_the_rights_of_the_api(
+    secured: Secured, space: Space, rights: str, eventually: Eventually
+) -> None:
+    feed = LiveFeed(secured.by_password(Process.API, rights), now_ms, 300_000)
+    feed.start()
+    try:
+        await eventually.awaited(lambda: feed.reading, within_s=30)
+        send_reading(secured.by_password(Process.PRODUCER, rights), 4.0)
+        await eventually.awaited(lambda: "fridge" in feed.units, within_s=30)
+    finally:
+        await feed.stop()
 
 
 def refusal(settings: KafkaSettings, topic: str) -> int | None:
