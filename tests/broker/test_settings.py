@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from api.pages.settings import PagesSettings
 from api.settings import ApiSettings, TrustSettings
 from broker.secret_files import SecretFileSettings
 from broker.settings import KafkaSettings
@@ -34,6 +35,7 @@ FOLDERS = ("api", "broker", "cli", "database", "local", "outbox", "producers", "
 SETTINGS = (
     ApiSettings,
     TrustSettings,
+    PagesSettings,
     SecretFileSettings,
     KafkaSettings,
     DatabaseSettings,

@@ -44,7 +44,7 @@ WHOLE_RECORDS = [
     (b"u", b'{"unit_id":"u"}', Reason.WRONG_SHAPE),
     (b"u", b'{"unit_id":7,"readings":[' + GOOD.encode() + b"]}", Reason.WRONG_SHAPE),
     (b"u", b'{"unit_id":"u","readings":5}', Reason.WRONG_SHAPE),
-    (b"u" * 201, batch(GOOD, unit_id="u" * 201), Reason.WRONG_SHAPE),
+    (b"u" * 202, batch(GOOD, unit_id="u" * 202), Reason.WRONG_SHAPE),
     (b"", batch(GOOD, unit_id=""), Reason.WRONG_SHAPE),
     (b"u", batch(), Reason.EMPTY_BATCH),
     (None, batch(GOOD), Reason.MISSING_KEY),
