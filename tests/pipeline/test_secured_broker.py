@@ -13,8 +13,8 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.app import create_app
-from api.pages.live_feed import LiveFeed
 from api.authentication import make_key
+from api.pages.live_feed import LiveFeed
 from api.settings import ApiSettings, TrustSettings
 from broker import acls
 from database.configuration import (
