@@ -149,7 +149,6 @@ class DigestPreferenceRow(Row):
     __table_args__ = (
         one_of("display_unit", DISPLAY_UNITS),
         CheckConstraint("hour BETWEEN 0 AND 23", name="hour"),
-        CheckConstraint("cadences <@ ARRAY['daily', 'weekly', 'monthly']::text[]", name="cadences"),
         Index(None, "organization_id", "user_id"),
     )
 

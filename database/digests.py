@@ -5,8 +5,7 @@ from datetime import datetime
 from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from database.declarative import CreatedAt, Row, one_of
-from schemas.messages import Cadence
+from database.declarative import CreatedAt, Row
 
 
 class DigestReportRow(Row):
@@ -17,10 +16,7 @@ class DigestReportRow(Row):
     """
 
     __tablename__ = "digest_reports"
-    __table_args__ = (
-        one_of("cadence", Cadence),
-        Index(None, "organization_id", "cadence", "timezone", "period_starts_at"),
-    )
+    __table_args__ = (Index(None, "organization_id", "cadence", "timezone", "period_starts_at"),)
 
     job_id: Mapped[str] = mapped_column(primary_key=True)
     organization_id: Mapped[str]

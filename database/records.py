@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.declarative import CreatedAt, Row, one_of
-from schemas.messages import SEVERITIES, AlertKind, Cadence
+from schemas.messages import SEVERITIES, AlertKind
 
 
 class AlertRow(Row):
@@ -146,7 +146,6 @@ class DigestLedgerRow(Row):
 
     __tablename__ = "digest_ledger"
     __table_args__ = (
-        one_of("cadence", Cadence),
         Index(None, "user_id", "cadence", "period_starts_at"),
         CheckConstraint("progress BETWEEN 0 AND 100", name="progress"),
         Index(None, "organization_id", "period_starts_at", "digest_id"),

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from database.configuration import OrganizationRow, UnitRow
 from database.engine import DatabaseSettings, make_engine
 from database.upgrade import alembic_config, metadata, newest_revision, present_revision, upgrade
+from schemas.messages import Cadence
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -115,6 +116,16 @@ async def test_the_database_refuses_words_outside_of_a_closed_set(empty_database
             await connection.execute(
                 text("INSERT INTO organizations (organization_id, name, display_unit) VALUES ('o', 'n', 'K')")
             )
+
+
+async def test_the_database_lists_no_cadences_so_a_new_one_needs_no_migration(empty_database: AsyncEngine) -> None:
+    await upgrade(empty_database)
+    async with empty_database.connect() as connection:
+        listing = await connection.execute(
+            text("SELECT conname FROM pg_constraint WHERE pg_get_constraintdef(oid) LIKE ANY (:words)"),
+            {"words": [f"%{cadence}%" for cadence in Cadence]},
+        )
+        assert list(listing.scalars()) == []
 
 
 async def test_every_session_speaks_utc_and_limits_its_statements(empty_database: AsyncEngine) -> None:
