@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
 
+from broker.partition_counts import GROWING
 from schemas.processes import READS, WORKERS, Process, writers
 from schemas.topics import TOPICS
 
@@ -40,6 +41,9 @@ def acls(prefix: str = "") -> Iterator[Acl]:
             yield Acl(process, _READ, "topic", prefix + topic.name)
     # It joins no group, but its client asks for the one that it names.
     yield Acl(Process.API, ("READ", "DESCRIBE"), "group", prefix + Process.API)
+    # Who may not see that topics are growing would start in the middle of it.
+    for process in (Process.PRODUCER, *WORKERS):
+        yield Acl(process, ("DESCRIBE",), "topic", prefix + GROWING)
     for worker in WORKERS:
         # At its start it looks whether every topic is there, with as many partitions as those that it meets.
         for topic in TOPICS:

@@ -14,7 +14,7 @@ from broker.growth.journal import MOVED, Moved, Sum
 from broker.growth.layout import changelog_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from confluent_kafka import Message
 
@@ -82,26 +82,42 @@ class Mover:
         return self.bases.setdefault(topic, self._cluster.ends(topic, self._plan.partitions))
 
     def _topic(self, worker: WorkerLayout, name: str) -> Copied:
-        topic = self._prefix + name
-        former, compacted = self._plan.former[topic], name in self._compacted
+        topic, count = self._prefix + name, self._plan.partitions
+        compacted = name in self._compacted
         base = self._base(topic)
         copied = Copied(base)
-        committed, member = self._cluster.committed(self._prefix + worker.name, topic, former)
-        firsts = self._cluster.ends(topic, former, first=True)
-        start = [max(firsts[p], committed[p] or 0) for p in range(former)]
+        committed, member = self._cluster.committed(self._prefix + worker.name, topic, count)
+        firsts = self._cluster.ends(topic, count, first=True)
+        start = [max(firsts[p], committed[p] or 0) for p in range(count)]
         read_on = list(base)
         if compacted:
             # All newest records move. The group has read the first of them, and reads on behind those.
-            newest = [(p, m) for p in range(former) for m in self._newest(topic, p, firsts[p], base[p])]
+            newest = list(self._in_order(topic, lambda p: self._newest(topic, p, firsts[p], base[p])))
             self._copy(topic, ((p, m) for p, m in newest if (m.offset() or 0) < start[p]), copied)
-            read_on = [base[q] + self._transaction.sent[topic, q] for q in range(self._plan.partitions)]
+            read_on = [base[q] + self._transaction.sent[topic, q] for q in range(count)]
             self._copy(topic, ((p, m) for p, m in newest if (m.offset() or 0) >= start[p]), copied)
             self.moved.first[topic] = base
         else:
-            unread = ((p, m) for p in range(former) for m in self._cluster.read(topic, p, start[p], base[p]))
+            unread = self._in_order(topic, lambda p: self._cluster.read(topic, p, start[p], base[p]))
             self.unread += self._copy(topic, unread, copied)
         self._transaction.place(topic, read_on, member)
         return copied
+
+    def _in_order(self, topic: str, read: Callable[[int], Iterable[Message]]) -> Iterator[tuple[int, Message]]:
+        """Records with their partitions, those of a key in the order in which they were sent.
+
+        After a run that died once the partitions were added, producers may have used the new count already. What lies
+        where its key had not been is younger than what lies where it had.
+        """
+        former, younger = self._plan.former[topic], []
+        for number in range(self._plan.partitions):
+            for message in read(number):
+                key = message.key()
+                if key is None or partition_of(key, former) == number:
+                    yield number, message
+                else:
+                    younger.append((number, message))
+        yield from younger
 
     def _newest(self, topic: str, partition: int, first: int, end: int) -> Iterable[Message]:
         newest: dict[bytes | None, Message] = {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Producer, TopicPartition
 
 from broker.growth.errors import GrowthError
+from schemas.topics import TOPICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
 LIMIT_S = 60.0
 # The longest that brokers allow by default.
 OPEN_AT_MOST_MS = 900_000
+# A record's framing counts as well.
+LARGEST_BYTES = max(topic.max_message_bytes for topic in TOPICS) + 65_536
+
+
+def producer_settings(settings: ClientSettings) -> dict[str, str | int | float | bool]:
+    """Of a producer that sends whatever lies in a topic."""
+    return {
+        "log_level": 2,
+        **settings,
+        "linger.ms": 20,
+        "compression.type": "lz4",
+        "queue.buffering.max.messages": 500_000,
+        # librdkafka's own limit is lower than that of some topics.
+        "message.max.bytes": LARGEST_BYTES,
+    }
 
 
 class Transaction:
@@ -26,15 +42,7 @@ class Transaction:
 
     def __init__(self, settings: ClientSettings, name: str) -> None:
         self._producer = Producer(
-            {
-                "log_level": 2,
-                **settings,
-                "transactional.id": name,
-                "transaction.timeout.ms": OPEN_AT_MOST_MS,
-                "linger.ms": 20,
-                "compression.type": "lz4",
-                "queue.buffering.max.messages": 500_000,
-            }
+            {**producer_settings(settings), "transactional.id": name, "transaction.timeout.ms": OPEN_AT_MOST_MS}
         )
         self._producer.init_transactions(LIMIT_S)
         self._failed: list[str] = []

@@ -8,8 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from broker.acls import acls, commands
+from broker.partition_counts import GROWING
 from cli.__main__ import app
-from schemas.processes import READS, WRITERS, Process, writers
+from schemas.processes import READS, WORKERS, WRITERS, Process, writers
 from schemas.topic import Writer
 from schemas.topics import TOPICS
 from streams.digests import app as digests
@@ -68,3 +69,8 @@ def test_the_commands_are_those_of_kafkas_own_tool() -> None:
     ) in lines
     done = CliRunner().invoke(app, ["topics", "acls", "--prefix", "eu."], catch_exceptions=False)
     assert len(done.output.splitlines()) == len(lines)
+
+
+def test_who_asks_whether_topics_are_growing_may_see_it() -> None:
+    for process in (Process.PRODUCER, *WORKERS):
+        assert may(process, "DESCRIBE", GROWING)
