@@ -149,14 +149,17 @@ def ended(escalation: Escalation, why: End, lapses_at_ms: int | None = None) -> 
     return msgspec.structs.replace(escalation, ended=why, due_at_ms=None, lapses_at_ms=lapses_at_ms)
 
 
-def worsened(escalation: Escalation, now_ms: int, times: Times) -> Escalation:
-    """The alert rose in severity: an end that was final for the lesser one is what it is for the new one."""
+def worsened(escalation: Escalation, levels: tuple[Level, ...], now_ms: int, times: Times) -> Escalation:
+    """The alert rose in severity: an end that was final for the lesser one is what it is for the new one.
+
+    With nobody on duty who could be notified of the rise, the ended chain goes on at once, which says so.
+    """
     if escalation.next_at_ms is not None:
         return escalation
     if escalation.ended is End.ACKNOWLEDGED and times.lapse_ms is not None:
         return msgspec.structs.replace(escalation, lapses_at_ms=now_ms + times.lapse_ms)
     if escalation.ended is End.CHAIN_ENDED and times.again_ms is not None:
-        return msgspec.structs.replace(escalation, due_at_ms=now_ms + times.again_ms)
+        return msgspec.structs.replace(escalation, due_at_ms=now_ms + (times.again_ms if levels else 0))
     return escalation
 
 
@@ -210,15 +213,17 @@ def stepped(escalation: Escalation, levels: tuple[Level, ...], now_ms: int, time
         going_on = Escalation(escalation.alert_id, following, now_ms + times.wait_ms, round=round_)
         return going_on, Remind(following, first, round_, again)
     if first or again:
-        # Nobody is on duty: the chain waits for somebody, and says so once.
-        look_at_ms = now_ms + times.look_again_ms
+        # Nobody is on duty: the chain waits for somebody, and says so once a round, for the fallback contact to know.
         waiting = msgspec.structs.replace(
             escalation,
-            ended=escalation.ended or End.NOBODY_ON_DUTY,
-            due_at_ms=look_at_ms,
-            lapses_at_ms=None if escalation.lapses_at_ms is None else look_at_ms,
+            level=UNNOTIFIED,
+            ended=End.NOBODY_ON_DUTY,
+            due_at_ms=now_ms + times.look_again_ms,
+            lapses_at_ms=None,
+            round=escalation.round + (again is not None),
         )
-        return waiting, NotDue() if escalation.ended else Ended(End.NOBODY_ON_DUTY)
+        said = escalation.ended is End.NOBODY_ON_DUTY
+        return waiting, NotDue() if said else Ended(End.NOBODY_ON_DUTY)
     due_at_ms = None if times.again_ms is None else now_ms + times.again_ms
     return msgspec.structs.replace(escalation, ended=End.CHAIN_ENDED, due_at_ms=due_at_ms), Ended(End.CHAIN_ENDED)
 

@@ -73,7 +73,7 @@ class Paging:
                     records, paged = self._fallback.asked(alert, step, escalation)
                     changes.send([self._texts.ended(alert, step, escalation.level), *records], trace)
                 case _ if former is not None and alert.severity.rank < former.severity.rank:
-                    escalation = worsened(escalation, now_ms, times)
+                    escalation = worsened(escalation, self._texts.levels(alert), now_ms, times)
                     if escalation.silenced_until_ms <= now_ms:
                         changes.send(self._texts.worse(alert), trace)
         if state.notify_now is not None and not notified:

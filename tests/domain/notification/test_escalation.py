@@ -107,11 +107,27 @@ def test_a_chain_that_nobody_answered_begins_again_while_a_critical_alert_fires(
     assert step == Remind(CHAIN[0], round=1, again=End.CHAIN_ENDED)
     assert (again.ended, again.round, again.next_at_ms) == (None, 1, 45 * 60_000)
     assert stepped(again, CHAIN, 45 * 60_000, CRITICAL)[1] == Remind(CHAIN[1], round=1)
-    # Nobody is on duty just then: it waits, silently.
-    waiting, step = stepped(over, (), 30 * 60_000, CRITICAL)
-    assert (step, waiting.next_at_ms) == (NotDue(), 31 * 60_000)
     # An acknowledgement counts at any time.
     assert stepped(ended(over, End.ACKNOWLEDGED), CHAIN, 30 * 60_000, CRITICAL)[1] == NotDue()
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        Escalation("a-1", CHAIN[-1], 30 * 60_000, ended=End.CHAIN_ENDED),
+        Escalation("a-1", CHAIN[0], ended=End.ACKNOWLEDGED, lapses_at_ms=30 * 60_000),
+    ],
+)
+def test_a_chain_that_would_begin_again_with_nobody_on_duty_says_so_once_each_round(over: Escalation) -> None:
+    waiting, step = stepped(over, (), 30 * 60_000, CRITICAL)
+    assert (step, waiting.next_at_ms, waiting.round) == (Ended(End.NOBODY_ON_DUTY), 31 * 60_000, 1)
+    waiting, step = stepped(waiting, (), 31 * 60_000, CRITICAL)
+    assert (step, waiting.next_at_ms, waiting.round) == (NotDue(), 32 * 60_000, 1)
+    begins, step = stepped(waiting, CHAIN, 32 * 60_000, CRITICAL)
+    assert (step, begins.ended) == (Remind(CHAIN[0], first=True, round=1), None)
+    # An acknowledgement counts meanwhile.
+    taken = ended(waiting, End.ACKNOWLEDGED, 10**9)
+    assert stepped(taken, CHAIN, 32 * 60_000, CRITICAL) == (taken, NotDue())
 
 
 def test_an_acknowledgement_lapses_while_the_alert_goes_on() -> None:

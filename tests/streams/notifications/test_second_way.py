@@ -13,7 +13,16 @@ from domain.notification.circuit_breaker import Cause, CircuitBreaker, Opened
 from domain.notification.error_class import ErrorClass
 from schemas import messages as m
 from tests.streams.fakes import FakeBatch
-from tests.streams.notifications.escalation_world import GOING_ON, WAIT_MS, contact, triggered
+from tests.streams.notifications.escalation_world import (
+    GOING_ON,
+    LAPSE_MS,
+    LOOK_AGAIN_MS,
+    WAIT_MS,
+    acknowledge,
+    contact,
+    escalated,
+    triggered,
+)
 from tests.streams.notifications.escalation_world import World as ChainWorld
 from tests.streams.notifications.sms_world import ADA, ORGANIZATION, World, request
 
@@ -138,6 +147,30 @@ async def test_the_chains_end_pages_the_fallback_contact_once_a_round() -> None:
     assert len(asked) == 1
     assert [mail.user_id for mail in mails(world)] == ["boss"]
     assert [sms.user_id for sms in world.broker.decoded("sms-critical", m.SmsRequest)] == ["ada", "ada", "boss"]
+
+
+async def test_an_acknowledgement_that_lapses_with_nobody_on_duty_pages_the_fallback_contact() -> None:
+    world = ChainWorld(contact("ada"), times=GOING_ON, fallback_user_id="boss")
+    await world.handle(triggered())
+    await world.handle(acknowledge())
+    world.staff(contact("ada", on_duty=False))
+    await world.later(LAPSE_MS)
+    await world.later(LOOK_AGAIN_MS)
+    assert [request.user_id for request in world.requests()] == ["ada", "boss"]
+    world.staff(contact("eve"))
+    await world.later(LOOK_AGAIN_MS)
+    assert [request.user_id for request in world.requests()] == ["ada", "boss", "eve"]
+
+
+async def test_a_rise_to_critical_that_finds_nobody_on_duty_pages_the_fallback_contact_at_once() -> None:
+    world = ChainWorld(contact("ada"), times=GOING_ON, fallback_user_id="boss")
+    await world.handle(triggered(m.Severity.WARNING))
+    await world.later()
+    await world.later()
+    world.staff(contact("ada", on_duty=False))
+    await world.handle(escalated(former=m.Severity.WARNING))
+    await world.later(0)
+    assert [request.user_id for request in world.requests()] == ["boss"]
 
 
 async def test_a_warning_asks_no_fallback() -> None:

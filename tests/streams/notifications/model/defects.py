@@ -279,7 +279,7 @@ DEFECTS = (
     Defect(
         "nobody on duty ends the chain",
         RULES + "escalation:stepped",
-        "due_at_ms=look_at_ms",
+        "due_at_ms=now_ms + times.look_again_ms",
         "due_at_ms=None",
         nobody_on_duty,
         levels=(1,),
