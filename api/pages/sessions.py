@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from sqlalchemy import delete, select, update
 
-from api.authentication import Caller
+from api.authentication import READ, Caller
 from database.configuration import ApiKeyRow, ContactRow
 from database.sessions import SignInLinkRow, WebSessionRow
 from schemas.roles import Role
@@ -136,7 +136,7 @@ async def signed_in(session: AsyncSession, token: str, now: datetime) -> SignedI
         await session.execute(update(WebSessionRow).where(WebSessionRow.token_sha256 == digest).values(seen_at=now))
     if key is not None:
         ends = [at for at in (key.expires_at, key.revoked_at) if at is not None]
-        if ends and min(ends) <= now:
+        if (ends and min(ends) <= now) or Role(key.role) not in READ:
             return None
         chosen = key.organization_id or row.organization_id or ""
         return SignedIn(Caller(key.key_id, Role(key.role), chosen, key.user_id), key.name, key.organization_id is None)

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy import select
 
+from api.authentication import READ
 from api.pages import sessions
 from api.pages.rendering import page
 from api.pages.viewer import Signed, form_of, refuse_other_sites
@@ -54,6 +55,9 @@ async def sign_in(request: Request, services: Used) -> Response:
     except Problem as problem:
         said = "This is not a valid API key." if problem.status_code == HTTPStatus.UNAUTHORIZED else problem.detail
         return page("sign_in.html", None, HTTPStatus(problem.status_code), back=back, problem=said)
+    if known.role not in READ:
+        said = f"A key with the role {known.role} opens no pages."
+        return page("sign_in.html", None, HTTPStatus.FORBIDDEN, back=back, problem=said)
     answer = _to(back)
     async with services.transaction() as session:
         await sessions.begin(session, answer, services, key_id=known.key_id)

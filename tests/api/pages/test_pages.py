@@ -40,7 +40,9 @@ async def acme(api: Api) -> Api:
     return api
 
 
-def read(api: Api, unit_id: str, celsius: float, at: datetime = NOW) -> None:
+def read(api: Api, unit_id: str, celsius: float, at: datetime | None = None) -> None:
+    """At the present time, unless another is given."""
+    at = at or datetime.now(UTC)
     api.app.state.services.live.units.setdefault(unit_id, UnitNow()).add(to_ms(at), celsius)
 
 
@@ -71,7 +73,7 @@ async def test_the_live_page_says_of_each_unit_how_it_is(acme: Api) -> None:
 
 async def test_a_last_value_that_is_too_old_is_marked_as_such(acme: Api) -> None:
     acme.app.state.services.live.units.clear()
-    read(acme, "acme/fridge", 5.0, NOW - timedelta(hours=1))
+    read(acme, "acme/fridge", 5.0, datetime.now(UTC) - timedelta(hours=1))
     text = (await acme.client.get("/live")).text
     assert 'class="tile critical stale"' in text
     assert "last 1 h ago" in said(text) or "last 60 min ago" in said(text), said(text)

@@ -86,6 +86,22 @@ async def test_a_wrong_key_is_refused_in_words(api: Api, key: str) -> None:
     assert "set-cookie" not in answer.headers
 
 
+async def test_a_gateways_key_opens_no_page(api: Api) -> None:
+    """A device only sends: whoever takes its key out of it must not see or silence alerts."""
+    key = (await api.key(Role.GATEWAY, "acme"))["Authorization"].removeprefix("Bearer ")
+    answer = await api.client.post("/sign-in", data={"key": key})
+    assert (answer.status_code, await sessions(api)) == (403, 0)
+    assert "set-cookie" not in answer.headers
+    assert "A key with the role gateway opens no pages." in answer.text
+
+
+async def test_a_session_ends_when_its_key_becomes_a_gateways(api: Api) -> None:
+    await signed_in(api)
+    async with AsyncSession(api.database) as session, session.begin():
+        await session.execute(update(ApiKeyRow).values(role=Role.GATEWAY))
+    assert (await api.client.get("/alerts")).status_code == 303
+
+
 @pytest.mark.parametrize("back", ["//evil.example.com", "https://evil.example.com", "/\\evil.example.com", "/\r\nX: y"])
 async def test_signing_in_leads_to_no_other_site(api: Api, back: str) -> None:
     key = (await api.key(Role.MEMBER, "acme"))["Authorization"].removeprefix("Bearer ")
