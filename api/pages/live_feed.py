@@ -19,6 +19,7 @@ import structlog
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
 from schemas import messages as m
+from schemas.messages.reading_bounds import COLDEST_C, WARMEST_C
 from schemas.topics import ALERTS, READINGS
 
 if TYPE_CHECKING:
@@ -134,6 +135,8 @@ class LiveFeed:
         )
         try:
             consumer.assign(self._begin(consumer))
+            # An end that came while nothing was read may lie before where reading begins; the database has it.
+            self.alerts = defaultdict(dict)
             self.reading = True
             while not self._stopping.is_set():
                 self._take(consumer.consume(BATCH, POLL_S))
@@ -181,7 +184,8 @@ class LiveFeed:
             return set()
         newest = False
         for reading in batch.readings:
-            if reading.at_ms <= limit_ms and math.isfinite(reading.temperature_c):
+            # As detection: one value from a broken probe would flatten every line of the page, or break it.
+            if reading.at_ms <= limit_ms and COLDEST_C <= reading.temperature_c <= WARMEST_C:
                 newest |= unit.add(reading.at_ms, reading.temperature_c)
         if unit.at_ms:
             self.units[batch.unit_id] = unit

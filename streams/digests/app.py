@@ -90,7 +90,8 @@ def build() -> faust.App:
     flow = partial(agent, app, set_aside=dead_letters(app, t.EMAIL_DLQ, send))
     flow(t.DIGEST_PREFERENCES, PreferencesToRuns(send, plans, now_ms).handle)
     flow(t.DIGEST_RUNS, RunsToJobs(send, plans, counters, now_ms).handle)
-    flow(t.DIGEST_JOBS, jobs.handle, at_once=count)
+    # As many as may be in hand: one that lay behind batches that wait for buckets would be taken for stuck.
+    flow(t.DIGEST_JOBS, jobs.handle, at_once=settings.queued_batches)
     flow(t.EMAIL_REQUESTS, mailing.handle)
     flow(t.EMAIL_RETRIES, retries.handle)
     flow(t.PAGE_EMAILS, pages.handle)

@@ -186,8 +186,14 @@ class GroupMember:
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
+        error: BaseException | None
+        given_up = task not in self._tasks
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            error = None if given_up else RuntimeError("what serves the assignment was cancelled from within")
+        else:
+            error = task.exception()
+        if error is not None:
             log.error("worker.ends", why=str(error), error=repr(error), exc_info=error)
             self._failing = asyncio.create_task(self._flows.failed(error))
             look_at(self._failing, "ending the worker")
@@ -200,7 +206,8 @@ class GroupMember:
         self._epochs.clear()
         self.partitions = {}
         self._delivery = None
-        if tasks := set(self._tasks):
+        tasks, self._tasks = self._tasks, set()
+        if tasks:
             for task in tasks:
                 task.cancel()
             _, running = await asyncio.wait(tasks, timeout=END_LIMIT_S)

@@ -23,13 +23,15 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
+from streams.engine.alarms import raise_alarm
 from streams.engine.consumer import Stale
-from streams.engine.publish import PublishError, RecordTooLargeError, name_of
+from streams.engine.publish import PublishError, name_of
+from streams.engine.quarantine import about_records
 from streams.engine.timer_queue import Pending, TimerQueue
 from streams.engine.timer_rows import Declared, TimerRow, decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, MutableSet, Sequence
 
     from schemas.topic import AnyTopic
     from streams.engine.interfaces import Clock, Publish, Slot, Table
@@ -38,6 +40,8 @@ log = structlog.get_logger(__name__)
 
 FIRE_AT_MOST = 500
 RETRY_MS = 1_000
+# A later release may send what this one cannot.
+UNFIT_RETRY_MS = 3_600_000
 LOOK_AGAIN_S = 0.25
 
 
@@ -104,7 +108,13 @@ class Timers:
         if raw is None or raw == self._fired.get(partition, {}).get(timer_id):
             self._pending.pop(timer_id, None)
         elif former is None or former.raw != raw:
-            row = decode(raw)
+            try:
+                row = decode(raw)
+            except msgspec.MsgspecError as error:
+                # It stays in the table, and its partition goes on.
+                self._pending.pop(timer_id, None)
+                raise_alarm("timer.unreadable", error, partition=partition, timer=timer_id.decode(errors="replace"))
+                return
             timer = self._pending[timer_id] = Pending(timer_id, partition, row.due_at_ms, raw)
             self._queues[row.topic].add(row.due_at_ms, timer)
 
@@ -152,7 +162,8 @@ class Timers:
             with self._table.at_work():
                 # What may not be ours at this moment waits until that is known.
                 ours = [timer for timer in due if (slot := self._slots.get(timer.partition)) and slot.still_ours()]
-                arrived = await self._published(topic, ours)
+                unfit: set[bytes] = set()
+                arrived = await self._published(topic, ours, unfit)
                 now_ms = self._now_ms()
                 for timer in arrived:
                     self._fired.setdefault(timer.partition, {})[timer.timer_id] = timer.raw
@@ -162,26 +173,34 @@ class Timers:
                 self.fired += len(arrived)
                 for timer in due:
                     if self._pending.get(timer.timer_id) is timer:
-                        queue.add(now_ms + RETRY_MS, timer)
+                        queue.add(now_ms + (UNFIT_RETRY_MS if timer.timer_id in unfit else RETRY_MS), timer)
                 await self._delete_fired()
         finally:
             queue.busy = False
             self._changed.set()
 
-    async def _published(self, topic: str, due: Sequence[Pending]) -> Sequence[Pending]:
-        """Those that certainly are at the broker."""
+    async def _published(self, topic: str, due: Sequence[Pending], unfit: MutableSet[bytes]) -> Sequence[Pending]:
+        """Those that certainly are at the broker; `unfit` gets the ids of those that no attempt can send."""
         try:
             await self._publish([self._declared.outgoing(decode(timer.raw)) for timer in due])
-        except RecordTooLargeError as error:
-            if len(due) > 1:
-                half = len(due) // 2
-                return [*await self._published(topic, due[:half]), *await self._published(topic, due[half:])]
-            log.exception("timers.too_large", topic=topic, timer=due[0].timer_id.decode(), error=repr(error))
-            return []
-        except PublishError as error:
+        except Exception as error:
+            if about_records(error):
+                return await self._halved(topic, due, unfit, error)
+            if not isinstance(error, PublishError):
+                raise
             log.warning("timers.retry", topic=topic, timers=len(due) - len(error.acknowledged), error=repr(error))
             return [due[place] for place in sorted(error.acknowledged)]
         return due
+
+    async def _halved(
+        self, topic: str, due: Sequence[Pending], unfit: MutableSet[bytes], error: Exception
+    ) -> Sequence[Pending]:
+        """One bad timer must hold up neither those beside it nor, at every start, the worker."""
+        if half := len(due) // 2:
+            return [*await self._published(topic, due[:half], unfit), *await self._published(topic, due[half:], unfit)]
+        unfit.add(due[0].timer_id)
+        raise_alarm("timer.unfit", error, topic=topic, timer=due[0].timer_id.decode(errors="replace"), why=repr(error))
+        return []
 
     async def _delete_fired(self) -> None:
         for partition in list(self._fired):

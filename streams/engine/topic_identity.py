@@ -52,7 +52,10 @@ def check_identity(settings: WorkerSettings, app: str, names: Collection[str]) -
     except KafkaException as error:
         raise BrokerUnreachableError(f"the ids of {', '.join(names)} are unknown: {error}") from error
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.encode(of_stores | found))
+    # A process that dies while it writes must not leave half a file.
+    new = path.with_suffix(".new")
+    new.write_bytes(msgspec.json.encode(of_stores | found))
+    new.replace(path)
 
 
 def _ids(settings: WorkerSettings, names: Collection[str]) -> dict[str, str]:

@@ -122,3 +122,22 @@ def test_a_worker_without_its_providers_key_says_so_in_a_sentence(monkeypatch: p
     with pytest.raises(SystemExit):
         digests._provider(MailSettings())
     assert said == ["MAIL_API_KEY is not set, and MAIL_PROVIDER=sendgrid needs it"]
+
+
+def test_every_batch_of_jobs_that_may_be_in_hand_is_at_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The watchdog takes one that waits behind others for stuck, and they may wait for buckets for minutes."""
+    from streams.digests.settings import DigestsSettings
+
+    digests = import_module("streams.digests.app")
+    seen: dict[str, int] = {}
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://localhost/none")
+    monkeypatch.setenv("PUBLIC_URL", "http://localhost")
+    monkeypatch.setenv("UNSUBSCRIBE_SECRET", "s" * 40)
+    monkeypatch.setattr(DigestsSettings, "partitions", lambda *_: 3)
+    monkeypatch.setattr(digests, "serve_metrics", lambda *_: None)
+    monkeypatch.setattr(
+        digests, "agent", lambda _, topic, __, *, set_aside, at_once=1: seen.__setitem__(topic.name, at_once)
+    )
+    digests.build()
+    assert seen["digest-jobs"] == DigestsSettings().queued_batches

@@ -138,6 +138,27 @@ async def test_tables_are_restored_before_anything_is_delivered(eventually: Even
         assert flows.restored[CHANGELOG] == list(range(10, 38))
 
 
+async def test_a_delivery_that_is_cancelled_from_within_ends_the_worker(eventually: Eventually) -> None:
+    """As when the client's thread goes: nobody would deliver any more, and nobody would say so."""
+    client, flows = FakeClient({P: 10}), FakeFlows()
+
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    client.before["offsets"] = cancelled
+    async with serving(client, flows):
+        await eventually.awaited(lambda: flows.errors)
+
+
+async def test_an_assignment_that_is_given_up_is_no_failure(eventually: Eventually) -> None:
+    client, flows = FakeClient({P: 10}), FakeFlows()
+    async with serving(client, flows) as member:
+        await eventually.awaited(lambda: len(flows.seen[P]) == 10)
+        await member.assigned(client.ends)
+        await member.end()
+    assert not flows.errors
+
+
 async def test_a_store_that_lacks_deleted_records_of_its_changelog_is_dropped(eventually: Eventually) -> None:
     client, flows = FakeClient({P: 10, CHANGELOG: 40}), FakeFlows()
     client.first[CHANGELOG] = 11

@@ -14,7 +14,7 @@ from streams.engine.applied_offset import applied_offset_of
 from streams.engine.consumer import Stale
 from streams.engine.publish import PublishError, RecordTooLargeError
 from streams.engine.timer_rows import TimerRow, decode, encode
-from streams.engine.timers import FIRE_AT_MOST, RETRY_MS, Timer, Timers
+from streams.engine.timers import FIRE_AT_MOST, RETRY_MS, UNFIT_RETRY_MS, Timer, Timers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -89,15 +89,20 @@ class World:
         self.unreachable: dict[AnyTopic | str, asyncio.Event] = {}
         self.refused: set[bytes] = set()
         self.too_large: set[bytes] = set()
+        self.failing: set[bytes] = set()
+        self.attempts = 0
         self.table = table
         self.timers = Timers(table, self.publish, lambda: self.now_ms)
 
     async def publish(self, outgoing: Sequence[Outgoing]) -> None:
+        self.attempts += 1
         if self.broken:
             self.broken -= 1
             raise PublishError("the broker is away")
         if self.too_large & {record.value for record in outgoing}:
             raise RecordTooLargeError
+        if self.failing & {record.value for record in outgoing}:
+            raise ValueError("our code fails on it")
         for record in outgoing:
             if record.topic in self.unreachable:
                 await self.unreachable[record.topic].wait()
@@ -392,6 +397,45 @@ async def test_a_timer_that_is_too_large_does_not_hold_up_those_beside_it(eventu
     async with world.running():
         await eventually.awaited(lambda: world.fired == ["one", "two", "three"])
         await eventually.awaited(lambda: list(world.table.rows) == [(0, b"large")])
+
+
+async def test_a_timer_that_is_too_large_is_not_tried_every_second(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    world.too_large = {b"large"}
+    await world.timers.set(place, [timer("large", 10)])
+    world.now_ms = 100
+    async with world.running():
+        await eventually.awaited(lambda: world.attempts == 1)
+        await world.timers.set(place, [timer("other", 10 + 2 * RETRY_MS)])
+        world.now_ms += 3 * RETRY_MS
+        await eventually.awaited(lambda: world.fired == ["other"])
+        assert world.attempts == 2
+        world.too_large.clear()
+        world.now_ms += UNFIT_RETRY_MS
+        await eventually.awaited(lambda: world.fired == ["other", "large"])
+
+
+async def test_a_timer_on_which_our_code_fails_ends_no_worker_and_holds_up_nothing(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    world.failing = {b"bad"}
+    await world.timers.set(place, [timer("one", 10), timer("bad", 10), timer("two", 10)])
+    world.now_ms = 100
+    async with world.running():
+        await eventually.awaited(lambda: world.fired == ["one", "two"])
+        await eventually.awaited(lambda: list(world.table.rows) == [(0, b"bad")])
+
+
+async def test_a_row_that_is_no_timer_stays_and_the_others_fire(eventually: Eventually) -> None:
+    place = Place()
+    world = World(Table(place))
+    world.table.rows[0, b"bad"] = b"\xc1"
+    await world.timers.set(place, [timer("good", 10)])
+    world.now_ms = 100
+    async with world.running():
+        await eventually.awaited(lambda: world.fired == ["good"])
+    assert world.table.rows == {(0, b"bad"): b"\xc1"}
 
 
 async def test_a_timer_that_is_cancelled_while_its_partition_is_read_does_not_fire(eventually: Eventually) -> None:
