@@ -116,9 +116,12 @@ class AlertTexts:
             user_ids=step.level.user_ids,
             not_asked=not_asked(self._people(alert), alert.severity, step.level),
         )
-        return self._event(stepped, step.round)
+        return self._event(stepped, str(step.round) if step.round else "")
 
-    def ended(self, alert: Breach, step: Ended, level: Level) -> Outgoing:
+    def ended(self, alert: Breach, step: Ended, escalation: Escalation) -> Outgoing:
+        return self._ended(alert, step, escalation.level, f"{step.because}.{escalation.round}")
+
+    def _ended(self, alert: Breach, step: Ended, level: Level, which: str) -> Outgoing:
         """Nobody answered, or nobody could be notified: somebody in charge must look."""
         self.made[step.because] += 1
         log.error("escalation.nobody_answered", alert=alert.alert_id, unit=alert.unit_id, because=step.because)
@@ -131,7 +134,7 @@ class AlertTexts:
             because=step.because,
             not_asked=not_asked(self._people(alert), alert.severity, level),
         )
-        return self._event(ended)
+        return self._event(ended, which)
 
     def worse(self, alert: Breach) -> Iterator[Outgoing]:
         """The alert, known to page, rose in severity: the first level is notified of that too.
@@ -154,7 +157,7 @@ class AlertTexts:
         present = next(iter(levels), UNNOTIFIED) if first else as_staffed_now(escalation.level, levels)
         level = max(FIRST_LEVEL, present.number) if escalation.open else FIRST_LEVEL
         if not present.user_ids:
-            yield self.ended(alert, Ended(End.NOBODY_ON_DUTY), present)
+            yield self._ended(alert, Ended(End.NOBODY_ON_DUTY), present, f"ordered.{command.at_ms}")
         for user_id in present.user_ids:
             request_id = notify_now_request_id(command, user_id)
             request = self._made(alert, request_id, user_id, level, FIRST_LEVEL if first else level)
@@ -187,8 +190,9 @@ class AlertTexts:
             event_headers(request.request_id, "sms"),
         )
 
-    def _event(self, event: m.EscalationStepped | m.EscalationEnded, chain_round: int = 0) -> Outgoing:
+    def _event(self, event: m.EscalationStepped | m.EscalationEnded, which: str) -> Outgoing:
+        """`which` tells it from others of its kind and level: the timeline has each id once."""
         kind = str(event.__struct_config__.tag)
-        again = f".{chain_round}" if chain_round else ""
+        again = f".{which}" if which else ""
         headers = event_headers(f"{event.alert_id}.{event.level}.{kind}{again}", kind)
         return Outgoing(ESCALATIONS, event.unit_id.encode(), m.encode(event), headers)

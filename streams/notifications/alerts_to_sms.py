@@ -71,7 +71,7 @@ class Paging:
                     paged = step.level.user_ids
                 case Ended():
                     records, paged = self._fallback.asked(alert, step, escalation)
-                    changes.send([self._texts.ended(alert, step, escalation.level), *records], trace)
+                    changes.send([self._texts.ended(alert, step, escalation), *records], trace)
                 case _ if former is not None and alert.severity.rank < former.severity.rank:
                     escalation = worsened(escalation, self._texts.levels(alert), now_ms, times)
                     if escalation.silenced_until_ms <= now_ms:

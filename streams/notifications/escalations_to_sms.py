@@ -102,7 +102,7 @@ class Reminders:
                     )
                 case Ended():
                     records, paged = self._fallback.asked(state.alert, step, escalation)
-                    changes.send([self._texts.ended(state.alert, step, escalation.level), *records], state.trace)
+                    changes.send([self._texts.ended(state.alert, step, escalation), *records], state.trace)
         moved = msgspec.structs.replace(state, escalation=escalation)
         changes.put(moved.paging(paged, self._texts.numbers(paged)))
 

@@ -51,13 +51,13 @@ class Fallback:
                 at_ms=self._now_ms(),
             )
         )
-        records = [self._event(alert, user_id, ended, level), told]
+        records = [self._event(alert, user_id, ended, level, escalation.round), told]
         if user_id is None:
             return records, ()
         mail = self._emails.beside(request, user_id, m.PageEmailCause.NOBODY_LEFT)
         return [self._texts.outgoing(request), mail, *records], (user_id,)
 
-    def _event(self, alert: Breach, user_id: str | None, ended: Ended, level: int) -> Outgoing:
+    def _event(self, alert: Breach, user_id: str | None, ended: Ended, level: int, round_: int) -> Outgoing:
         event = m.FallbackAsked(
             alert_id=alert.alert_id,
             unit_id=alert.unit_id,
@@ -67,7 +67,7 @@ class Fallback:
             user_id=user_id,
             because=ended.because,
         )
-        headers = event_headers(f"{alert.alert_id}.{level}.{ended.because}.fallback", "fallback_asked")
+        headers = event_headers(f"{alert.alert_id}.{level}.{ended.because}.{round_}.fallback", "fallback_asked")
         return Outgoing(ESCALATIONS, alert.unit_id.encode(), m.encode(event), headers)
 
 

@@ -52,6 +52,13 @@ class Acknowledged(SqlRow, frozen=True, kw_only=True, gc=False):
     alert_id: str
 
 
+class PagedAgain(SqlRow, frozen=True, gc=False):
+    """Somebody was paged about an alert: an acknowledgement of long before has lapsed."""
+
+    alert_id: str
+    at: Instant
+
+
 class TimelineEntry(SqlRow, frozen=True, kw_only=True, gc=False):
     alert_id: str
     organization_id: str
@@ -92,17 +99,27 @@ TIMELINE = insert(
         " AND known.user_id IS NOT DISTINCT FROM new.user_id)"
     ),
 )
-# The first one counts.
+# A step that was under way when somebody acknowledged, a minute before at most, is no lapse.
+LAPSED = Statement(
+    PagedAgain,
+    "alerts",
+    "UPDATE alerts SET acknowledged_at = NULL, acknowledged_by = NULL, acknowledged_via = NULL,"
+    " acknowledgement_note = NULL FROM {rows} WHERE alerts.alert_id = new.alert_id"
+    " AND alerts.acknowledged_at + interval '1 minute' < to_timestamp(new.at / 1000.0::float8)",
+)
+# The first one counts, of those that have not lapsed.
 ACKNOWLEDGED = Statement(
     Acknowledged,
     "alerts",
     "UPDATE alerts SET acknowledged_at = first.at, acknowledged_by = first.user_id, acknowledged_via = first.via"
-    " FROM (SELECT DISTINCT ON (alert_id) alert_id, at, user_id, detail ->> 'via' AS via FROM alert_timeline"
+    " FROM (SELECT DISTINCT ON (alert_id) alert_id, at, user_id, detail ->> 'via' AS via FROM alert_timeline AS said"
     " WHERE event = 'acknowledged' AND alert_id IN (SELECT new.alert_id FROM {rows})"
+    " AND NOT EXISTS (SELECT FROM alert_timeline AS later WHERE later.alert_id = said.alert_id"
+    " AND later.event IN ('escalation_stepped', 'fallback_asked') AND later.at > said.at + interval '1 minute')"
     " ORDER BY alert_id, at, entry_id) AS first"
     " WHERE alerts.alert_id = first.alert_id AND alerts.acknowledged_at IS NULL",
 )
-SINKS = (TRIGGERED, ESCALATED, RESOLVED, TIMELINE, ACKNOWLEDGED)
+SINKS = (TRIGGERED, ESCALATED, RESOLVED, TIMELINE, LAPSED, ACKNOWLEDGED)
 
 
 def alert_rows(record: Incoming) -> Sequence[SqlRow]:
@@ -119,7 +136,7 @@ def alert_rows(record: Incoming) -> Sequence[SqlRow]:
             return _triggered(alert), step, Acknowledged(alert_id=alert.alert_id)
         case m.SeverityRaised():
             detail = {"severity": alert.severity.value, "former_severity": alert.former_severity.value, **numbers}
-            return _raised(alert), _entry(record, alert, "severity_escalated", detail)
+            return Escalated(**_identity(alert)), _entry(record, alert, "severity_escalated", detail)
         case m.AlertResolved():
             return _resolved(alert), _entry(record, alert, "resolved", {"because": alert.because, **numbers})
 
@@ -160,10 +177,6 @@ def _triggered(alert: m.AlertTriggered) -> Triggered:
     )
 
 
-def _raised(alert: m.SeverityRaised) -> Escalated:
-    return Escalated(**_identity(alert))
-
-
 def _resolved(alert: m.AlertResolved) -> Resolved:
     return Resolved(
         **_identity(alert),
@@ -192,13 +205,14 @@ def escalation_rows(record: Incoming) -> Sequence[SqlRow]:
     match event:
         case m.EscalationStepped():
             detail = {"level": str(event.level), "users": ", ".join(event.user_ids)} | _passed_over(event)
-            return (_entry(record, event, "escalation_stepped", detail),)
+            return _entry(record, event, "escalation_stepped", detail), PagedAgain(event.alert_id, event.at_ms)
         case m.EscalationEnded():
             detail = {"level": str(event.level), "because": event.because} | _passed_over(event)
             return (_entry(record, event, "escalation_ended", detail),)
         case m.FallbackAsked():
             detail = {"level": str(event.level), "because": event.because}
-            return (_entry(record, event, "fallback_asked", detail, event.user_id),)
+            entry = _entry(record, event, "fallback_asked", detail, event.user_id)
+            return entry, PagedAgain(event.alert_id, event.at_ms)
         case m.PageUndelivered():
             detail = {"level": str(event.level), "because": event.because}
             return (_entry(record, event, "page_missed", detail, event.user_id),)

@@ -12,8 +12,10 @@ from domain.notification.answers import NoAnswer, Refused, Unanswered
 from domain.notification.circuit_breaker import Cause, CircuitBreaker, Opened
 from domain.notification.error_class import ErrorClass
 from schemas import messages as m
+from schemas.topics import ESCALATIONS
 from tests.streams.fakes import FakeBatch
 from tests.streams.notifications.escalation_world import (
+    AGAIN_MS,
     GOING_ON,
     LAPSE_MS,
     LOOK_AGAIN_MS,
@@ -147,6 +149,17 @@ async def test_the_chains_end_pages_the_fallback_contact_once_a_round() -> None:
     assert len(asked) == 1
     assert [mail.user_id for mail in mails(world)] == ["boss"]
     assert [sms.user_id for sms in world.broker.decoded("sms-critical", m.SmsRequest)] == ["ada", "ada", "boss"]
+
+
+async def test_each_round_has_its_own_end_and_fallback_in_the_timeline() -> None:
+    world = ChainWorld(contact("ada"), times=GOING_ON, fallback_user_id="boss")
+    await world.handle(triggered())
+    for after_ms in (WAIT_MS, WAIT_MS, AGAIN_MS, WAIT_MS, WAIT_MS):
+        await world.later(after_ms)
+    records = [record for record in world.broker.published if record.topic is ESCALATIONS]
+    ids = [dict(record.headers)["id"] for record in records]
+    assert len(ids) == 8
+    assert len(set(ids)) == 8, ids
 
 
 async def test_an_acknowledgement_that_lapses_with_nobody_on_duty_pages_the_fallback_contact() -> None:

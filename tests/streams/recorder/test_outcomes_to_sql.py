@@ -88,6 +88,30 @@ async def test_an_acknowledgement_that_is_recorded_before_its_alert_is_not_lost(
     assert await world.rows("SELECT acknowledged_by, acknowledged_via FROM alerts") == [("ada", "sms")]
 
 
+async def test_an_acknowledgement_that_lapsed_is_taken_back_and_the_next_one_counts(world: World) -> None:
+    base = {"alert_id": "a1", "unit_id": "u1", "organization_id": "acme", "level": 1, "at_ms": NOW_MS + 14_400_000}
+    stepped = msgspec.convert(base | {"user_ids": ("ada",)}, m.EscalationStepped)
+    await world.take(t.ALERTS, triggered())
+    await world.take(t.ALERT_COMMANDS, acknowledge())
+    await world.take(t.ESCALATIONS, stepped)
+    assert await world.rows("SELECT acknowledged_at, acknowledged_by, acknowledged_via FROM alerts") == [(None,) * 3]
+    # What lapsed is not set again, in whatever order the topics are read.
+    await world.take(t.ALERTS, triggered(), first=1)
+    assert await world.value("SELECT acknowledged_by FROM alerts") is None
+    await world.take(t.ALERT_COMMANDS, acknowledge(user_id="ben", at_ms=NOW_MS + 14_500_000), first=1)
+    assert await world.value("SELECT acknowledged_by FROM alerts") == "ben"
+
+
+@pytest.mark.parametrize("event", ["escalation_stepped", "fallback_asked"])
+async def test_a_step_that_was_under_way_takes_no_acknowledgement_back(world: World, event: str) -> None:
+    base = {"type": event, "alert_id": "a1", "unit_id": "u1", "organization_id": "acme", "level": 2}
+    fields = {"at_ms": NOW_MS + 30_000, "user_ids": ("ada",), "user_id": "boss", "because": "chain_ended"}
+    await world.take(t.ALERTS, triggered())
+    await world.take(t.ALERT_COMMANDS, acknowledge())
+    await world.take(t.ESCALATIONS, msgspec.convert(base | fields, m.Escalation))
+    assert await world.value("SELECT acknowledged_by FROM alerts") == "ada"
+
+
 async def test_an_order_that_the_api_wrote_itself_is_not_entered_again(world: World) -> None:
     async with world.engine.begin() as connection:
         await connection.exec_driver_sql(
