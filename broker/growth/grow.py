@@ -96,6 +96,8 @@ class _Growth:
         if plan is None:
             plan = self._plan()
             if not plan.former:
+                # A run that died before it wrote its plan left the topic that keeps workers from starting.
+                self._journal.end()
                 self._tell(f"everything has {self._partitions} partitions or more")
                 return
             self._check_read_by_all(plan)
