@@ -139,6 +139,8 @@ async def pseudonymize(session: AsyncSession, person: Person, pseudonym: str) ->
         "pseudonym": pseudonym,
         "erased": ERASED,
         "pattern": person.pattern,
+        "member": rf"([\"\s]){re.escape(person.user_id)}(?=[\"\s,])",
+        "instead": rf"\1{pseudonym}",
     }
     for place in RECORDS:
         await _count(session, counts, place, f"{place.column} = :pseudonym", f"{place.column} = :user", known)
@@ -155,11 +157,12 @@ async def pseudonymize(session: AsyncSession, person: Person, pseudonym: str) ->
 async def _rewrite(
     session: AsyncSession, counts: dict[str, int], place: Place, read: str, write: str, known: Mapping[str, object]
 ) -> None:
-    """In JSON: the id where it is a whole string, the rest wherever it stands."""
+    """In JSON: the id where it is a whole string or a member of a list in one, the rest wherever it stands."""
     quoted = "CAST(to_json(CAST(:user AS text)) AS text)"
     renamed = f"replace({read}, {quoted}, CAST(to_json(CAST(:pseudonym AS text)) AS text))"
-    whole = write.format(f"regexp_replace({renamed}, :pattern, :erased, 'g')")
-    hit = f"(position({quoted} in {read}) > 0 OR {read} ~ :pattern)"
+    unlisted = f"regexp_replace({renamed}, :member, :instead, 'g')"
+    whole = write.format(f"regexp_replace({unlisted}, :pattern, :erased, 'g')")
+    hit = f"(position({quoted} in {read}) > 0 OR {read} ~ :member OR {read} ~ :pattern)"
     await _count(session, counts, place, f"{place.column} = {whole}", hit, known)
 
 

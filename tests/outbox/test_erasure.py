@@ -341,3 +341,19 @@ async def test_the_export_of_an_organization_has_its_rows_and_no_others(furnishe
     }
     assert not [row for table, row in found if table == "organizations" and row["organization_id"] != "acme"]
     assert "7373" not in str(found)  # the digest of the key's secret, in hexadecimal
+
+
+async def test_the_person_is_gone_from_lists_of_a_timeline_and_others_stay(furnished: AsyncEngine) -> None:
+    detail = {"users": f"bo, {USER}, {USER}0", "not_asked": f"{USER} (off_duty), x{USER} (severity), {USER} (severity)"}
+    async with AsyncSession(furnished) as session, session.begin():
+        row = AlertTimelineRow(alert_id="a1", organization_id="acme", at=NOW, event="x", detail=detail)
+        session.add(row)
+        await session.flush()
+        receipt = await erase_person(session, "acme", USER, by="key:k", now=NOW)
+        assert receipt is not None
+        await session.refresh(row)
+        gone = receipt.pseudonym
+        assert row.detail == {
+            "users": f"bo, {gone}, {USER}0",
+            "not_asked": f"{gone} (off_duty), x{USER} (severity), {gone} (severity)",
+        }
