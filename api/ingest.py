@@ -141,13 +141,19 @@ class Ingest:
     async def _refuse_unknown_units(self, parts: Sequence[Part], caller: Caller) -> None:
         now = self._clock()
         ids = [caller.qualified(part.unit_id) for part in parts]
-        unsure = [unit_id for unit_id in ids if (unit := self._known.get(unit_id)) is None or unit.known_until <= now]
+        # Kept for this request: while it asks about others, somebody may change one of these or empty the cache.
+        sure = {
+            unit_id: unit
+            for unit_id in ids
+            if (unit := self._known.get(unit_id)) is not None and unit.known_until > now
+        }
+        unsure = [unit_id for unit_id in ids if unit_id not in sure]
         if len(unsure) == 1:
             await self._asking.call(unsure[0], lambda: self._look_up(unsure, now))
         elif unsure:
             await self._look_up(unsure, now)
         for unit_id, part in zip(ids, parts, strict=True):
-            unit = self._known.get(unit_id)
+            unit = sure.get(unit_id) or self._known.get(unit_id)
             if unit is None:
                 part.refuse_all(Reason.UNKNOWN_UNIT, f"there is no unit {part.unit_id}; create it first")
             elif caller.unit_id not in (None, unit_id) or caller.gateway_id not in (None, unit.gateway_id):
