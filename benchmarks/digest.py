@@ -49,7 +49,6 @@ from streams.digests.metrics import DigestCounters
 from streams.digests.report.rendered_digest import Mailbox
 from streams.digests.store import DigestStore
 from streams.digests.waiting import Waiting
-from streams.engine.publish import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +86,7 @@ class Published:
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
         for record in records:
-            self.by_topic[name_of(record.topic)].append(record.value or b"")
+            self.by_topic[record.topic.name].append(record.value or b"")
 
 
 class TimedStore(DigestStore):

@@ -134,12 +134,15 @@ def restore(bootstrap: str, group: str, case: Case) -> float:
 
 def worker(group: str, keys: int) -> None:
     """A worker that says when it is restored, and ends."""
+    from benchmarks.own_topic import own_topic
     from streams.engine.app import create_app
     from streams.engine.applied_offset import applied_offset_of
     from streams.engine.consumer import Batch, each_batch
     from streams.engine.settings import WorkerSettings
 
-    app = create_app(group, WorkerSettings(), batched={f"{group}-source"}, applied_offset_of=applied_offset_of)
+    app = create_app(
+        group, WorkerSettings(), batched=[own_topic(f"{group}-source")], applied_offset_of=applied_offset_of
+    )
     table = app.Table("states", partitions=PARTITIONS, key_type=bytes, value_type=bytes)
     begin = 0.0
 

@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from benchmarks.own_topic import own_topic
 from streams.engine.app import create_app
 from streams.engine.applied_offset import applied_offset_of
 from streams.engine.consumer import Batch, each_batch
 from streams.engine.publish import Outgoing, publish
 from streams.engine.settings import WorkerSettings
+from streams.engine.timer_rows import Declared
 from streams.engine.timers import Timer, Timers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from schemas.topic import AnyTopic
 
 PARTITIONS = 4
 
@@ -46,7 +50,7 @@ encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Order).decode
 
 
-def timer(order: Order, topic: str) -> Timer:
+def timer(order: Order, topic: AnyTopic) -> Timer:
     """What it publishes says which timer it was and when it was due, which also is the receiver's idempotency key."""
     assert order.due_at_ms is not None
     due = b"%d" % order.due_at_ms
@@ -63,17 +67,19 @@ def timer(order: Order, topic: str) -> Timer:
 
 def main() -> None:
     job = msgspec.json.decode(sys.argv[1], type=Job)
-    app = create_app(job.group, WorkerSettings(), batched={job.orders: 2_000}, applied_offset_of=applied_offset_of)
+    orders, fired = own_topic(job.orders), own_topic(job.fired)
+    settings = WorkerSettings(max_batch=2_000)
+    app = create_app(job.group, settings, batched=[orders], applied_offset_of=applied_offset_of)
     table = app.Table("timers", partitions=job.partitions, key_type=bytes, value_type=bytes)
 
     async def send(records: Sequence[Outgoing]) -> None:
         await publish(app, records)
 
-    timers = Timers(table, send, lambda: int(time.time() * 1000))
+    timers = Timers(table, send, lambda: int(time.time() * 1000), Declared([fired]))
 
     async def handle(batch: Batch) -> None:
         newest = {order.timer_id: order for record in batch.records for order in (decode(record.value or b""),)}
-        await timers.set(batch, [timer(order, job.fired) for order in newest.values() if order.due_at_ms is not None])
+        await timers.set(batch, [timer(order, fired) for order in newest.values() if order.due_at_ms is not None])
         await timers.cancel(batch, [order.timer_id for order in newest.values() if order.due_at_ms is None])
 
     @app.agent(app.topic(job.orders, key_serializer="raw", value_serializer="raw"))  # type: ignore[untyped-decorator]

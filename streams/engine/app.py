@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import faust
@@ -18,7 +17,7 @@ from streams.engine.stream_consumer import StreamConsumer
 from streams.engine.tables import BulkTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
     from signal import Signals
 
     from faust.types import TP
@@ -112,23 +111,18 @@ def create_app(
     name: str,
     settings: WorkerSettings,
     *,
-    batched: Collection[AnyTopic | str] | Mapping[str, int],
+    batched: Collection[AnyTopic],
     applied_offset_of: Callable[[bytes], int] | None,
 ) -> StreamApp:
     """An app of the consumer group `name` (with the topic prefix in front of it).
 
-    The records of `batched` topics come in runs of `max_batch`; a mapping from names at the broker says how many each
-    may have. All others come one by one. `applied_offset_of` reads the applied offset of a stored value of any table;
-    None where the newest record counts. Choose uvloop (`mode.loop.use("uvloop")`) before this module is imported.
+    The records of `batched` topics come in runs of `max_batch`, all others one by one. `applied_offset_of` reads the
+    applied offset of a stored value of any table; None where the newest record counts. Choose uvloop
+    (`mode.loop.use("uvloop")`) before this module is imported.
     """
-    if isinstance(batched, Mapping):
-        sizes = dict(batched)
-    else:
-        names = (topic if isinstance(topic, str) else settings.topic(topic.name) for topic in batched)
-        sizes = dict.fromkeys(names, settings.max_batch)
     app = StreamApp(settings.topic(name), **_faust_settings(settings))
     app.worker_settings = settings
-    app.batch_sizes = sizes
+    app.batch_sizes = dict.fromkeys((settings.topic(topic.name) for topic in batched), settings.max_batch)
     app.failures = RecentFailures(settings.data_dir / "failures.json", settings.quarantine_limit)
     app.applied_offset_of = applied_offset_of
     return app

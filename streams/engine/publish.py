@@ -45,16 +45,12 @@ class Outgoing(msgspec.Struct, frozen=True):
     Without `partition` the key decides (murmur2).
     """
 
-    topic: AnyTopic | str
+    topic: AnyTopic
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
     partition: int | None = None
     timestamp_ms: int | None = None
-
-    def topic_at(self, app: faust.App) -> str:
-        """The topic's name at the broker."""
-        return self.topic if isinstance(self.topic, str) else str(app.worker_settings.topic(self.topic.name))
 
     @property
     def size(self) -> int:
@@ -81,7 +77,7 @@ async def publish(app: faust.App, records: Sequence[Outgoing], *, limit_s: float
         now_ms = int(time.time() * 1000)
         for record in records:
             future = await producer.send(
-                record.topic_at(app),
+                app.worker_settings.topic(record.topic.name),
                 record.value,
                 key=record.key,
                 partition=record.partition,
@@ -141,25 +137,18 @@ async def know_topics(app: faust.App, *, limit_s: float = 5.0) -> None:
 
 def _check_sizes(records: Sequence[Outgoing], producer_limit: int) -> None:
     for record in records:
-        limit = producer_limit
-        if not isinstance(record.topic, str):
-            limit = min(limit, record.topic.max_message_bytes)
+        limit = min(producer_limit, record.topic.max_message_bytes)
         if record.headers_size > HEADERS_BYTES:
             raise RecordTooLargeError(
-                f"a record for {name_of(record.topic)} with key {record.key!r} has {record.headers_size:,} bytes of"
+                f"a record for {record.topic.name} with key {record.key!r} has {record.headers_size:,} bytes of"
                 f" headers, the limit is {HEADERS_BYTES:,}; nothing was sent"
             )
         if record.size + FRAMING_BYTES > limit:
             raise RecordTooLargeError(
-                f"a record for {name_of(record.topic)} with key {record.key!r} has {record.size:,} bytes, the limit is"
+                f"a record for {record.topic.name} with key {record.key!r} has {record.size:,} bytes, the limit is"
                 f" {limit - FRAMING_BYTES:,}; nothing was sent"
             )
 
 
 def _topics(records: Sequence[Outgoing]) -> str:
-    return ", ".join(sorted({name_of(record.topic) for record in records}))
-
-
-def name_of(topic: AnyTopic | str) -> str:
-    """A topic's name without the prefix of a deployment."""
-    return topic if isinstance(topic, str) else topic.name
+    return ", ".join(sorted({record.topic.name for record in records}))

@@ -16,7 +16,7 @@ _CARRIED = (Header.TRACEPARENT, Header.ORIGINAL_TOPIC, Header.ORIGINAL_PARTITION
 
 
 def redelivery_timer(
-    retry: m.SmsRetry | m.EmailRetry, record: Record, topic: AnyTopic | str, *, kind: str, namespace: str = ""
+    retry: m.SmsRetry | m.EmailRetry, record: Record, topic: AnyTopic, *, kind: str, namespace: str = ""
 ) -> Timer:
     """Publishes the request of `retry` to `topic` when it is due.
 

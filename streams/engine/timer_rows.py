@@ -33,6 +33,10 @@ encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(TimerRow).decode
 
 
+class UnknownTopicError(Exception):
+    """A row names a topic that this release does not declare: it was set by another one. The row stays."""
+
+
 class Declared:
     """Finds the declaration that a row names."""
 
@@ -40,14 +44,17 @@ class Declared:
         self._topics = {topic.name: topic for topic in topics}
 
     def outgoing(self, row: TimerRow) -> Outgoing:
-        """What the timer publishes."""
+        """What the timer publishes. Raises UnknownTopicError."""
         return Outgoing(self._topic(row.topic), row.key, row.value, row.headers)
 
-    def _topic(self, name: str) -> AnyTopic | str:
+    def _topic(self, name: str) -> AnyTopic:
         if name not in self._topics:
             # Ends with the plain name, after the deployment's prefix. No declared name ends with another one.
             known = next((topic for plain, topic in self._topics.items() if name.endswith(plain)), None)
             if known is None:
-                return name
+                raise UnknownTopicError(
+                    f"this release declares no topic {name!r}; the timer is kept, and fires under a release"
+                    " whose schemas/topics.py declares it"
+                )
             self._topics[name] = known
         return self._topics[name]

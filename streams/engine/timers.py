@@ -25,7 +25,7 @@ import structlog
 
 from streams.engine.alarms import raise_alarm
 from streams.engine.consumer import Stale
-from streams.engine.publish import PublishError, name_of
+from streams.engine.publish import PublishError
 from streams.engine.quarantine import about_records
 from streams.engine.timer_queue import Pending, TimerQueue
 from streams.engine.timer_rows import Declared, TimerRow, decode, encode
@@ -50,7 +50,7 @@ class Timer(msgspec.Struct, frozen=True, kw_only=True):
 
     timer_id: str
     due_at_ms: int
-    topic: AnyTopic | str
+    topic: AnyTopic
     key: bytes
     value: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
@@ -93,7 +93,7 @@ class Timers:
         """Of two versions of a timer, recovery keeps the one that was set later, whatever the clocks did."""
         former = self._pending.get(timer.timer_id.encode())
         version = max(self._now_ms(), decode(former.raw).version + 1 if former is not None else 0)
-        return TimerRow(version, timer.due_at_ms, name_of(timer.topic), timer.key, timer.value, timer.headers)
+        return TimerRow(version, timer.due_at_ms, timer.topic.name, timer.key, timer.value, timer.headers)
 
     def _follow_table(self, slot: Slot, timer_ids: Iterable[bytes]) -> None:
         known = self._slots.get(slot.partition)

@@ -23,7 +23,7 @@ KEPT_KEY_BYTES = 1_024
 KEPT_DETAIL = 500
 
 
-def dead_letter(record: Record, topic: AnyTopic | str, detail: str, now_ms: int) -> Outgoing:
+def dead_letter(record: Record, topic: AnyTopic, detail: str, now_ms: int) -> Outgoing:
     """`record` as an UnreadableRecord for the dead-letter topic `topic`, with its coordinates in the headers."""
     log.error("record.unreadable", topic=record.topic, partition=record.partition, offset=record.offset, why=detail)
     return _letter(record, topic, detail, now_ms, m.Unusable.UNREADABLE, "")
@@ -34,9 +34,7 @@ def quarantined(record: Record, topic: AnyTopic, detail: str, build: str, now_ms
     return _letter(record, topic, detail, now_ms, m.Unusable.QUARANTINED, build)
 
 
-def _letter(
-    record: Record, topic: AnyTopic | str, detail: str, now_ms: int, reason: m.Unusable, build: str
-) -> Outgoing:
+def _letter(record: Record, topic: AnyTopic, detail: str, now_ms: int, reason: m.Unusable, build: str) -> Outgoing:
     # A lone surrogate, as JSON may spell one, has no UTF-8.
     detail = detail[:KEPT_DETAIL].encode(errors="replace").decode()
     value, key = record.value, record.key

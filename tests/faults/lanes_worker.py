@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from benchmarks.own_topic import own_topic
 from streams.engine.app import create_app
 from streams.engine.consumer import Batch, each_batch
 from streams.engine.settings import WorkerSettings
@@ -39,8 +40,8 @@ def main() -> None:
     job = msgspec.json.decode(sys.argv[1], type=Job)
     app = create_app(
         job.group,
-        WorkerSettings(queued_batches=3),
-        batched={job.slow: SLOW_BATCH, job.fast: 100},
+        WorkerSettings(queued_batches=3, max_batch=SLOW_BATCH),
+        batched=[own_topic(job.slow), own_topic(job.fast)],
         applied_offset_of=None,
     )
     with Path(job.lines).open("a", encoding="utf-8", buffering=1) as lines:

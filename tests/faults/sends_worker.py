@@ -16,6 +16,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.produce import ProduceRequest
 
+from benchmarks.own_topic import own_topic
 from streams.engine.app import create_app
 from streams.engine.consumer import Batch, Stale, each_batch
 from streams.engine.publish import Outgoing, publish
@@ -53,7 +54,8 @@ def break_sends(fault: str) -> None:
 
 def main() -> None:
     job = msgspec.json.decode(sys.argv[1], type=Job)
-    app = create_app(job.group, WorkerSettings(), batched={job.source: BATCH}, applied_offset_of=None)
+    source, out = own_topic(job.source), own_topic(job.out)
+    app = create_app(job.group, WorkerSettings(max_batch=BATCH), batched=[source], applied_offset_of=None)
     table = app.Table("seen", partitions=1, key_type=bytes, value_type=bytes)
 
     returned: list[int] = []
@@ -75,7 +77,7 @@ def main() -> None:
                 break_sends(job.fault)
 
         break_at("publish")
-        await publish(app, [Outgoing(job.out, b"%d" % r.offset, value("publish", b"done")) for r in batch.records])
+        await publish(app, [Outgoing(out, b"%d" % r.offset, value("publish", b"done")) for r in batch.records])
         break_at("table")
         await table.write(batch, {b"%d" % record.offset: value("table", b"seen") for record in batch.records})
 

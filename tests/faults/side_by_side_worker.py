@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.own_topic import own_topic
 from streams.engine.app import create_app
 from streams.engine.consumer import Batch, each_batch
 from streams.engine.publish import Outgoing, publish
@@ -33,12 +34,13 @@ class Job(msgspec.Struct, frozen=True):
 
 def main() -> None:
     job = msgspec.json.decode(sys.argv[1], type=Job)
-    app = create_app(job.group, WorkerSettings(), batched={job.source: BATCH}, applied_offset_of=None)
+    source, out = own_topic(job.source), own_topic(job.out)
+    app = create_app(job.group, WorkerSettings(max_batch=BATCH), batched=[source], applied_offset_of=None)
 
     async def handle(batch: Batch) -> None:
         while any(record.value == SLOW for record in batch.records) and not Path(job.gate).exists():  # noqa: ASYNC110, ASYNC240
             await asyncio.sleep(0.02)
-        await publish(app, [Outgoing(job.out, b"%d" % record.offset, b"done") for record in batch.records])
+        await publish(app, [Outgoing(out, b"%d" % record.offset, b"done") for record in batch.records])
 
     @app.agent(app.topic(job.source, key_serializer="raw", value_serializer="raw"))  # type: ignore[untyped-decorator]
     async def work(stream: Any) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import faust
 import msgspec
 
+from benchmarks.own_topic import own_topic
 from streams.engine.app import create_app
 from streams.engine.consumer import Batch, each_batch
 from streams.engine.settings import WorkerSettings
@@ -62,7 +63,7 @@ def applied_offset_of(raw: bytes) -> int:
 
 def hardened(job: Job, settings: WorkerSettings, lines: TextIO) -> Any:
     """Our consumer and table."""
-    app = create_app(job.group, settings, batched={job.source: job.max_batch}, applied_offset_of=applied_offset_of)
+    app = create_app(job.group, settings, batched=[own_topic(job.source)], applied_offset_of=applied_offset_of)
     table = app.Table("sums", partitions=job.partitions, key_type=bytes, value_type=bytes)
     rng = random.Random()
 
@@ -135,7 +136,7 @@ def stock(job: Job, settings: WorkerSettings, lines: TextIO) -> Any:
 
 def main() -> None:
     job = msgspec.json.decode(sys.argv[1], type=Job)
-    settings = WorkerSettings()
+    settings = WorkerSettings(max_batch=job.max_batch)
     with Path(job.lines).open("a", encoding="utf-8") as lines:
         app = (stock if job.stock else hardened)(job, settings, lines)
         sys.argv = ["storm", "worker", "-l", "info", "--without-web"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from benchmarks.own_topic import own_topic
 from streams.engine.consumer import Stale
 from streams.engine.publish import Outgoing
 from streams.engine.timers import Timer
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
     from streams.engine.consumer import Batch
 
-INPUT, OUTPUT, FIRED = "input", "output", "fired"
-LOOSE, LOOSE_OUTPUT = "loose", "loose-output"
+INPUT, LOOSE = "input", "loose"
+OUTPUT, LOOSE_OUTPUT, FIRED = (own_topic(name) for name in ("output", "loose-output", "fired"))
 TABLES = ("states", "timers")
 FAR_S = 100_000
 

@@ -8,6 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from streams.engine.consumer import each_batch
+from streams.engine.timer_rows import Declared
 from streams.engine.timers import Timers
 from tests.simulation.engine_parts import Stream
 from tests.simulation.flow import FIRED, INPUT, LOOSE, LOOSE_OUTPUT, OUTPUT, TABLES, Folding, Passing, Trouble
@@ -29,7 +30,7 @@ class FoldingRun:
 
     topics: Sequence[str] = (INPUT, LOOSE)
     seekable: Sequence[str] = (INPUT,)
-    outputs: Sequence[str] = (OUTPUT, LOOSE_OUTPUT, FIRED)
+    outputs: Sequence[str] = (OUTPUT.name, LOOSE_OUTPUT.name, FIRED.name)
     tables: Sequence[str] = TABLES
 
     def __init__(self, world: World, plan: Plan) -> None:
@@ -44,7 +45,7 @@ class FoldingRun:
     def parts(self, worker: Worker) -> Sequence[Coroutine[Any, Any, None]]:
         plan, app = self._plan, worker.app
         trouble = Trouble(Random(f"{plan.seed}/{worker.process.name}"), plan.flow_delay_s, plan.stale_one_in)
-        timers = Timers(worker.tables["timers"], worker.publish, lambda: int(time.time() * 1000))
+        timers = Timers(worker.tables["timers"], worker.publish, lambda: int(time.time() * 1000), Declared([FIRED]))
         flow = Folding(worker.publish, worker.tables["states"], timers, trouble)
         passing = Passing(worker.publish, trouble)
         return [

@@ -56,7 +56,7 @@ class Invariants:
 
     def _on_append(self, log: PartitionLog, first: int, process: Process | None) -> None:
         new = [record for record in log.history[-40:] if record.offset >= first]
-        if log.topic in {OUTPUT, LOOSE_OUTPUT}:
+        if log.topic in {OUTPUT.name, LOOSE_OUTPUT.name}:
             self._outputs.update(record.value or b"" for record in new)
         elif log.topic == "states-changelog":
             for record in new:
@@ -66,14 +66,14 @@ class Invariants:
             if process is not None and log.partition not in self._world.group.assignment.get(process.name, ()):
                 self._late |= {(log.partition, record.key or b"") for record in new}
                 self._world.covered["late timers"] += len(new)
-        elif log.topic == FIRED:
+        elif log.topic == FIRED.name:
             for record in new:
                 self._fired_in_time(record)
 
     def _on_send(self, process: Process, topic: str, partition: int) -> None:
         """A worker sends nothing of a partition that another one has: it asks before, and stops in time."""
         group = self._world.group
-        if topic not in {OUTPUT, "states-changelog", "timers-changelog"} or process.frozen_s:
+        if topic not in {OUTPUT.name, "states-changelog", "timers-changelog"} or process.frozen_s:
             return
         owner = next((name for name, numbers in group.assignment.items() if partition in numbers), process.name)
         for_s = self._world.broker.loop.time() - group.assigned_at
@@ -141,7 +141,7 @@ class Invariants:
         return near, renewed
 
     def _fired(self) -> set[bytes]:
-        return {record.value or b"" for log in self._world.broker.topics[FIRED] for record in log.history}
+        return {record.value or b"" for log in self._world.broker.topics[FIRED.name] for record in log.history}
 
     def _rows(self, table: str) -> dict[tuple[int, bytes], bytes]:
         """What a worker without a data folder would restore."""
@@ -183,7 +183,7 @@ class Invariants:
 
     def _check_outputs(self) -> None:
         """Every step of every key, each first time in its order; nothing that no step made."""
-        for number, log in enumerate(self._world.broker.topics[OUTPUT]):
+        for number, log in enumerate(self._world.broker.topics[OUTPUT.name]):
             wanted = [output for (partition, _), output in sorted(self._expected.items()) if partition == number]
             first: dict[bytes, list[bytes]] = defaultdict(list)
             seen: set[bytes] = set()
@@ -196,7 +196,7 @@ class Invariants:
                 of_key[output.split()[0]].append(output)
             for key in sorted(of_key.keys() | first.keys()):
                 if first[key] != of_key[key]:
-                    raise AssertionError(f"{OUTPUT}[{number}] {key!r}: {first[key]} instead of {of_key[key]}")
+                    raise AssertionError(f"{OUTPUT.name}[{number}] {key!r}: {first[key]} instead of {of_key[key]}")
 
 
 def _shown(raw: bytes | None) -> object:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import msgspec
 
 from schemas.messages import encode
-from streams.engine.publish import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -68,9 +67,7 @@ class FakeBroker:
         self.published += records
 
     def values(self, topic: str) -> list[bytes]:
-        return [
-            record.value for record in self.published if name_of(record.topic) == topic and record.value is not None
-        ]
+        return [record.value for record in self.published if record.topic.name == topic and record.value is not None]
 
     def decoded(self, topic: str, kind: type[T]) -> list[T]:
         decode = msgspec.json.Decoder(kind).decode

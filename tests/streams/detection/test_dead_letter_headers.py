@@ -31,7 +31,7 @@ def dead_reading(*headers: tuple[str, bytes]) -> Outgoing:
 
 def unreadable_record(*headers: tuple[str, bytes]) -> Outgoing:
     record: Any = FakeRecord(b"{", key=b"ann", offset=41, topic="sms-info", partition=3, headers=headers)
-    return unreadable.dead_letter(record, "sms-dlq", "no JSON", NOW_MS)
+    return unreadable.dead_letter(record, SMS_DLQ, "no JSON", NOW_MS)
 
 
 MAKERS = [(dead_reading, READINGS_DLQ, m.DeadReading), (unreadable_record, SMS_DLQ, m.UnreadableRecord)]

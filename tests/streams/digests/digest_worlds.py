@@ -12,7 +12,6 @@ from streams.digests.metrics import DigestCounters
 from streams.digests.plans import Plans
 from streams.digests.preferences_to_runs import PreferencesToRuns
 from streams.digests.runs_to_jobs import RunsToJobs
-from streams.engine.publish import name_of
 from tests.streams.fakes import FakeBatch, FakeRecord, FakeTable
 
 if TYPE_CHECKING:
@@ -141,5 +140,5 @@ class World:
     def wanted(self) -> list[m.DigestWanted]:
         """What was asked of the jobs; the same id more than once is one digest."""
         decode = msgspec.json.Decoder(m.DigestWanted).decode
-        found = [decode(r.value) for r in self.published if name_of(r.topic) == "digest-jobs" and r.value is not None]
+        found = [decode(r.value) for r in self.published if r.topic.name == "digest-jobs" and r.value is not None]
         return list({wanted.digest_id: wanted for wanted in found}.values())

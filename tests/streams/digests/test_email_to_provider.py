@@ -18,7 +18,6 @@ from streams.digests.email_retries_to_email import EmailRetries
 from streams.digests.mail import conclusion
 from streams.digests.mail.ledger import KEEP_MS, Entry, is_over
 from streams.engine.consumer import Stale
-from streams.engine.publish import name_of
 from tests.streams.digests.mail_world import ANN, DEADLINE_MS, World, mail_request
 from tests.streams.fakes import NOW_MS, FakeBatch
 
@@ -166,7 +165,7 @@ def test_what_no_retry_helps_is_dead_at_once(error_class: ErrorClass) -> None:
 def test_a_dead_letter_carries_every_documented_header() -> None:
     world = World(refused(ErrorClass.RECIPIENT))
     world.send(mail_request())
-    (record,) = [record for record in world.broker.published if name_of(record.topic) == "email-dlq"]
+    (record,) = [record for record in world.broker.published if record.topic.name == "email-dlq"]
     documented = headers_of(EMAIL_DLQ, m.EmailDeadLetter)["properties"]
     assert isinstance(documented, dict)
     assert set(dict(record.headers)) == set(documented)
@@ -300,7 +299,7 @@ async def test_a_retry_waits_in_a_timer_and_comes_back_with_its_trace() -> None:
     batch.records[0].headers = [("traceparent", b"00-abc"), ("type", b"email_retry")]  # type: ignore[misc]
     await retries.handle(cast("Batch", batch))
     (timer,) = timers.found
-    assert (name_of(timer.topic), timer.key, timer.due_at_ms) == ("email-requests", b"ann", NOW_MS + 2_000)
+    assert (timer.topic.name, timer.key, timer.due_at_ms) == ("email-requests", b"ann", NOW_MS + 2_000)
     assert timer.value == m.encode(retry.request)
     assert dict(timer.headers)["traceparent"] == b"00-abc"
     assert [type(letter) for letter in world.dead()] == [m.UnreadableRecord]

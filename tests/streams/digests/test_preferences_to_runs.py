@@ -9,7 +9,6 @@ import pytest
 from domain.digest.plan import ms
 from domain.digest.schedule import next_run
 from schemas import messages as m
-from streams.engine.publish import name_of
 from tests.streams.digests.digest_worlds import World
 
 ZONES = ("America/New_York", "America/Los_Angeles", "Asia/Kolkata", "Asia/Kathmandu", "Pacific/Chatham", "UTC")
@@ -160,7 +159,7 @@ def test_an_unknown_timezone_is_told_and_the_former_preference_stays() -> None:
     of.prefer("ann", preference())
     of.prefer("ann", preference(timezone="Mars/Olympus"))
     of.go_on_until(ms(utc("2026-05-05T12:00:00-04:00")))
-    assert [name_of(record.topic) for record in of.published if name_of(record.topic) == "email-dlq"] == ["email-dlq"]
+    assert [record.topic.name for record in of.published if record.topic.name == "email-dlq"] == ["email-dlq"]
     assert run_dates(of) == ["2026-05-05"]
 
 

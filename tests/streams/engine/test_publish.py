@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from schemas.headers import Header
+from schemas.topics import ALERTS
 from streams.engine.publish import Outgoing, PublishError, RecordTooLargeError, publish
 
 pytestmark = pytest.mark.anyio
@@ -36,6 +38,7 @@ class FakeApp:
     """As much of an app as `publish` asks for."""
 
     send_limit_s = 0.05
+    worker_settings = SimpleNamespace(topic=lambda name: f"p.{name}")
 
     class conf:  # noqa: N801 - Faust's name
         producer_max_request_size = 10_000
@@ -50,9 +53,9 @@ def app() -> Any:
 
 
 async def test_it_returns_only_when_the_broker_has_everything(app: Any) -> None:
-    publishing = asyncio.ensure_future(publish(app, [Outgoing("alerts", b"k", b"1"), Outgoing("alerts", b"k", b"2")]))
+    publishing = asyncio.ensure_future(publish(app, [Outgoing(ALERTS, b"k", b"1"), Outgoing(ALERTS, b"k", b"2")]))
     await asyncio.sleep(0.01)
-    assert app.producer.sent == [("alerts", b"1"), ("alerts", b"2")]
+    assert app.producer.sent == [("p.alerts", b"1"), ("p.alerts", b"2")]
     app.producer.futures[0].set_result(None)
     await asyncio.sleep(0)
     assert not publishing.done()
@@ -61,7 +64,7 @@ async def test_it_returns_only_when_the_broker_has_everything(app: Any) -> None:
 
 
 async def test_a_refused_record_raises(app: Any) -> None:
-    publishing = asyncio.ensure_future(publish(app, [Outgoing("alerts", b"k", b"1")]))
+    publishing = asyncio.ensure_future(publish(app, [Outgoing(ALERTS, b"k", b"1")]))
     await asyncio.sleep(0.01)
     app.producer.futures[0].set_exception(RuntimeError("not leader"))
     with pytest.raises(PublishError, match="not leader"):
@@ -69,7 +72,7 @@ async def test_a_refused_record_raises(app: Any) -> None:
 
 
 async def test_a_record_that_is_not_acknowledged_in_time_raises_and_says_how_many_were(app: Any) -> None:
-    publishing = asyncio.ensure_future(publish(app, [Outgoing("alerts", b"k", b"1"), Outgoing("alerts", b"k", b"2")]))
+    publishing = asyncio.ensure_future(publish(app, [Outgoing(ALERTS, b"k", b"1"), Outgoing(ALERTS, b"k", b"2")]))
     await asyncio.sleep(0.01)
     app.producer.futures[0].set_result(None)
     with pytest.raises(PublishError, match="only 1 of 2 records") as raised:
@@ -78,7 +81,7 @@ async def test_a_record_that_is_not_acknowledged_in_time_raises_and_says_how_man
 
 
 async def test_after_a_refusal_it_waits_to_see_which_others_arrived(app: Any) -> None:
-    records = [Outgoing("alerts", b"k", b"1"), Outgoing("alerts", b"k", b"2")]
+    records = [Outgoing(ALERTS, b"k", b"1"), Outgoing(ALERTS, b"k", b"2")]
     publishing = asyncio.ensure_future(publish(app, records))
     await asyncio.sleep(0.01)
     app.producer.futures[0].set_exception(RuntimeError("not leader"))
@@ -91,9 +94,9 @@ async def test_after_a_refusal_it_waits_to_see_which_others_arrived(app: Any) ->
 
 
 async def test_nothing_is_sent_when_one_record_is_too_large(app: Any) -> None:
-    large = Outgoing("alerts", b"unit-1", b"x" * 9_900)
+    large = Outgoing(ALERTS, b"unit-1", b"x" * 9_900)
     with pytest.raises(RecordTooLargeError, match="key b'unit-1' has 9,906 bytes, the limit is 9,488"):
-        await publish(app, [Outgoing("alerts", b"k", b"1"), large])
+        await publish(app, [Outgoing(ALERTS, b"k", b"1"), large])
     assert app.producer.sent == []
 
 
@@ -102,7 +105,7 @@ async def test_nothing_to_send_needs_no_producer(app: Any) -> None:
 
 
 async def test_the_names_of_headers_reach_the_producer_as_plain_strings(app: Any) -> None:
-    publishing = asyncio.ensure_future(publish(app, [Outgoing("alerts", b"k", b"1", ((Header.ID, b"a"), ("b", b"")))]))
+    publishing = asyncio.ensure_future(publish(app, [Outgoing(ALERTS, b"k", b"1", ((Header.ID, b"a"), ("b", b"")))]))
     await asyncio.sleep(0.01)
     app.producer.futures[0].set_result(None)
     await publishing

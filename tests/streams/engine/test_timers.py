@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from schemas.topics import EMAIL_REQUESTS, SMS_INFO, TOPICS
 from streams.engine.applied_offset import applied_offset_of
 from streams.engine.consumer import Stale
 from streams.engine.publish import PublishError, RecordTooLargeError
-from streams.engine.timer_rows import TimerRow, decode, encode
+from streams.engine.timer_rows import Declared, TimerRow, decode, encode
 from streams.engine.timers import FIRE_AT_MOST, RETRY_MS, UNFIT_RETRY_MS, Timer, Timers
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class World:
         self.published: list[Outgoing] = []
         self.broken = 0
         self.on_publish: Callable[[], None] = lambda: None
-        self.unreachable: dict[AnyTopic | str, asyncio.Event] = {}
+        self.unreachable: dict[AnyTopic, asyncio.Event] = {}
         self.refused: set[bytes] = set()
         self.too_large: set[bytes] = set()
         self.failing: set[bytes] = set()
@@ -127,7 +128,7 @@ class World:
 
 
 def timer(name: str, due_at_ms: int) -> Timer:
-    return Timer(timer_id=name, due_at_ms=due_at_ms, topic="lane", key=b"user", value=name.encode())
+    return Timer(timer_id=name, due_at_ms=due_at_ms, topic=SMS_INFO, key=b"user", value=name.encode())
 
 
 async def test_timers_fire_in_the_order_of_their_due_times(eventually: Eventually) -> None:
@@ -318,7 +319,7 @@ async def test_a_timer_of_a_declared_topic_is_stored_by_its_plain_name_and_fires
 ) -> None:
     place = Place()
     world = World(Table(place))
-    await world.timers.set(place, [msgspec.structs.replace(timer("reminder", 10), topic=SMS_INFO)])
+    await world.timers.set(place, [timer("reminder", 10)])
     assert decode(world.table.rows[0, b"reminder"]).topic == "sms-info"
     world.now_ms = 100
     async with world.running():
@@ -336,6 +337,29 @@ async def test_a_row_of_an_earlier_release_holds_the_name_at_the_broker_and_fire
     async with world.running():
         await eventually.awaited(lambda: world.published)
     assert [record.topic for record in world.published] == [EMAIL_REQUESTS]
+
+
+async def test_a_row_that_names_an_unknown_topic_raises_an_alarm_and_fires_under_a_release_that_declares_it(
+    eventually: Eventually,
+) -> None:
+    place = Place()
+    world = World(Table(place))
+    world.table.rows[0, b"new"] = encode(TimerRow(1, 10, "sms-later", b"user", b"value", ()))
+    await world.timers.set(place, [timer("known", 20)])
+    world.now_ms = 100
+    with capture_logs() as logged:
+        async with world.running():
+            await eventually.awaited(lambda: world.fired == ["known"] and logged)
+    (alarm,) = logged
+    assert (alarm["event"], alarm["topic"], alarm["timer"]) == ("timer.unfit", "sms-later", "new")
+    assert "schemas/topics.py" in alarm["why"]
+    assert list(world.table.rows) == [(0, b"new")]
+
+    declared = msgspec.structs.replace(SMS_INFO, name="sms-later")
+    world.timers = Timers(world.table, world.publish, lambda: world.now_ms, Declared([declared]))
+    async with world.running():
+        await eventually.awaited(lambda: not world.table.rows)
+    assert world.published[-1].topic == declared
 
 
 def test_no_declared_name_ends_with_another_so_an_earlier_row_names_one_topic() -> None:

@@ -11,7 +11,6 @@ from domain.notification.answers import Answer, NoAnswer, Unanswered
 from domain.notification.request_state import RequestState
 from schemas import messages as m
 from streams.engine.consumer import Stale
-from streams.engine.publish import name_of
 from streams.notifications.rate_limiter import Limits
 from streams.notifications.telnyx.codes import refused
 from tests.streams.fakes import NOW_MS, FakeBatch
@@ -158,7 +157,7 @@ async def test_a_retry_and_a_dead_letter_name_the_record_that_they_come_from() -
     world = World(refused("40006", 422, "Recipient server unavailable"), refused("10002", 400, "Invalid phone number"))
     await world.handle_batch(FakeBatch([request(1), request(2, "user-2")], topic="sms-critical"))
     for topic, offset in (("sms-retries", b"0"), ("sms-dlq", b"1")):
-        (record,) = [record for record in world.broker.published if name_of(record.topic) == topic]
+        (record,) = [record for record in world.broker.published if record.topic.name == topic]
         headers = dict(record.headers)
         assert headers["original-topic"] == b"sms-critical"
         assert (headers["original-partition"], headers["original-offset"]) == (b"0", offset)

@@ -23,7 +23,6 @@ from schemas import topics as t
 from schemas.messages import encode
 from streams.engine import timers as engine_timers
 from streams.engine.consumer import Stale
-from streams.engine.publish import name_of
 from streams.engine.timers import Timers
 from streams.notifications import rate_limiter, second_way, waiting_room
 from streams.notifications.alert_commands_to_sms import AlertCommands
@@ -235,7 +234,7 @@ class PagingWorld:
         dies = self.publishes_left is not None and self.publishes_left <= 0
         if not dies or self.last_arrives:
             for record in records:
-                self.append(name_of(record.topic), record.value, record.key or b"", record.headers)
+                self.append(record.topic.name, record.value, record.key or b"", record.headers)
         if dies:
             self._die()
             # Whoever is at it does nothing more.
