@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from streams.engine.alarms import raise_alarm
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -34,7 +36,7 @@ def newest_by_applied_offset(
     """The values that the keys of `records` have after them, given what is `stored` already; None: deleted.
 
     Of two values the one with the higher applied offset stays, of two equal ones the later. A deletion ends everything
-    before it.
+    before it. One that says no applied offset loses, with an alarm: it would end every owner of the partition.
     """
     values: dict[bytes, bytes | None] = {}
     for record in records:
@@ -43,7 +45,23 @@ def newest_by_applied_offset(
             continue
         if value is not None and applied_offset_of is not None:
             known = values[key] if key in values else stored(key)
-            if known is not None and applied_offset_of(known) > applied_offset_of(value):
-                value = known
+            if known is not None:
+                try:
+                    if applied_offset_of(known) > applied_offset_of(value):
+                        value = known
+                except msgspec.MsgspecError as error:
+                    value = _readable(record, known, value, applied_offset_of, error)
         values[key] = value
     return values
+
+
+def _readable(
+    record: Record, known: bytes, value: bytes, applied_offset_of: Callable[[bytes], int], error: Exception
+) -> bytes:
+    place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+    raise_alarm("table.row_unreadable", error, **place)
+    try:
+        applied_offset_of(value)
+    except msgspec.MsgspecError:
+        return known
+    return value

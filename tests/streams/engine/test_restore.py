@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.engine import alarms
+from streams.engine.applied_offset import applied_offset_of as real_applied_offset_of
 from streams.engine.applied_offset import newest_by_applied_offset
 from tests.streams.engine.engine_fakes import Rec
 
@@ -41,6 +45,21 @@ def test_a_deletion_ends_what_lies_before_it() -> None:
 
 def test_without_applied_offsets_the_newest_counts() -> None:
     assert newest_by_applied_offset(changelog(b"9:high", b"1:low"), None, lambda _: b"5:disk") == {b"unit-1": b"1:low"}
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [((True, False), True), ((False, True), True), ((False, True, False), True), ((False, False), False)],
+)
+def test_a_value_that_says_no_applied_offset_ends_no_owner_and_loses_to_one_that_does(
+    values: tuple[bool, ...], kept: bool
+) -> None:
+    good, bad = msgspec.msgpack.encode([7, "state"]), b"\xc1"
+    records = changelog(*(good if value else bad for value in values))
+    before = alarms.raised["table.row_unreadable"]
+    found = newest_by_applied_offset(records, real_applied_offset_of, lambda _: None)
+    assert found == {b"unit-1": good if kept else bad}
+    assert alarms.raised["table.row_unreadable"] > before
 
 
 @given(
