@@ -1,7 +1,8 @@
 """Contacts → escalations: a person who was paged and is then removed, opts out or gets another number has no page.
 
-The next person is asked at once, as after an SMS that did not arrive. What a state says of the paged number is compared
-with the contacts whenever either may have changed: after a change, and when partitions come.
+The next person is asked at once, as after an SMS that did not arrive; and so is whoever comes on duty after a chain
+that had reached nobody. What a state says of the paged number is compared with the contacts whenever either may have
+changed: after a change, and when partitions come.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from domain.notification.reachability import why_lost
+from domain.notification.escalation import End, chain
+from domain.notification.reachability import hastened, why_lost
 from schemas import messages as m
 from schemas.headers import event_headers
 from schemas.topics import ESCALATIONS
@@ -74,7 +76,10 @@ class ContactChanges:
 
     def _lost(self, state: State) -> Iterator[Outgoing]:
         escalation, alert = state.escalation, state.alert
-        if alert is None or escalation.ended is not None:
+        if alert is None:
+            return
+        if escalation.ended is not None:
+            yield from self._new(state, alert)
             return
         for user_id in escalation.level.user_ids:
             if user_id in escalation.undelivered:
@@ -94,3 +99,21 @@ class ContactChanges:
             )
             id_ = f"{alert.alert_id}.{escalation.round}.{event.level}.{user_id}.{because}"
             yield Outgoing(ESCALATIONS, alert.unit_id.encode(), m.encode(event), event_headers(id_, "sms_missed"))
+
+    def _new(self, state: State, alert: m.AlertTriggered | m.SeverityRaised) -> Iterator[Outgoing]:
+        """Somebody came on duty after a chain that had reached nobody."""
+        now_ms, escalation = self._now_ms(), state.escalation
+        people = (one for one in self._contacts.values() if one.organization_id == alert.organization_id)
+        if escalation.ended is not End.CHAIN_ENDED:
+            return
+        if hastened(escalation, chain(people, alert.severity), state.paged, now_ms) is None:
+            return
+        event = m.EscalationDue(
+            alert_id=alert.alert_id,
+            unit_id=alert.unit_id,
+            organization_id=alert.organization_id,
+            level=max(1, escalation.level.number),
+            at_ms=now_ms,
+        )
+        headers = event_headers(f"{alert.alert_id}.{escalation.round}.{now_ms}.due", "escalation_due")
+        yield Outgoing(ESCALATIONS, alert.unit_id.encode(), m.encode(event), headers)

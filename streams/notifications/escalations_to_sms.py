@@ -18,6 +18,7 @@ from domain.notification.escalation import (
     silenced,
     stepped,
 )
+from domain.notification.reachability import hastened
 from schemas import messages as m
 from schemas.topics import ESCALATIONS, SMS_DLQ
 from streams.engine.decoding import decoded
@@ -86,10 +87,12 @@ class Reminders:
             case m.PageUndelivered():
                 escalation = not_delivered(escalation, event.user_id, event.level, now_ms)
         if not isinstance(event, m.PageDelivered) and state.alert is not None:
+            levels = self._texts.levels(state.alert)
+            escalation = hastened(escalation, levels, state.paged, now_ms) or escalation
             escalation = self._as_commanded(escalation, now_ms, state.alert.severity)
             escalation, step = stepped(
                 escalation,
-                self._texts.levels(state.alert),
+                levels,
                 now_ms,
                 self._times.of(state.alert.organization_id, state.alert.severity),
             )
@@ -102,6 +105,8 @@ class Reminders:
                     )
                 case Ended():
                     records, paged = self._fallback.asked(state.alert, step, escalation)
+                    # Also for whoever came on duty at a level that was notified already.
+                    escalation = hastened(escalation, levels, (*state.paged, *paged), now_ms) or escalation
                     changes.send([self._texts.ended(state.alert, step, escalation), *records], state.trace)
         moved = msgspec.structs.replace(state, escalation=escalation)
         changes.put(moved.paging(paged, self._texts.numbers(paged)))

@@ -7,7 +7,17 @@ import pytest
 
 from schemas import messages as m
 from streams.notifications.contact_changes import ContactChanges
-from tests.streams.notifications.escalation_world import World, acknowledge, contact, heard, resolved, triggered
+from tests.streams.notifications.escalation_world import (
+    GOING_ON,
+    WAIT_MS,
+    World,
+    acknowledge,
+    contact,
+    heard,
+    missed,
+    resolved,
+    triggered,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -92,3 +102,38 @@ async def test_a_change_while_no_worker_ran_is_found_by_the_next_one() -> None:
     it.change("ada", phone_e164="+12025550109")
     it.changes = ContactChanges(it.world.table, it.world.contacts, it.world.broker.publish, lambda: it.world.now_ms)
     assert [event.because for event in await it.settle()] == ["renumbered"]
+
+
+@pytest.mark.parametrize("reached", [False, True])
+async def test_whoever_comes_on_duty_after_a_chain_that_reached_nobody_is_asked_at_once(reached: bool) -> None:
+    world = World(contact("ada"), times=GOING_ON)
+    changes = ContactChanges(world.table, world.contacts, world.broker.publish, lambda: world.now_ms)
+    await world.handle(triggered())
+    await world.handle(missed("ada"))
+    if reached:
+        await world.later(WAIT_MS)
+    else:
+        await world.handle(missed("ada", 2))
+    assert world.notified() == [("ada", 1), ("ada", 2)]
+    await changes.look()
+    world.staff(contact("ada"), contact("eve", 2), contact("joe", organization_id="org-2"))
+    before = len(world.broker.values("escalations"))
+    await changes.look()
+    raw = world.broker.values("escalations")[before:]
+    assert len(raw) == (0 if reached else 1)
+    for value in raw * 2:
+        await world.handle(msgspec.json.decode(value, type=m.EscalationDue))
+    assert len(world.notified()) == (2 if reached else 3)
+    if not reached:
+        await world.handle(missed("ada"))
+        assert world.notified()[-1] == ("eve", 2)
+
+
+async def test_whoever_came_on_duty_before_a_chain_ended_with_nobody_reached_is_asked_at_once_too() -> None:
+    world = World(contact("ada"), times=GOING_ON)
+    await world.handle(triggered())
+    await world.handle(missed("ada"))
+    world.staff(contact("ada"), contact("eve"))
+    await world.handle(missed("ada", 2))
+    await world.later(0)
+    assert world.notified()[2:] == [("ada", 1), ("eve", 1)]
