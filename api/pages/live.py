@@ -18,7 +18,7 @@ from database.declarative import to_ms
 
 router = APIRouter(include_in_schema=False)
 
-Site = Annotated[str | None, Query(max_length=200)]
+Site = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 PageNumber = Annotated[int, Query(ge=1, le=10_000)]
 TILES = 200
 # A changed tile is sent at most this often, and a sign of life at least this often.

@@ -21,10 +21,11 @@ from api.services import Used
 from database.configuration import MaintenanceWindowRow, UnitRow
 from database.declarative import from_ms, to_ms
 from database.records import AlertRow
+from schemas.http.fields import ID_PATTERN
 
 router = APIRouter(include_in_schema=False)
 
-UnitId = Annotated[str, Path(max_length=300)]
+UnitId = Annotated[str, Path(pattern=ID_PATTERN)]
 Wanted = Annotated[Stretch, Query(alias="stretch")]
 ALERTS = 20
 LABELS = {Stretch.HOURS: "2 hours", Stretch.DAY: "Day", Stretch.MONTH: "30 days", Stretch.YEAR: "Year"}

@@ -12,6 +12,7 @@ from domain.notification.request_ids import confirmation_request_id
 from domain.notification.sms_text import confirmation_text
 from schemas import messages as m
 from schemas.headers import event_headers
+from schemas.identity import plain
 from schemas.topics import SMS_LANES
 from streams.engine.publish import Outgoing
 
@@ -67,7 +68,7 @@ def _confirmation(alert: NotifiedAlert, reply: m.InboundReply, now_ms: int) -> O
         user_id=reply.user_id,
         kind=alert.kind,
         severity=alert.severity,
-        text=confirmation_text(alert.label or alert.unit_id),
+        text=confirmation_text(alert.label or plain(alert.unit_id)),
         confirms=True,
         breach_at_ms=now_ms,
         requested_at_ms=now_ms,

@@ -205,3 +205,8 @@ async def test_vendored_files_are_what_they_were(api: Api) -> None:
         for path in vendor.iterdir()
         if path.suffix in (".js", ".css")
     }
+
+
+@pytest.mark.parametrize("path", ["/units/%00", "/units/%00/history.csv", "/units/%ff", "/live/changes?site=%00"])
+async def test_what_no_database_can_hold_is_no_error_of_ours(acme: Api, path: str) -> None:
+    assert (await acme.client.get(path)).status_code in (404, 422)

@@ -234,6 +234,14 @@ async def test_an_acknowledgement_is_confirmed_by_an_sms_that_no_window_holds_ba
     assert world.texts[-1] == "text 2"
 
 
+async def test_a_confirmation_names_a_unit_as_people_know_it() -> None:
+    world = World(policy=POLICY)
+    await world.handle(request(unit_id="org-1/unit-1"))
+    await world.report(reply("ok"))
+    (confirmation,) = world.broker.decoded("sms-critical", m.SmsRequest)
+    assert confirmation.text.startswith("ACKNOWLEDGED: unit-1.")
+
+
 async def test_the_number_that_the_provider_refused_is_told_with_the_opt_out() -> None:
     """Its user may have another one when that is recorded."""
     world = await sent_world()
