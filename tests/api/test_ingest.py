@@ -116,7 +116,7 @@ async def test_times_in_iso_8601_and_fahrenheit_are_taken(api: Api, gateway: dic
     assert (single.status_code, many.status_code, many.json()["accepted"]) == (202, 202, 2), many.text
     assert arrived(api) == {
         "acme/fridge": [m.Reading(NOW_MS, 4.0)],
-        "freezer": [m.Reading(NOW_MS, 5.0), m.Reading(NOW_MS - 1_000, -18.0)],
+        "acme/freezer": [m.Reading(NOW_MS, 5.0), m.Reading(NOW_MS - 1_000, -18.0)],
     }
     refusals = many.json()["items"][0]["refusals"]
     assert [refusal["index"] for refusal in refusals] == [2, 3, 4, 5, 6, 7]
