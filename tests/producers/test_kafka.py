@@ -122,7 +122,7 @@ def test_what_is_given_up_at_the_end_fails_its_future() -> None:
     ("batch", "says"),
     [
         (ReadingBatch("", [Reading(1, 4.0)]), "has 0 characters"),
-        (ReadingBatch("u" * 201, [Reading(1, 4.0)]), "has 201 characters"),
+        (ReadingBatch("u" * 202, [Reading(1, 4.0)]), "has 202 characters"),
         (ReadingBatch("unit-1", []), "has no readings; send at least one"),
         (ReadingBatch("unit-1", [Reading(1, math.nan)]), "nan at 1 is not a temperature"),
         (ReadingBatch("unit-1", [Reading(1, 4.0), Reading(2, -math.inf)]), "-inf at 2 is not a temperature"),
