@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
-from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas import messages as m
 from schemas.messages.reading_bounds import COLDEST_C, WARMEST_C
@@ -157,7 +157,7 @@ class LiveFeed:
         for one in found:
             if one.offset == OFFSET_END:
                 # Now, not when the first fetch is made: what is sent meanwhile is to be read.
-                one.offset = consumer.get_watermark_offsets(one, timeout=CALL_LIMIT_S)[1]
+                one.offset = _end(consumer, one)
         return list(found)
 
     def _take(self, records: Sequence[Message]) -> None:
@@ -205,6 +205,14 @@ class LiveFeed:
     def _announce(self, changed: set[str]) -> None:
         for one in self._waiting:
             one.add(changed)
+
+
+def _end(consumer: Consumer, partition: TopicPartition) -> int:
+    """The offset of the next record; raises KafkaException where the broker does not say in time."""
+    found = consumer.get_watermark_offsets(partition, timeout=CALL_LIMIT_S)
+    if found is None:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - librdkafka's name for it
+    return int(found[1])
 
 
 class _Subscription:

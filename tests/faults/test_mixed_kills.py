@@ -30,6 +30,7 @@ from local.postgres import EmbeddedPostgres
 from local.stack import Stack
 from producers.kafka import KafkaProducer
 from schemas import messages as m
+from schemas.identity import plain, qualified
 from schemas.roles import Role
 from schemas.topics import ALERT_COMMANDS, READINGS
 from schemas.topics import UNITS as UNITS_TOPIC
@@ -198,9 +199,12 @@ def verify_kafka(system: System, traffic: Traffic) -> None:
     for record in records(system.kafka, UNITS_TOPIC):
         by_unit[record.key].append(record)
     for unit in UNITS:
-        names = [names_of(record.value) for record in by_unit[unit]]
+        told = by_unit[qualified(ORGANIZATION, unit)]
+        names = [names_of(record.value) for record in told]
         # What the relay sends a second time has the same id; without those each name is there once and in order.
-        once = list({record.headers["id"]: names_of(record.value) for record in by_unit[unit]}.values())
+        once = list(
+            {record.headers["id"]: names_of(record.value) for record in by_unit[qualified(ORGANIZATION, unit)]}.values()
+        )
         assert traffic.promised_names[unit]
         assert [name for name in once if name in traffic.promised_names[unit]] == traffic.promised_names[unit]
         assert len(set(once)) == len(once)
@@ -220,7 +224,7 @@ async def verify_sql(engine: AsyncEngine, traffic: Traffic) -> None:
     async with engine.connect() as connection:
         units = await connection.execute(select(UnitRow.unit_id, UnitRow.name, UnitRow.version))
         for unit, name, version in units:
-            tried, promised = traffic.tried_names[unit], traffic.promised_names[unit]
+            tried, promised = traffic.tried_names[plain(unit)], traffic.promised_names[plain(unit)]
             assert tried.index(name) >= tried.index(promised[-1])
             assert len(promised) <= version - 1 <= len(tried)
         rows = await connection.execute(select(AlertRow.alert_id, AlertRow.acknowledged_at))

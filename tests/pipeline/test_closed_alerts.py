@@ -112,4 +112,5 @@ async def test_a_silence_ends_by_its_time_or_by_a_newer_order(space: Space) -> N
         publish(space, "alert-commands", silence("alert-1", NOW_MS + 1000))
         await closed.up_to_date()
         assert closed.why_closed("alert-1", m.Severity.CRITICAL, NOW_MS + 1000) == "acknowledged"
-        assert closed.silenced_until_ms("alert-1") is None
+        # The acknowledgement may lapse before the silence does.
+        assert closed.silenced_until_ms("alert-1") == NOW_MS + 1000

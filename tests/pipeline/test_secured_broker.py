@@ -195,7 +195,7 @@ async def test_the_live_page_reads_with_the_rights_of_the_api(
     try:
         await eventually.awaited(lambda: feed.reading, within_s=30)
         send_reading(secured.by_password(Process.PRODUCER, rights), 4.0)
-        await eventually.awaited(lambda: "fridge" in feed.units, within_s=30)
+        await eventually.awaited(lambda: "acme/fridge" in feed.units, within_s=30)
     finally:
         await feed.stop()
 

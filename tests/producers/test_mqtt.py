@@ -188,8 +188,8 @@ def test_what_is_no_reading_goes_on_as_it_came_and_holds_up_nothing(
         running = Running(mqtt.port, kafka_settings)
         try:
             eventually(lambda: running.bridge.subscribed, within_s=60)
-            sensor.send("acme/odd", b"\xff\xfe broken")
-            sensor.send("acme/odd", b"")
+            sensor.send("odd", b"\xff\xfe broken")
+            sensor.send("odd", b"")
             sensor.send("odd", "4.5")
             eventually(lambda: len(records(kafka_settings, READINGS)) == 3, within_s=60)
             eventually(lambda: running.bridge.on_the_way == 0)

@@ -31,7 +31,7 @@ REPLAYED = 50
 LEAST = 3
 RARE = ("returned", "sought", "void", "worker killed", "worker frozen", "worker terminated", "compacted")
 RARE_OF_SMS = (
-    *("returned", "worker killed", "worker frozen", "worker terminated", "compacted", "reminders", "taken again"),
+    *("returned", "worker killed", "worker frozen", "worker terminated", "reminders", "taken again"),
     *(
         f"outcome {tag}"
         for tag in ("unknown", "dead", "named", "rate_limited", "cancelled", "unconfirmed", "delivered")
