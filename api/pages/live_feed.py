@@ -11,13 +11,13 @@ import math
 import threading
 from array import array
 from collections import defaultdict, deque
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
+from api.pages.subscription import Subscription
 from schemas import messages as m
 from schemas.messages.reading_bounds import COLDEST_C, WARMEST_C
 from schemas.topics import ALERTS, READINGS
@@ -89,7 +89,7 @@ class LiveFeed:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiting: set[_Subscription] = set()
+        self._waiting: set[Subscription] = set()
 
     def start(self) -> None:
         """Begin to read, unless that was done."""
@@ -107,9 +107,9 @@ class LiveFeed:
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, CALL_LIMIT_S)
 
-    def subscribe(self, unit_ids: Iterable[str]) -> _Subscription:
+    def subscribe(self, unit_ids: Iterable[str]) -> Subscription:
         """Changes of these units, until it is closed."""
-        return _Subscription(frozenset(unit_ids), self._waiting)
+        return Subscription(frozenset(unit_ids), self._waiting)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -213,45 +213,3 @@ def _end(consumer: Consumer, partition: TopicPartition) -> int:
     if found is None:
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - librdkafka's name for it
     return int(found[1])
-
-
-class _Subscription:
-    """The units that changed since they were last taken."""
-
-    def __init__(self, unit_ids: frozenset[str], waiting: set[_Subscription]) -> None:
-        self._unit_ids, self._waiting = unit_ids, waiting
-        self._changed: set[str] = set()
-        self._some = asyncio.Event()
-        self._closed = asyncio.Event()
-        waiting.add(self)
-
-    def add(self, changed: set[str]) -> None:
-        if mine := changed & self._unit_ids:
-            self._changed |= mine
-            self._some.set()
-
-    @property
-    def closed(self) -> bool:
-        return self._closed.is_set()
-
-    def close(self) -> None:
-        self._closed.set()
-        self._waiting.discard(self)
-        self._some.set()
-
-    async def pause(self, length_s: float) -> None:
-        """Let changes gather for a while; a closed subscription does not wait."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(length_s):
-                await self._closed.wait()
-
-    async def changes(self, limit_s: float) -> set[str]:
-        """What changed, at once when something has; empty after `limit_s` without a change, or when it is closed."""
-        try:
-            async with asyncio.timeout(limit_s):
-                await self._some.wait()
-        except TimeoutError:
-            return set()
-        self._some.clear()
-        found, self._changed = self._changed, set()
-        return found
