@@ -48,6 +48,8 @@ async def erase_person(
     person = await person_of(session, organization_id, user_id)
     receipt = await receipt_of(session, organization_id, user_id)
     if person is None:
+        # Receipts from before ids were qualified know the plain one; a person of today gets one of their own.
+        receipt = receipt or await receipt_of(session, organization_id, plain(user_id))
         if receipt is None:
             return None
         # What was under way at the time of the erasure and was recorded since.

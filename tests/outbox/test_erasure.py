@@ -26,7 +26,7 @@ from database.sessions import SignInLinkRow, WebSessionRow
 from database.tenancy import UNOWNED, owned, rows_of
 from database.upgrade import metadata
 from outbox import configuration
-from outbox.erasure import PURGED_WITHIN, erase_person
+from outbox.erasure import PURGED_WITHIN, erase_person, new_receipt
 from outbox.organization_erasure import erase_organization
 from outbox.writer import publish_contacts
 from schemas import messages as m
@@ -357,3 +357,13 @@ async def test_the_person_is_gone_from_lists_of_a_timeline_and_others_stay(furni
             "users": f"bo, {gone}, {USER}0",
             "not_asked": f"{gone} (off_duty), x{USER} (severity), {gone} (severity)",
         }
+
+
+async def test_an_erasure_from_before_ids_were_qualified_gives_its_receipt_still(furnished: AsyncEngine) -> None:
+    async with AsyncSession(furnished) as session, session.begin():
+        receipt = new_receipt("acme", "ann", by="key:k", now=NOW)
+        session.add(receipt)
+        await session.flush()
+        again = await erase_person(session, "acme", "acme/ann", by="key:k", now=NOW)
+        assert again is receipt
+        assert await erase_person(session, "other", "other/ann", by="key:k", now=NOW) is None
