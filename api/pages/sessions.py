@@ -103,7 +103,7 @@ async def make_link(session: AsyncSession, services: Services, user_id: str) -> 
 
 
 async def use_link(session: AsyncSession, services: Services, token: str, *, use: bool) -> str | None:
-    """The contact of a link that is still good; with `use` it is good no more."""
+    """The contact of a link that is still good; `use` spends it."""
     row = await session.get(SignInLinkRow, _digest(token), with_for_update=use)
     now = services.now()
     if row is None or row.used_at is not None or row.expires_at <= now:

@@ -36,7 +36,7 @@ _BY_SEVERITY = {
 
 class Fact(Struct, frozen=True, kw_only=True):
     """A unit as its tile needs it. Limits are the narrowest of its rules, in °C; `patience_ms` is after how long
-    without a reading its last value counts no more.
+    without a reading its last value no longer counts.
     """
 
     unit_id: str

@@ -67,7 +67,7 @@ def take(
 
 
 def handed_over(state: UnitBuckets, about: Graded, load: Load, policy: Policy) -> Step:
-    """The unit belongs to another organization now: close what is open for the former one, and begin anew.
+    """The unit belongs to another organization now: close what is open for the former one, and start over.
 
     `about` is the unit as the former owner had it. Nothing of it stays in `state`, and its rows count as none.
     """

@@ -17,7 +17,7 @@ MOST_NAMED = 200
 def not_asked(contacts: Iterable[m.Contact], severity: m.Severity, level: Level) -> tuple[m.NotAsked, ...]:
     """The contacts of an organization that a step to `level` passes over; at most `MOST_NAMED` of them.
 
-    Whoever is asked and has no number, opted out or is limited is told apart by the outcome of that SMS.
+    Whoever is asked and has no number, opted out or is limited shows in the outcome of that SMS.
     """
     found = [
         m.NotAsked(contact.user_id, _why(contact, severity, level))

@@ -22,7 +22,7 @@ def _now_ms() -> int:
 
 
 class RecentFailures:
-    """Kept in a file of the worker's data folder: a worker that is started again must not begin to count anew.
+    """Kept in a file of the worker's data folder: a worker that is started again must not start counting from zero.
 
     What ended the worker counts as well. So while it is started again at least once a minute nothing more is set aside.
     """

@@ -126,7 +126,7 @@ class TopicTailer(Service):  # type: ignore[misc]
             await self._read_on()
 
     def _take(self, record: Record) -> None:
-        """One bad record must not keep every worker from starting: it is skipped, and somebody is told."""
+        """One bad record must not keep every worker from starting: it is skipped and raises an alarm."""
         try:
             self.take(record)
         except Exception as error:  # noqa: BLE001 - whatever it is, it would come again at every start

@@ -157,7 +157,7 @@ def targets() -> dict[str, Target]:
 
 
 def _flow(make: Callable[[], Callable[[bytes], Any]]) -> Callable[[bytes], object]:
-    """A flow keeps its state between records; its stand-ins keep all they get, so it is made anew now and then."""
+    """A flow keeps its state between records; its stand-ins keep all they get, so it is made again now and then."""
     takes: list[Callable[[bytes], Any]] = []
 
     def take(value: bytes) -> object:

@@ -32,7 +32,7 @@ def of(temperature_c: float | None = 5.0, *alerts: OpenAlert, age_ms: int | None
         (of(2.0), TileState.GOOD),
         (of(8.01), TileState.WARM),
         (of(1.99), TileState.WARM),
-        # a last value that is too old counts no more, whatever it was
+        # a last value that is too old no longer counts, whatever it was
         (of(20.0, age_ms=15 * MINUTE + 1), TileState.OFFLINE),
         (of(20.0, age_ms=15 * MINUTE), TileState.WARM),
         (of(age_ms=None), TileState.UNKNOWN),

@@ -1,6 +1,6 @@
 """One organization's period with something of everything, and its mails as text.
 
-`python -m tests.domain.digest.golden_views` writes the golden files anew; read the difference before you commit it.
+`python -m tests.domain.digest.golden_views` rewrites the golden files; read the difference before you commit it.
 """
 
 from __future__ import annotations
