@@ -19,6 +19,8 @@ from msgspec import Struct
 from domain.digest.cadences import CADENCES, ONE_DAY
 from schemas.messages import Cadence  # noqa: TC001 - msgspec reads the annotations
 
+# The longest of IANA's has 32 characters.
+LONGEST_ZONE_NAME = 64
 DIGESTS = UUID("5f0c1a52-0c0b-5a51-9d0e-6f1a4b0f2d3c")
 
 
@@ -65,10 +67,12 @@ def _ms(instant: datetime) -> int:
 def zone(timezone: str) -> ZoneInfo:
     """The zone of an IANA name; raises ScheduleError for anything else."""
     try:
-        return ZoneInfo(timezone)
+        # zoneinfo imports a package for each part of the name, one within the other; a name cut off is no zone's.
+        return ZoneInfo(timezone[: LONGEST_ZONE_NAME + 1])
     except (KeyError, ValueError, OSError) as error:
         raise ScheduleError(
-            f"{timezone!r} is not an IANA timezone; use a name such as 'America/New_York' or 'Asia/Kolkata'"
+            f"{timezone[:LONGEST_ZONE_NAME]!r} is not an IANA timezone;"
+            " use a name such as 'America/New_York' or 'Asia/Kolkata'"
         ) from error
 
 
