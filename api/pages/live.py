@@ -1,5 +1,6 @@
 """The live page: a tile a unit, the worst first, changed within a second of its reading."""
 
+from collections import defaultdict
 from collections.abc import AsyncGenerator
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from api.authentication import Caller
 from api.organizations import organization_of
 from api.pages import live_units
 from api.pages.rendering import page, part
-from api.pages.tiles import Tile, TileState, in_order, site_in_words
+from api.pages.tiles import Tile, in_order, site_in_words
 from api.pages.viewer import Looking
 from api.services import Services, Used
 from database.declarative import to_ms
@@ -39,23 +40,29 @@ async def tiles_of(services: Services, caller: Caller, site: str | None) -> tupl
     return in_order(found), organization.display_unit, organization.timezone
 
 
+def _on_page(tiles: list[Tile], number: int) -> list[Tile]:
+    return tiles[(number - 1) * TILES : number * TILES]
+
+
 @router.get("/live")
 async def show_live(viewer: Looking, services: Used, site: Site = None, number: PageNumber = 1) -> Response:
     """Also without a script: then it is as of now, and reloads each minute."""
     everything, display_unit, timezone = await tiles_of(services, viewer.caller, None)
-    sites = sorted({one.fact.site for one in everything})
-    shown = [one for one in everything if site is None or one.fact.site == site]
+    by_site: defaultdict[str, list[Tile]] = defaultdict(list)
+    for one in everything:
+        by_site[one.fact.site].append(one)
+    shown = everything if site is None else by_site.get(site, [])
     return page(
         "live.html",
         viewer,
         section="Live",
-        tiles=shown[(number - 1) * TILES : number * TILES],
-        sites=[(name, site_in_words([one for one in everything if one.fact.site == name])) for name in sites],
+        tiles=_on_page(shown, number),
+        sites=[(name, site_in_words(by_site[name])) for name in sorted(by_site)],
         site=site,
         number=number,
         pages=max(1, -(-len(shown) // TILES)),
         summary=site_in_words(shown),
-        attention=sum(one.state not in (TileState.GOOD, TileState.INFO) for one in shown),
+        attention=sum(one.needs_attention for one in shown),
         display_unit=display_unit,
         timezone=timezone,
         now_ms=to_ms(services.now()),
@@ -69,9 +76,8 @@ async def changes(viewer: Looking, services: Used, site: Site = None, number: Pa
     `alive` every 15 s, because a page cannot see comments.
     """
     shown, display_unit, timezone = await tiles_of(services, viewer.caller, site)
-    on_page = shown[(number - 1) * TILES : number * TILES]
     return StreamingResponse(
-        events(services, viewer.caller, on_page, display_unit, timezone),
+        events(services, viewer.caller, _on_page(shown, number), display_unit, timezone),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

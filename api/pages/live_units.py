@@ -11,8 +11,8 @@ from api.pages.tiles import Fact, OpenAlert, Tile, tile
 from database.configuration import RuleRow, UnitRow
 from database.declarative import to_ms
 from database.records import AlertRow
+from domain.detection.offline import patience_ms
 from schemas import messages as m
-from schemas.messages.reading_bounds import LONGEST_VOUCH_MS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -43,7 +43,7 @@ def _fact(unit: UnitRow, low_c: float | None, high_c: float | None) -> Fact:
         site=unit.gateway_id or "",
         high_c=high_c,
         low_c=low_c,
-        patience_ms=min(unit.expected_interval_s * unit.offline_after_missed * 1000, LONGEST_VOUCH_MS),
+        patience_ms=patience_ms(unit),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from domain.digest import words
+from domain.notification.sms_text import is_offline
 from schemas import messages as m
 
 if TYPE_CHECKING:
@@ -74,6 +75,10 @@ class Tile(Struct, frozen=True, kw_only=True):
         """The place in a list with the worst first."""
         return _RANK[self.state], self.fact.name.casefold()
 
+    @property
+    def needs_attention(self) -> bool:
+        return self.state not in (TileState.GOOD, TileState.INFO)
+
     def age(self, now_ms: int) -> str:
         """How long ago the newest reading was, in words."""
         if self.at_ms is None:
@@ -114,8 +119,7 @@ def tile(
 def _state(fact: Fact, temperature_c: float | None, worst: OpenAlert | None, *, known: bool, stale: bool) -> TileState:
     if worst is not None:
         found = _BY_SEVERITY[worst.severity]
-        offline = worst.kind in (m.AlertKind.SENSOR_OFFLINE, m.AlertKind.GATEWAY_OFFLINE)
-        return TileState.OFFLINE if offline and found is not TileState.CRITICAL else found
+        return TileState.OFFLINE if is_offline(worst.kind) and found is not TileState.CRITICAL else found
     if stale:
         return TileState.OFFLINE if known else TileState.UNKNOWN
     if temperature_c is not None and _out_of_range(fact, temperature_c):
@@ -135,5 +139,5 @@ def in_order(tiles: Sequence[Tile]) -> list[Tile]:
 
 def site_in_words(tiles: Sequence[Tile]) -> str:
     """Such as "2 of 14 need attention"."""
-    bad = sum(one.state not in (TileState.GOOD, TileState.INFO) for one in tiles)
+    bad = sum(one.needs_attention for one in tiles)
     return f"{bad:,} of {len(tiles):,} need attention" if bad else f"all {len(tiles):,} in range"

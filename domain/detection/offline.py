@@ -18,7 +18,7 @@ whole, and a gateway with one unit is treated as a sensor, for the two cannot be
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -35,6 +35,15 @@ MAINTENANCE = "maintenance window"
 LOOK_WITHIN_MS = 20_000
 
 
+class Measured(Protocol):
+    """How often a unit should be heard of; its configuration is one, and so is its row in the database."""
+
+    @property
+    def expected_interval_s(self) -> int: ...
+    @property
+    def offline_after_missed(self) -> int: ...
+
+
 def group_of(config: m.UnitConfig) -> str:
     """The key under which the unit is judged together with its neighbours."""
     if config.gateway_id is None:
@@ -43,7 +52,7 @@ def group_of(config: m.UnitConfig) -> str:
     return f"gateway:{config.organization_id}/{config.gateway_id}"
 
 
-def patience_ms(config: m.UnitConfig) -> int:
+def patience_ms(config: Measured) -> int:
     """How long nothing may come; a reading vouches for its unit as long."""
     return min(config.expected_interval_s * config.offline_after_missed * 1000, LONGEST_VOUCH_MS)
 

@@ -95,8 +95,8 @@ def label(alert: m.AlertEvent, unit: m.UnitConfig | None) -> str:
     name = shortened(plain(unit.name if unit else "") or plain(plain_id(alert.unit_id)) or "unit", _LABEL_AT_MOST)
     if alert.kind is m.AlertKind.SENSOR_CLOCK:
         return f"{name} wrong clock"
-    if alert.temperature_c is None or _is_offline(alert.kind):
-        return f"{name} no readings" if _is_offline(alert.kind) else name
+    if alert.temperature_c is None or is_offline(alert.kind):
+        return f"{name} no readings" if is_offline(alert.kind) else name
     return f"{name} {temperature(alert.temperature_c, _display_unit(unit))}"
 
 
@@ -121,10 +121,10 @@ def at_time(text: str, at_ms: int) -> str:
 def resolved_text(alert: m.AlertResolved, unit: m.UnitConfig | None) -> str:
     """What one person reads of a breach's end."""
     display_unit = _display_unit(unit)
-    what = "is reporting again" if _is_offline(alert.kind) else "is back in range"
+    what = "is reporting again" if is_offline(alert.kind) else "is back in range"
     if alert.kind is m.AlertKind.SENSOR_CLOCK:
         what = "sends current readings again"
-    if alert.temperature_c is not None and not _is_offline(alert.kind):
+    if alert.temperature_c is not None and not is_offline(alert.kind):
         what += f" at {temperature(alert.temperature_c, display_unit)}"
     after = f" after {_duration(alert.at_ms - alert.started_at_ms)}"
     worst = "" if alert.extreme_c is None else f", worst {temperature(alert.extreme_c, display_unit)}"
@@ -163,7 +163,8 @@ def _compared(alert: m.AlertEvent, side: str, display_unit: str) -> str:
     return f"{at} {side} {limit}"
 
 
-def _is_offline(kind: m.AlertKind) -> bool:
+def is_offline(kind: m.AlertKind) -> bool:
+    """Whether the alert says that nothing is heard, rather than what was measured."""
     match kind:
         case m.AlertKind.SENSOR_OFFLINE | m.AlertKind.GATEWAY_OFFLINE:
             return True
